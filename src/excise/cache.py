@@ -1,0 +1,102 @@
+"""Work in progress: a folder for each piece of long work, named by a fingerprint of all that determines it.
+
+A restart finds the folder and goes on; a changed parameter, input or line of code does not find it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def fingerprint(value: Any) -> str:
+    """Hex digest of plain data, pydantic models, tables, arrays, tensors and files (a ``Path`` counts by content).
+
+    Raises:
+        TypeError: for anything whose content is not plain to see.
+    """
+    digest = hashlib.sha256()
+    _feed(digest, value)
+    return digest.hexdigest()[:20]
+
+
+def _feed(digest, value: Any) -> None:
+    import numpy as np
+    import pandas as pd
+    from pydantic import BaseModel
+
+    digest.update(type(value).__name__.encode() + b":")
+    if value is None or isinstance(value, (str, int, float, bool)):
+        digest.update(repr(value).encode())
+    elif isinstance(value, BaseModel):
+        digest.update(json.dumps(value.model_dump(mode="json"), sort_keys=True).encode())
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            _feed(digest, str(key))
+            _feed(digest, value[key])
+    elif isinstance(value, (list, tuple)):
+        digest.update(str(len(value)).encode())
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, pd.DataFrame):
+        _feed(digest, list(map(str, value.columns)))
+        digest.update(pd.util.hash_pandas_object(value.reset_index(drop=True), index=False).to_numpy().tobytes())
+    elif isinstance(value, np.ndarray):
+        digest.update(str(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, np.generic):
+        digest.update(repr(value.item()).encode())
+    elif isinstance(value, Path):
+        digest.update(hashlib.sha256(value.read_bytes()).digest())
+    elif hasattr(value, "detach"):
+        array = value.detach().cpu().contiguous()
+        digest.update(str((tuple(array.shape), str(array.dtype))).encode() + array.flatten().view(_byte()).numpy().tobytes())
+    else:
+        raise TypeError(f"cannot take a fingerprint of {type(value).__name__}")
+
+
+def _byte():
+    import torch
+
+    return torch.uint8
+
+
+def code_fingerprint(*modules: str) -> str:
+    """Digest of the source of modules; a package counts with all of its files."""
+    digest = hashlib.sha256()
+    for name in sorted(modules):
+        file = Path(importlib.import_module(name).__file__ or "")
+        files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+        for path in files:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+class Cache:
+    """Folders for work in progress below ``root`` (``data/cache``)."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+
+    def folder(self, what: str, code: tuple[str, ...], **inputs: Any) -> Path:
+        """The folder for this piece of work, made if it is not there.
+
+        Args:
+            what: a word for people who look into the cache.
+            code: modules whose source decides the result.
+            inputs: everything else that decides it.
+        """
+        name = f"{what}-{fingerprint({'inputs': inputs, 'code': code_fingerprint(*code)})}"
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call ``write(draft)`` and move the finished draft to ``path``, so that nobody sees half a file."""
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    write(draft)
+    os.replace(draft, path)

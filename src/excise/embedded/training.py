@@ -1,0 +1,134 @@
+"""One training loop for all parts of emoji64: resumable, with an average of the weights.
+
+Accelerate is not used here on purpose: its checkpoints are pickled. State goes to safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+
+
+class LoopOptions(BaseModel):
+    """How long and how fast a part is trained."""
+
+    model_config = ConfigDict(extra="forbid")
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    lr: float = Field(gt=0, description="highest learning rate; warmed up over `warmup` steps, then decays as a cosine")
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = Field(0.999, ge=0, lt=1)
+    clip: float = 1.0
+    bf16: bool = True
+    checkpoint_seconds: float = 120.0
+
+
+class EMA:
+    """Exponential moving average of a model's weights, with a warm start."""
+
+    def __init__(self, model: torch.nn.Module, decay: float):
+        self.decay = decay
+        self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        state = model.state_dict()
+        for name, value in self.shadow.items():
+            value.lerp_(state[name], 1 - decay)
+
+
+def learning_rate(options: LoopOptions, step: int) -> float:
+    """Linear warm-up, then a cosine to 2 % of the highest rate."""
+    warm = min(1.0, (step + 1) / max(1, options.warmup))
+    return options.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / options.steps)))
+
+
+def train(
+    model: torch.nn.Module,
+    loss_of: Callable[[int], dict[str, torch.Tensor]],
+    options: LoopOptions,
+    folder: Path,
+    title: str,
+) -> list[dict[str, float]]:
+    """Train ``model`` in place and leave it with its averaged weights.
+
+    Args:
+        loss_of: from a step number to named losses; the entry ``loss`` is minimised. The batch must depend on
+            nothing but the step, so that a resumed run equals an uninterrupted one.
+        folder: checkpoint and ``losses.csv`` live here; a finished folder returns at once.
+
+    Returns:
+        Mean losses for every 50 steps.
+    """
+    from tqdm import tqdm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, curve = folder / "checkpoint.safetensors", folder / "losses.json"
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99))
+    ema, start, rows = EMA(model, options.ema), 0, []
+    if checkpoint.exists():
+        start, rows = _restore(checkpoint, model, ema, optimizer)
+    saved, sums, count = time.monotonic(), {}, 0
+    model.train()
+    bar = tqdm(range(start, options.steps), initial=start, total=options.steps, desc=title, mininterval=2.0)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(options, step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            losses = loss_of(step)
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(parameters, options.clip)
+        optimizer.step()
+        ema.update(model, step)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        count += 1
+        if (step + 1) % 50 == 0 or step + 1 == options.steps:
+            rows.append({"step": step + 1, **{k: v / count for k, v in sums.items()}})
+            bar.set_postfix({k: f"{v / count:.4f}" for k, v in sums.items()})
+            sums, count = {}, 0
+            if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
+                _save(checkpoint, model, ema, optimizer, step + 1, rows)
+                saved = time.monotonic()
+    model.load_state_dict(ema.shadow, strict=False)
+    curve.write_text(json.dumps(rows))
+    return rows
+
+
+def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None:
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v.contiguous() for k, v in ema.shadow.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()}
+    draft = path.with_suffix(".tmp")
+    save_file({k: v.clone() for k, v in tensors.items()}, draft, {"step": str(step), "rows": json.dumps(rows)})
+    os.replace(draft, path)
+
+
+def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    ema.shadow = {k[4:]: v for k, v in tensors.items() if k.startswith("ema.")}
+    state: dict[int, dict] = {}
+    for name, value in tensors.items():
+        if name.startswith("adam."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(header["step"]), json.loads(header["rows"])
