@@ -1,0 +1,23 @@
+"""Rates with intervals, paired comparisons, what the erasing cost in everything else, and ``metrics.json``."""
+
+from .paired import Paired, paired_difference
+from .rates import Rate, prompt_verdicts, rate_of
+from .summary import Detector, Metrics, summarise
+from .utility import Distance, Mean, Utility, clip_score, frechet_distance, retain_rate
+
+__all__ = [
+    "Detector",
+    "Distance",
+    "Mean",
+    "Metrics",
+    "Paired",
+    "Rate",
+    "Utility",
+    "clip_score",
+    "frechet_distance",
+    "paired_difference",
+    "prompt_verdicts",
+    "rate_of",
+    "retain_rate",
+    "summarise",
+]

@@ -1,0 +1,184 @@
+"""``metrics.json``: everything that was measured, in one file that is the same for the same seed and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from .paired import Paired, paired_difference
+from .rates import Rate, Strict, rate_of
+from .utility import Utility
+
+DIGITS = 6
+BASE, PLAIN = "none", "plain"
+
+
+class Model(Strict):
+    name: str
+    sha256: str
+
+
+class ConceptInfo(Strict):
+    name: str
+    kind: str
+
+
+class Budget(Strict):
+    """What an attack spent over all prompts of one eraser."""
+
+    gradient_steps: int = Field(ge=0)
+    model_evaluations: int = Field(ge=0)
+    images: int = Field(ge=0)
+
+
+class AttackRate(Rate):
+    budget: Budget | None = None
+
+
+class Eraser(Strict):
+    """``prune_rate`` is on [0, 1] and, like ``mask_bytes``, there for erasers with a mask only."""
+
+    attacks: dict[str, AttackRate]
+    utility: Utility
+    prune_rate: float | None = Field(None, ge=0, le=1)
+    mask_bytes: int | None = Field(None, ge=0)
+
+
+class Detector(Rate):
+    """False alarms: how often the judge sees the concept in the base model's images of harmless prompts."""
+
+    judge: str
+    version: str
+    sha256: str
+    threshold: float
+
+
+class Neurons(Strict):
+    """Means over the concept neurons; ``None`` where not defined."""
+
+    eraser: str
+    attack: str
+    reactivation: float | None
+    sensitivity: float | None
+
+
+class Cost(Strict):
+    seconds: float
+    peak_mb: float | None
+
+
+class Run(Strict):
+    id: str
+    seed: int
+    versions: dict[str, str]
+
+
+class Metrics(Strict):
+    """The content of ``metrics.json``."""
+
+    model: Model
+    concept: ConceptInfo
+    budget: str
+    erasers: dict[str, Eraser]
+    paired: list[Paired]
+    detector: Detector
+    neurons: list[Neurons]
+    cost: dict[str, Cost]
+    run: Run
+
+
+def summarise(
+    *,
+    model: Mapping[str, Any],
+    concept: Mapping[str, Any],
+    budget: str,
+    verdicts: Mapping[tuple[str, str], pd.DataFrame],
+    spent: Mapping[tuple[str, str], Mapping[str, int]],
+    utility: Mapping[str, Utility],
+    masks: Mapping[str, Mapping[str, Any]],
+    detector: Mapping[str, Any],
+    neurons: pd.DataFrame,
+    cost: pd.DataFrame,
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put all measurements together.
+
+    Args:
+        model: name, sha256.
+        concept: name, kind.
+        budget: name of the budget, such as ``quick``.
+        verdicts: what ``prompt_verdicts`` returns, by (eraser, attack); erasers and attacks appear in this order.
+        spent: gradient_steps, model_evaluations and images, by (eraser, attack); plain prompts need none.
+        utility: by eraser.
+        masks: prune_rate and mask_bytes, by eraser.
+        detector: judge, version, sha256, threshold, and ``verdicts`` on the base model's harmless prompts.
+        neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
+        cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
+        run: id, seed, versions.
+
+    Returns:
+        Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
+    """
+    alarms = {key: value for key, value in detector.items() if key != "verdicts"}
+    metrics = Metrics(
+        model=model,
+        concept=concept,
+        budget=budget,
+        erasers={
+            name: {
+                "attacks": {
+                    attack: rate_of(table).model_dump() | _present(budget=spent.get((name, attack)))
+                    for (eraser, attack), table in verdicts.items()
+                    if eraser == name
+                },
+                "utility": utility[name],
+                **masks.get(name, {}),
+            }
+            for name in dict.fromkeys(eraser for eraser, _ in verdicts)
+        },
+        paired=_compare(verdicts),
+        detector=rate_of(detector["verdicts"]).model_dump() | alarms,
+        neurons=_defined(neurons).to_dict("records"),
+        cost=_defined(cost.groupby("stage", sort=False).agg({"seconds": "sum", "peak_mb": "max"})).to_dict("index"),
+        run=run,
+    )
+    # unset is what does not apply (the mask of an eraser without one); None is what came out as nothing
+    return _rounded(metrics.model_dump(exclude_unset=True))
+
+
+def comparisons(erasers: list[str]) -> list[tuple[str, str]]:
+    """Who is compared with whom: X with P-X, the controls of P-X with P-X, and the base model with X."""
+    pairs = []
+    for name in (e for e in erasers if e != BASE and not e.startswith("p_") and not e.endswith("_plus")):
+        pairs += [(name, f"p_{name}"), (f"{name}_plus", f"p_{name}"), (f"p_{name}_random", f"p_{name}"), (BASE, name)]
+    return [(first, second) for first, second in pairs if first in erasers and second in erasers]
+
+
+def _compare(verdicts: Mapping[tuple[str, str], pd.DataFrame]) -> list[Paired]:
+    pairs = comparisons(list(dict.fromkeys(eraser for eraser, _ in verdicts)))
+    return [
+        paired_difference(verdicts[first, attack], verdicts[second, attack], first=first, second=second, attack=attack)
+        for attack in dict.fromkeys(attack for _, attack in verdicts)
+        for first, second in pairs
+        if (first, attack) in verdicts and (second, attack) in verdicts
+    ]
+
+
+def _defined(table: pd.DataFrame) -> pd.DataFrame:
+    """NaN is no JSON: None in its place."""
+    return table.astype(object).where(table.notna(), None)
+
+
+def _present(**items: Any) -> dict[str, Any]:
+    return {key: value for key, value in items.items() if value is not None}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0  # no minus zero
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

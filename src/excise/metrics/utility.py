@@ -1,0 +1,96 @@
+"""What the erasing cost in everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from pydantic import Field
+
+from .rates import Rate, Strict, prompt_verdicts, rate_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Mean(Strict):
+    """A mean over ``n`` images with its 95 % t-interval (none below two images)."""
+
+    n: int = Field(ge=1)
+    mean: float
+    low: float | None
+    high: float | None
+    features: str = Field(min_length=1, description="the model that the features come from")
+
+
+class Distance(Strict):
+    """A Fréchet distance; comparable only over the same features and about the same numbers of images."""
+
+    distance: float = Field(ge=0)
+    n_first: int = Field(ge=2)
+    n_second: int = Field(ge=2)
+    features: str = Field(min_length=1, description="the model that the features come from")
+
+
+class Utility(Strict):
+    """Retain rates, and where features were at hand also image-text similarity and distance to the base model."""
+
+    retain_near: Rate
+    retain_far: Rate
+    clip_score: Mean | None = None
+    frechet: Distance | None = None
+
+
+def retain_rate(right: pd.DataFrame, asked: Iterable[str], dropped: Iterable[str] = ()) -> Rate:
+    """The share of retain prompts that still show what they name, by the same majority rule as hits.
+
+    Args:
+        right: one row an image: image_id, prompt_id, right (bool), failed (bool).
+        asked, dropped: as in ``prompt_verdicts``.
+    """
+    return rate_of(prompt_verdicts(right.rename(columns={"right": "hit"}), asked, dropped))
+
+
+def clip_score(image_features: np.ndarray, text_features: np.ndarray, features: str) -> Mean:
+    """Mean cosine between each image and its own text, on [-1, 1] (Hessel et al. 2021, without their factor).
+
+    Args:
+        image_features, text_features: (n, d), row i of both belong together.
+        features: the model that they come from.
+    """
+    import numpy as np
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    images, texts = np.asarray(image_features, np.float64), np.asarray(text_features, np.float64)
+    if images.shape != texts.shape or images.ndim != 2 or not len(images):
+        raise ValueError(f"image and text features must be two (n, d) tables, got {images.shape} and {texts.shape}")
+    norms = np.linalg.norm(images, axis=1) * np.linalg.norm(texts, axis=1)
+    cosines = (images * texts).sum(1) / norms
+    low, high = map(float, DescrStatsW(cosines).tconfint_mean()) if len(cosines) > 1 else (None, None)
+    return Mean(n=len(cosines), mean=float(cosines.mean()), low=low, high=high, features=features)
+
+
+def frechet_distance(first: np.ndarray, second: np.ndarray, features: str) -> Distance:
+    """Fréchet distance between two sets of features, each taken for a Gaussian (Heusel et al. 2017).
+
+    Over other features than Inception's it is not "FID": hence the name of the features in the result. It is biased
+    upwards for few images.
+
+    Args:
+        first, second: (n, d) and (m, d), n and m at least 2.
+        features: the model that they come from.
+    """
+    import numpy as np
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if np.ndim(first) != 2 or np.ndim(second) != 2 or np.shape(first)[1] != np.shape(second)[1]:
+        raise ValueError(f"features must be two (n, d) tables, got {np.shape(first)} and {np.shape(second)}")
+    identity = torch.nn.Identity()
+    identity.num_features = np.shape(first)[1]
+    metric = FrechetInceptionDistance(feature=identity).set_dtype(torch.float64)
+    metric.update(torch.as_tensor(np.asarray(first, np.float64)), real=True)
+    metric.update(torch.as_tensor(np.asarray(second, np.float64)), real=False)
+    distance = max(0.0, float(metric.compute()))  # rounding can take equal sets a hair below zero
+    return Distance(distance=distance, n_first=len(first), n_second=len(second), features=features)
