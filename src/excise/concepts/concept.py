@@ -54,7 +54,13 @@ class Concept(_Strict):
     retain_far: dict[str, list[str]] = Field(min_length=1, description="unrelated things that must survive")
     judge: JudgeSpec
     retain_judge: JudgeSpec = Field(description="who tells whether a retain prompt still shows its label")
+    files: dict[Literal["fit", "tune", "test"], str] = Field({}, description="prompt tables of the user's, by split")
     unsafe: bool = Field(False, description="images are kept as detections and pixelated thumbnails only")
+
+    @property
+    def words(self) -> list[str]:
+        """The target words of all splits."""
+        return [*self.target.fit, *self.target.tune, *self.target.test]
 
 
 def load_concept(name: str, concepts: dict) -> Concept:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 
 from .canvas import Canvas
-from .training import LoopOptions, train
+from excise.training import LoopOptions, train
 
 
 class AutoencoderOptions(BaseModel):

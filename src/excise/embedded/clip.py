@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from .canvas import Canvas
-from .training import LoopOptions, train
+from excise.training import LoopOptions, train
 
 
 class CLIPOptions(BaseModel):

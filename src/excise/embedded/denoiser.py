@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .canvas import Canvas
 from .clip import tokenize
-from .training import LoopOptions, train
+from excise.training import LoopOptions, train
 
 
 class DenoiserOptions(BaseModel):

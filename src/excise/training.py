@@ -1,4 +1,4 @@
-"""One training loop for all parts of emoji64: resumable, with an average of the weights.
+"""One training loop for everything that is trained here: resumable, with an average of the weights.
 
 Accelerate is not used here on purpose: its checkpoints are pickled. State goes to safetensors.
 """
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,16 +19,18 @@ from safetensors.torch import load_file, save_file
 
 
 class LoopOptions(BaseModel):
-    """How long and how fast a part is trained."""
+    """How long and how fast something is trained."""
 
     model_config = ConfigDict(extra="forbid")
     steps: int = Field(gt=0)
     batch: int = Field(gt=0)
-    lr: float = Field(gt=0, description="highest learning rate; warmed up over `warmup` steps, then decays as a cosine")
+    lr: float = Field(gt=0, description="highest learning rate, reached after `warmup` steps")
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 100
     weight_decay: float = 0.01
     ema: float = Field(0.999, ge=0, lt=1)
-    clip: float = 1.0
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    betas: tuple[float, float] = (0.9, 0.99)
     bf16: bool = True
     checkpoint_seconds: float = 120.0
 
@@ -44,12 +47,17 @@ class EMA:
         decay = min(self.decay, (1 + step) / (10 + step))
         state = model.state_dict()
         for name, value in self.shadow.items():
-            value.lerp_(state[name], 1 - decay)
+            if decay:
+                value.lerp_(state[name], 1 - decay)
+            else:  # not the same as a lerp: a value that is infinite would become NaN
+                value.copy_(state[name])
 
 
 def learning_rate(options: LoopOptions, step: int) -> float:
-    """Linear warm-up, then a cosine to 2 % of the highest rate."""
+    """Linear warm-up, then constant, or a cosine to 2 % of the highest rate."""
     warm = min(1.0, (step + 1) / max(1, options.warmup))
+    if options.schedule == "constant":
+        return options.lr * warm
     return options.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / options.steps)))
 
 
@@ -59,13 +67,15 @@ def train(
     options: LoopOptions,
     folder: Path,
     title: str,
+    after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train ``model`` in place and leave it with its averaged weights.
 
     Args:
         loss_of: from a step number to named losses; the entry ``loss`` is minimised. The batch must depend on
             nothing but the step, so that a resumed run equals an uninterrupted one.
-        folder: checkpoint and ``losses.csv`` live here; a finished folder returns at once.
+        folder: the checkpoint lives here; a finished folder returns at once.
+        after_step: called when the weights have moved, for projections.
 
     Returns:
         Mean losses for every 50 steps.
@@ -73,9 +83,9 @@ def train(
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, curve = folder / "checkpoint.safetensors", folder / "losses.json"
+    checkpoint = folder / "checkpoint.safetensors"
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay, betas=options.betas)
     ema, start, rows = EMA(model, options.ema), 0, []
     if checkpoint.exists():
         start, rows = _restore(checkpoint, model, ema, optimizer)
@@ -85,15 +95,17 @@ def train(
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(options, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=options.bf16):
             losses = loss_of(step)
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(parameters, options.clip)
         optimizer.step()
+        if after_step:
+            after_step(step)
         ema.update(model, step)
         for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
         count += 1
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
             rows.append({"step": step + 1, **{k: v / count for k, v in sums.items()}})
@@ -103,7 +115,6 @@ def train(
                 _save(checkpoint, model, ema, optimizer, step + 1, rows)
                 saved = time.monotonic()
     model.load_state_dict(ema.shadow, strict=False)
-    curve.write_text(json.dumps(rows))
     return rows
 
 

@@ -1,0 +1,126 @@
+"""The small file that erases a concept from a model, and can be taken off again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from excise.cache import write_atomically
+from excise.errors import UserError
+from excise.masks.mask import Mask
+from excise.models.identity import model_sha256
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Changed weights and a pruning mask for one base model.
+
+    Attributes:
+        header: method, variant, options, concept, base (name and sha256), seed, versions, run id.
+        weights: parameter name -> new value.
+        pruned: parameter name -> bool, True where the weight becomes zero (after ``weights`` are in).
+
+    Example:
+        >>> eraser = Eraser.load("eraser.safetensors")
+        >>> eraser.apply(pipe)
+        >>> eraser.lift(pipe)
+    """
+
+    header: dict
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    pruned: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> Mask:
+        """The pruning mask alone."""
+        return Mask(self.pruned, {k: self.header[k] for k in ("base", "concept", "support") if k in self.header})
+
+    # on and off ---------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def apply(self, pipe) -> None:
+        """Erase the concept from a diffusers pipeline, in place.
+
+        Raises:
+            UserError: the pipeline is another base model, or wears an eraser already.
+        """
+        denoiser = _denoiser(pipe)
+        if hasattr(denoiser, "_excise_originals"):
+            raise UserError("This pipeline wears an eraser already: lift that one first.")
+        sha256 = model_sha256(pipe)
+        if sha256 != self.header["base"]["sha256"]:
+            raise UserError(
+                f"This eraser was made for the base model '{self.header['base']['name']}' "
+                f"({self.header['base']['sha256'][:12]}…), not for this one ({sha256[:12]}…): load that model, or erase from this one."
+            )
+        names = {*self.weights, *self.pruned}
+        denoiser._excise_originals = {n: denoiser.get_parameter(n).detach().clone() for n in names}
+        for name in names:
+            parameter = denoiser.get_parameter(name)
+            value = self.weights.get(name, parameter).to(parameter)
+            if name in self.pruned:
+                value = value.masked_fill(self.pruned[name].to(parameter.device), 0)
+            parameter.copy_(value)
+
+    @torch.no_grad()
+    def lift(self, pipe) -> None:
+        """Give every weight its old value back, bit for bit.
+
+        Raises:
+            UserError: the pipeline wears no eraser.
+        """
+        denoiser = _denoiser(pipe)
+        if not hasattr(denoiser, "_excise_originals"):
+            raise UserError("This pipeline wears no eraser: there is nothing to lift.")
+        for name, value in denoiser._excise_originals.items():
+            denoiser.get_parameter(name).copy_(value)
+        del denoiser._excise_originals
+
+    # storage ------------------------------------------------------------------------------------------------------
+    def save(self, path: str | Path) -> None:
+        """Write safetensors with a JSON header."""
+        from safetensors.torch import save_file
+
+        mask = self.mask
+        header = {**self.header, "format": FORMAT, "shapes": mask.shapes()}
+        tensors = {f"weight:{n}": w.detach().cpu().contiguous() for n, w in self.weights.items()}
+        tensors |= {f"mask:{n}": t for n, t in mask.packed().items()}
+        write_atomically(Path(path), lambda p: save_file(tensors, p, {"excise": json.dumps(header, sort_keys=True)}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Eraser:
+        """Read an eraser file.
+
+        Raises:
+            UserError: there is no such file, it is damaged, or it is not an eraser of excise's.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if path.is_dir():  # a versioned data set: the newest one
+            versions = sorted(path.glob(f"*/{path.name}"))
+            if not versions:
+                raise UserError(f"There is no eraser file in {path}: run a pipeline first, or point to another.")
+            path = versions[-1]
+        if not path.exists():
+            raise UserError(f"There is no eraser file {path}: run a pipeline first, or point to another.")
+        try:
+            with safe_open(path, "pt") as file:
+                header = json.loads((file.metadata() or {})["excise"])
+                tensors = {k: file.get_tensor(k) for k in file.keys()}
+            header["base"]["sha256"]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            raise UserError(f"{path} is damaged or not an eraser file of excise: make it again, or point to another.") from None
+        if header.pop("format", None) != FORMAT:
+            raise UserError(f"{path} was written by another version of excise: make it again with this one.")
+        weights = {k.removeprefix("weight:"): v for k, v in tensors.items() if k.startswith("weight:")}
+        packed = {k.removeprefix("mask:"): v for k, v in tensors.items() if k.startswith("mask:")}
+        return cls(header, weights, Mask.unpack(packed, header.pop("shapes"), {}).pruned)
+
+
+def _denoiser(pipe) -> torch.nn.Module:
+    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer

@@ -1,0 +1,38 @@
+"""How weights are pruned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PruneOptions(BaseModel):
+    """Options of a pruning mask (our reconstruction of arXiv 2405.16534).
+
+    Parameters that choose the support:
+        group: parameters that may be pruned.
+        neurons: ``correlated``: of these, only weights that write to or read from concept-correlated neurons;
+            ``all``: the whole group.
+        top: share of each layer's neurons that count as concept-correlated.
+
+    Parameters of the learned mask (hard concrete gates, Louizos et al. 2018):
+        start: logit of a gate whose weight has the lowest score.
+        spread: how much lower the highest score starts.
+        lr, steps: Adam on the logits.
+        sparse_weight: weight of the fraction pruned.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    group: Literal["ffn", "kv", "ffn+kv"] = "ffn+kv"
+    neurons: Literal["correlated", "all"] = "all"
+    top: float = Field(0.1, gt=0, le=1)
+    bins: int = Field(2, ge=1, description="timestep bins of the neuron statistics")
+    start: float = 1.0
+    spread: float = Field(0.5, ge=0)
+    temperature: float = Field(2 / 3, gt=0)
+    stretch: tuple[float, float] = (-0.1, 1.1)
+    lr: float = Field(0.1, gt=0)
+    steps: int = Field(300, ge=1)
+    retain_weight: float = Field(4.0, ge=0)
+    sparse_weight: float = Field(0.0, ge=0)

@@ -1,0 +1,192 @@
+"""A diffusers pipeline as a function: prompts to states, latents to noise, latents to pictures. All of it batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .identity import model_sha256
+from .spec import ModelSpec
+
+
+@dataclass
+class Trajectory:
+    """Latents met on the way from noise to picture.
+
+    Attributes:
+        times: (T,) timesteps, from noisy to clean.
+        latents: (T, n, c, h, w), the latents that the denoiser was shown at each of them.
+        final: (n, c, h, w) clean latents.
+    """
+
+    times: torch.Tensor
+    latents: torch.Tensor
+    final: torch.Tensor
+
+
+class DiffusionModel:
+    """One face for a latent diffusion pipeline with a U-Net (Stable Diffusion 1 and 2, emoji64)."""
+
+    def __init__(self, pipe, spec: ModelSpec):
+        self.pipe, self.spec = pipe, spec
+        for module in (pipe.unet, pipe.text_encoder, pipe.vae):
+            module.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, spec: ModelSpec) -> DiffusionModel:
+        """Load from a local folder; nothing is fetched.
+
+        Raises:
+            UserError: there is no model at ``spec.path``.
+        """
+        from diffusers import StableDiffusionPipeline
+        from diffusers.utils import logging
+
+        logging.disable_progress_bar()
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
+        pipe = StableDiffusionPipeline.from_pretrained(
+            spec.folder,
+            torch_dtype=getattr(torch, spec.dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            safety_checker=None,
+            requires_safety_checker=False,
+        ).to(device)
+        pipe.set_progress_bar_config(disable=True)
+        return cls(pipe, spec)
+
+    # what it is made of -------------------------------------------------------------------------------------------
+    @property
+    def denoiser(self) -> torch.nn.Module:
+        return self.pipe.unet
+
+    @property
+    def tokenizer(self):
+        return self.pipe.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipe.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.pipe.unet.dtype
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the base model, the same in every dtype and under any eraser."""
+        return model_sha256(self.pipe)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        size = self.pipe.unet.config.sample_size
+        return self.pipe.unet.config.in_channels, size, size
+
+    # prompts ------------------------------------------------------------------------------------------------------
+    def tokenize(self, prompts: list[str]) -> torch.Tensor:
+        """Token ids, (n, L), padded to the model's length; what is too long is cut."""
+        out = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
+        return out.input_ids.to(self.device)
+
+    def encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
+        """States of token ids, (n, L) to (n, L, d)."""
+        return self.pipe.text_encoder(ids)[0]
+
+    def encode_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """States of word embeddings (n, L, d), differentiable; ``ids`` (n, L) tell where the text ends."""
+        table = self.pipe.text_encoder.get_input_embeddings()
+        hook = table.register_forward_hook(lambda module, args, output: embeddings)
+        try:
+            return self.pipe.text_encoder(ids)[0]
+        finally:
+            hook.remove()
+
+    @torch.no_grad()
+    def encode(self, prompts: list[str], batch: int = 256) -> torch.Tensor:
+        """States of prompts, (n, L, d)."""
+        parts = [self.encode_tokens(self.tokenize(prompts[i : i + batch])) for i in range(0, len(prompts), batch)]
+        return torch.cat(parts)
+
+    # noise --------------------------------------------------------------------------------------------------------
+    def predict_noise(self, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """ε_θ(x_t, t, c); ``times`` is one timestep or (n,)."""
+        return self.pipe.unet(latents, times, encoder_hidden_states=states).sample
+
+    @property
+    def alphas_cumprod(self) -> torch.Tensor:
+        return self.pipe.scheduler.alphas_cumprod
+
+    def add_noise(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """x_t = sqrt(ᾱ_t) x_0 + sqrt(1 − ᾱ_t) ε (Ho et al. 2020, eq. 4)."""
+        alpha = self.alphas_cumprod.to(clean)[times.to("cpu")].to(clean).view(-1, 1, 1, 1)
+        return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+
+    def initial_noise(self, seeds: list[int]) -> torch.Tensor:
+        """One latent a seed, drawn on the CPU so that every device starts from the same noise."""
+        draws = [torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
+        return torch.stack(draws).to(self.device, self.dtype)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        states: torch.Tensor,
+        seeds: list[int],
+        steps: int = 20,
+        guidance: float = 4.0,
+        keep: bool = False,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Trajectory:
+        """Draw with DPM-Solver++ (Lu et al. 2022) and classifier-free guidance, both halves in one batch.
+
+        Args:
+            states: (n, L, d) of the prompts.
+            seeds: n of them.
+            keep: keep the latents of all steps (otherwise ``latents`` is empty).
+        """
+        from diffusers import DPMSolverMultistepScheduler
+
+        scheduler = DPMSolverMultistepScheduler.from_config(self.pipe.scheduler.config)
+        scheduler.set_timesteps(steps, device=self.device)
+        latents = self.initial_noise(seeds) * scheduler.init_noise_sigma
+        both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
+        kept = []
+        for index, time in enumerate(scheduler.timesteps):
+            shown = scheduler.scale_model_input(latents, time)
+            if keep:
+                kept.append(shown)
+            blank, wanted = self.predict_noise(torch.cat([shown, shown]), time, both).chunk(2)
+            latents = scheduler.step(blank + guidance * (wanted - blank), time, latents).prev_sample
+            if on_step:
+                on_step(index)
+        path = torch.stack(kept) if keep else latents.new_empty(0, *latents.shape)
+        return Trajectory(scheduler.timesteps, path, latents)
+
+    # pictures -----------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """Clean latents to pictures, (n, H, W, 3) uint8 RGB."""
+        images = self.pipe.vae.decode(latents / self.pipe.vae.config.scaling_factor).sample
+        return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+    @torch.no_grad()
+    def encode_images(self, images: np.ndarray) -> torch.Tensor:
+        """Pictures (n, H, W, 3) uint8 to clean latents (the mean, not a draw)."""
+        pixels = torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2).to(self.device, self.dtype) / 127.5 - 1
+        return self.pipe.vae.encode(pixels).latent_dist.mean * self.pipe.vae.config.scaling_factor
+
+    # edits --------------------------------------------------------------------------------------------------------
+    @contextmanager
+    def wearing(self, eraser) -> Iterator[DiffusionModel]:
+        """This model with an eraser on (None: as it is); taken off at the end, bit for bit."""
+        if eraser is None:
+            yield self
+            return
+        eraser.apply(self.pipe)
+        try:
+            yield self
+        finally:
+            eraser.lift(self.pipe)

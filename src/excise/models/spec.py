@@ -1,0 +1,46 @@
+"""Where a base model is, and how it is loaded: what travels between nodes instead of a live model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from excise.errors import UserError
+
+EMBEDDED = Path(__file__).parent.parent / "embedded"
+
+
+class ModelSpec(BaseModel):
+    """A base model.
+
+    Attributes:
+        name: short name; a folder of results.
+        path: a diffusers folder; ``embedded:NAME`` is one that ships with excise.
+        help: the sentence that a user reads when the folder is not there.
+        sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    path: str
+    help: str = "Set the parameter model.path to a diffusers folder."
+    dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sha256: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder.
+
+        Raises:
+            UserError: there is no model there.
+        """
+        if self.path.startswith("embedded:"):
+            folder = EMBEDDED / self.path.removeprefix("embedded:")
+        else:
+            folder = Path(self.path).expanduser()
+        if not (folder / "model_index.json").exists():
+            raise UserError(f"There is no diffusers model in '{self.path}': {self.help}")
+        return folder

@@ -1,0 +1,19 @@
+"""Neurons: units, streaming statistics, concept correlation, sensitivity, reactivation."""
+
+from .activations import collect_activations
+from .correlation import concept_correlation, neuron_table, reactivation, sensitivity
+from .moments import Moments
+from .units import FFN, Unit, find_units, record_units
+
+__all__ = [
+    "FFN",
+    "Moments",
+    "Unit",
+    "collect_activations",
+    "concept_correlation",
+    "find_units",
+    "neuron_table",
+    "reactivation",
+    "record_units",
+    "sensitivity",
+]

@@ -1,0 +1,249 @@
+"""Eraser X, its attack on fit prompts, neurons, mask scores, P-X and X+. Nodes open the model and call the rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from excise.attacks import AttackOptions, make_attack
+from excise.cache import Cache
+from excise.erasers import Eraser, EraserOptions
+from excise.masks import Mask, PruneOptions
+from excise.models import ModelSpec
+
+CODE = ("excise.models", "excise.erasers", "excise.masks", "excise.neurons", "excise.attacks", "excise.training")
+
+
+class NeuronOptions(BaseModel):
+    """Where neurons are looked at."""
+
+    model_config = ConfigDict(extra="forbid")
+    timesteps: int = Field(4, ge=1, description="of the sampled timesteps, evenly spaced")
+    values: bool = Field(False, description="cross-attention value channels, besides feed-forward units")
+
+
+def open_model(spec: dict):
+    """The base model of a specification, checked against its recorded identity."""
+    from excise.errors import UserError
+    from excise.models.diffusion import DiffusionModel
+
+    model = DiffusionModel.load(ModelSpec(**spec))
+    if spec["sha256"] != model.sha256:
+        raise UserError("The base model's weights changed during the run: start the run again.")
+    return model
+
+
+def rows_of(prompts: pd.DataFrame, sets: list[str], split: str) -> pd.DataFrame:
+    """Rows of some sets and one split, in the table's order."""
+    return prompts[prompts["set"].isin(sets) & (prompts["split"] == split)].reset_index(drop=True)
+
+
+def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOptions, cache: Cache) -> dict:
+    """Trajectories of the frozen model that all training and all neuron statistics share; paths of the files."""
+    from excise.erasers.bank import build_bank
+
+    base, paths = open_model(model), {}
+    for name, sets, split, repeats in (
+        ("concept", ["target"], "fit", eraser.trajectories),
+        ("retain", ["retain_near", "retain_far"], "fit", 1),
+        ("test", ["target"], "test", 1),
+    ):
+        rows = rows_of(prompts, sets, split)
+        texts = rows["prompt"].tolist() * repeats
+        seeds = [int(s) + 5 * k for k in range(repeats) for s in rows["seed"]]
+        settings = {"texts": texts, "seeds": seeds, "steps": eraser.sampling_steps, "guidance": eraser.guidance}
+        folder = cache.folder("trajectories", ("excise.models", "excise.erasers.bank"), model=model, **settings)
+        title = f"trajectories of the base model: {name}"
+        build_bank(base, texts, seeds, eraser.sampling_steps, eraser.guidance, folder / "bank.safetensors", title)
+        paths[name] = str(folder / "bank.safetensors")
+    return paths
+
+
+def open_bank(trajectories: dict, name: str):
+    """A stored bank."""
+    from safetensors.torch import load_file
+
+    from excise.erasers.bank import Bank
+
+    return Bank(**load_file(trajectories[name]))
+
+
+def no_eraser(concept: dict, model: dict, run_info: dict) -> Eraser:
+    """The control: an eraser that changes nothing."""
+    return Eraser(_header("none", "none", concept, model, {}, 0, run_info))
+
+
+def train_unpruned(
+    concept: dict, model: dict, trajectories: dict, eraser: EraserOptions, seed: int, cache: Cache, run_info: dict
+) -> tuple[Eraser, list[dict]]:
+    """Eraser X."""
+    from excise.erasers.finetune import train_weights
+
+    base = open_model(model)
+    folder = cache.folder("eraser", CODE, model=model, banks=_bank_names(trajectories), options=eraser, seed=seed)
+    weights, losses = train_weights(
+        base, eraser, eraser.group, eraser.steps, eraser.retain_weight, open_bank(trajectories, "concept"),
+        open_bank(trajectories, "retain"), None, seed, folder, eraser.method,
+    )  # fmt: skip
+    header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
+    return Eraser(header, weights), losses
+
+
+def attack_eraser(
+    model: dict, eraser: Eraser, prompts: pd.DataFrame, trajectories: dict, attack: AttackOptions, cache: Cache, split: str
+) -> pd.DataFrame:
+    """Adversarial prompts against a model that wears an eraser, for the target prompts of a split."""
+    base = open_model(model)
+    rows = rows_of(prompts, ["target"], split)
+    references = open_bank(trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
+    content = {"weights": eraser.weights, "pruned": eraser.pruned}
+    folder = cache.folder(
+        "attack", CODE, model=model, eraser=content, prompts=rows[["prompt", "seed"]], references=references, options=attack
+    )
+    title = f"{attack.method} on {eraser.header['variant']}, {split} prompts"
+    with base.wearing(eraser) as worn:
+        table = make_attack(attack).run(worn, rows, references, attack, folder, title)
+    return table.assign(split=split)
+
+
+def measure_concept(model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions) -> dict:
+    """Activations of the base model on fit prompts: concept beside neutral twin."""
+    base = open_model(model)
+    target, twins = rows_of(prompts, ["target"], "fit"), rows_of(prompts, ["neutral"], "fit")
+    return _activations(base, base.encode(target["prompt"].tolist()), base.encode(twins["prompt"].tolist()), trajectories, neurons, prune)
+
+
+def measure_attacked(
+    model: dict, eraser: Eraser, adversarial: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions
+) -> dict:
+    """Activations of the erased model on fit prompts: plain beside adversarial."""
+    base = open_model(model)
+    plain = base.encode(adversarial["prompt"].tolist())
+    with base.wearing(eraser) as worn:
+        return _activations(worn, plain, adversarial_states(worn, adversarial), trajectories, neurons, prune)
+
+
+def rank_neurons(
+    model: dict, concept_activations: dict, adversarial_activations: dict, neurons: NeuronOptions, prune: PruneOptions
+) -> pd.DataFrame:
+    """Concept correlation and sensitivity of every neuron."""
+    from excise.neurons import find_units, neuron_table
+
+    units = find_units(open_model(model).denoiser, neurons.values)
+    return neuron_table(units, concept_activations, adversarial_activations, prune.top)
+
+
+def score_masks(
+    model: dict, prompts: pd.DataFrame, trajectories: dict, sensitivity: pd.DataFrame, neurons: NeuronOptions, prune: PruneOptions
+) -> dict:
+    """Scores of the weights that may be pruned."""
+    from excise.masks.scores import input_norms, score_weights
+    from excise.models.layers import parameter_names
+
+    base = open_model(model)
+    names = parameter_names(base.denoiser, prune.group)
+    layers = [n.removesuffix(".weight") for n in names]
+    norms = []
+    for group in ("target", "neutral"):
+        states = base.encode(rows_of(prompts, [group], "fit")["prompt"].tolist())
+        times, latents = _spaced(open_bank(trajectories, "concept"), neurons.timesteps, len(states))
+        norms.append(input_norms(base, layers, states, times, latents))
+    return score_weights(base.denoiser, names, norms[0], norms[1], sensitivity)
+
+
+def train_learned(
+    concept: dict, model: dict, trajectories: dict, adversarial: pd.DataFrame, sensitivity: pd.DataFrame, mask_scores: dict,
+    eraser: EraserOptions, prune: PruneOptions, seed: int, cache: Cache, run_info: dict,
+) -> tuple[Eraser, Mask, list[dict]]:  # fmt: skip
+    """Eraser P-X: weights frozen, a mask learned under X's loss on plain and adversarial prompts."""
+    from excise.erasers.finetune import train_mask
+    from excise.masks import mask_support
+
+    base = open_model(model)
+    bank = open_bank(trajectories, "concept")
+    states = _repeat(adversarial_states(base, adversarial), len(bank.states))
+    support = mask_support(base.denoiser, prune, sensitivity)
+    folder = cache.folder(
+        "mask", CODE, model=model, banks=_bank_names(trajectories), adversarial=states, scores=mask_scores, support=support,
+        options=eraser, prune=prune, seed=seed,
+    )  # fmt: skip
+    name = f"p_{eraser.method}"
+    pruned, losses = train_mask(
+        base, eraser, prune, support, mask_scores, bank, open_bank(trajectories, "retain"), states, seed, folder, name
+    )
+    options = {"eraser": eraser.model_dump(mode="json"), "prune": prune.model_dump(mode="json")}
+    header = _header(eraser.method, name, concept, model, options, seed, run_info) | {"support": prune.group}
+    made = Eraser(header, {}, pruned)
+    return made, made.mask, losses
+
+
+def train_plus(
+    concept: dict, model: dict, trajectories: dict, adversarial: pd.DataFrame, eraser: EraserOptions, prune: PruneOptions,
+    seed: int, cache: Cache, run_info: dict,
+) -> tuple[Eraser, list[dict]]:  # fmt: skip
+    """Eraser X+, the control of the mask: P-X's parameters, steps, retain term and adversarial prompts, and no mask."""
+    from excise.erasers.finetune import train_weights
+
+    base = open_model(model)
+    bank = open_bank(trajectories, "concept")
+    states = _repeat(adversarial_states(base, adversarial), len(bank.states))
+    folder = cache.folder(
+        "plus", CODE, model=model, banks=_bank_names(trajectories), adversarial=states, options=eraser, prune=prune, seed=seed
+    )
+    name = f"{eraser.method}_plus"
+    weights, losses = train_weights(
+        base, eraser, prune.group, prune.steps, prune.retain_weight, bank, open_bank(trajectories, "retain"), states, seed, folder, name
+    )
+    options = {"eraser": eraser.model_dump(mode="json"), "steps": prune.steps, "group": prune.group, "retain_weight": prune.retain_weight}
+    return Eraser(_header(eraser.method, name, concept, model, options, seed, run_info), weights), losses
+
+
+# shared by the nodes of this and the next stage ----------------------------------------------------------------------
+def adversarial_states(model, adversarial: pd.DataFrame) -> torch.Tensor:
+    """States of adversarial token ids; a prompt that was not attacked keeps its plain words."""
+    from excise.images.drawing import frame_tokens
+
+    plain = model.tokenizer(adversarial["prompt"].tolist(), add_special_tokens=False).input_ids
+    contents = [list(map(int, ids)) or words for ids, words in zip(adversarial["token_ids"], plain, strict=True)]
+    with torch.no_grad():
+        return model.encode_tokens(frame_tokens(model, contents))
+
+
+def _spaced(bank, count: int, prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evenly spaced timesteps of a bank and the latents of its first prompts there."""
+    steps = torch.linspace(0, len(bank.times) - 1, count + 2).round().long()[1:-1]
+    return bank.times[steps], bank.latents[steps, :prompts]
+
+
+def _activations(model, first, second, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions, bank: str = "concept") -> dict:
+    from excise.neurons import collect_activations, find_units
+
+    times, latents = _spaced(open_bank(trajectories, bank), neurons.timesteps, len(first))
+    units = find_units(model.denoiser, neurons.values)
+    return collect_activations(model, units, first, second, times, latents, min(prune.bins, len(times)))
+
+
+def _repeat(states: torch.Tensor, count: int) -> torch.Tensor:
+    """Adversarial states for every trajectory of a prompt."""
+    return states.repeat(count // len(states), 1, 1)
+
+
+def _bank_names(trajectories: dict) -> dict:
+    """The fingerprints of the banks that training reads: their folders' names."""
+    return {k: Path(v).parent.name for k, v in trajectories.items() if k != "test"}
+
+
+def _header(method: str, variant: str, concept: dict, model: dict, options: dict, seed: int, run_info: dict) -> dict:
+    return {
+        "method": method,
+        "variant": variant,
+        "concept": concept["name"],
+        "base": {"name": model["name"], "sha256": model["sha256"]},
+        "options": options,
+        "seed": seed,
+        "versions": run_info["versions"],
+        "run_id": run_info["id"],
+    }

@@ -1,0 +1,78 @@
+"""prompts -> X -> attack on fit prompts -> neurons -> mask scores -> P-X, with X+ beside it."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from excise.pipelines.names import bind, variants
+from excise.pipelines.selection import selected_concept
+
+from .nodes import (
+    attack_eraser,
+    measure_attacked,
+    measure_concept,
+    no_eraser,
+    rank_neurons,
+    sample_trajectories,
+    score_masks,
+    train_learned,
+    train_plus,
+    train_unpruned,
+)
+
+
+def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pipeline:
+    c = concept or selected_concept("nsfw")
+    names = variants(method)
+    x, plus, p = (f"{c}.{names[v]}" for v in ("unpruned", "plus", "learned"))
+    given = [f"{c}.concept", f"{c}.model", f"{c}.trajectories"]
+    made = ["params:seed", "cache", "run_info"]
+    fit = f"{x}.fit.adversarial"
+
+    def node(function, inputs, outputs, namespace):
+        return Node(function, inputs, outputs, name=f"{namespace}.{function.__name__}", namespace=namespace)
+
+    return Pipeline(
+        [
+            node(sample_trajectories, [f"{c}.model", f"{c}.prompts", "params:eraser", "cache"], f"{c}.trajectories", c),
+            node(no_eraser, [f"{c}.concept", f"{c}.model", "run_info"], f"{c}.none.eraser", f"{c}.none"),
+            node(train_unpruned, [*given, "params:eraser", *made], [f"{x}.eraser", f"{x}.losses"], x),
+            node(
+                bind(attack_eraser, split="fit"),
+                [f"{c}.model", f"{x}.eraser", f"{c}.prompts", f"{c}.trajectories", "params:attack", "cache"],
+                fit,
+                f"{x}.fit",
+            ),
+            node(
+                measure_concept,
+                [f"{c}.model", f"{c}.prompts", f"{c}.trajectories", "params:neurons", "params:prune"],
+                f"{c}.activations",
+                c,
+            ),
+            node(
+                measure_attacked,
+                [f"{c}.model", f"{x}.eraser", fit, f"{c}.trajectories", "params:neurons", "params:prune"],
+                f"{x}.attacked_activations",
+                x,
+            ),
+            node(
+                rank_neurons,
+                [f"{c}.model", f"{c}.activations", f"{x}.attacked_activations", "params:neurons", "params:prune"],
+                f"{c}.sensitivity",
+                c,
+            ),
+            node(
+                score_masks,
+                [f"{c}.model", f"{c}.prompts", f"{c}.trajectories", f"{c}.sensitivity", "params:neurons", "params:prune"],
+                f"{c}.mask_scores",
+                c,
+            ),
+            node(
+                train_learned,
+                [*given, fit, f"{c}.sensitivity", f"{c}.mask_scores", "params:eraser", "params:prune", *made],
+                [f"{p}.eraser", f"{p}.mask", f"{p}.losses"],
+                p,
+            ),
+            node(train_plus, [*given, fit, "params:eraser", "params:prune", *made], [f"{plus}.eraser", f"{plus}.losses"], plus),
+        ]
+    )

@@ -1,0 +1,18 @@
+"""How data sets and nodes are named: by concept, eraser and attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, update_wrapper
+
+PLAIN = "plain"
+
+
+def bind(function: Callable, **fixed) -> Callable:
+    """A node function with some arguments fixed, under its own name."""
+    return update_wrapper(partial(function, **fixed), function)
+
+
+def variants(method: str) -> dict[str, str]:
+    """Names of an eraser X, its control X+ and P-X."""
+    return {"unpruned": method, "plus": f"{method}_plus", "learned": f"p_{method}"}
