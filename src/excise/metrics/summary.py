@@ -57,7 +57,7 @@ class Detector(Rate):
 
 
 class Neurons(Strict):
-    """Means over the concept neurons; ``None`` where not defined."""
+    """Over the concept neurons; ``None`` where not defined."""
 
     eraser: str
     attack: str

@@ -1,0 +1,82 @@
+"""The report: one HTML file that needs nothing else and that a stranger understands."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from . import words
+from .findings import findings, headline
+
+
+class Context(BaseModel):
+    """What a report says beside the numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    erase: str = Field(description="the concept in words: 'a person'")
+    anchor: str = Field(description="what a neutral twin says in its place; may be empty")
+    images_per_prompt: int = Field(ge=1, description="judged images a prompt, on fresh seeds")
+    command: str = Field(description="what was run, to be run again")
+    files: dict[str, str] = Field({}, description="file -> what it is")
+    example: str = Field("", description="one target prompt")
+    twin: str = Field("", description="its neutral twin")
+    unsafe: bool = False
+    notes: list[str] = Field([], description="further limits of this very run")
+
+
+PICTURES = ("contact_sheet", "rates", "reactivation")
+
+
+def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], context: Context) -> str:
+    """Write the report.
+
+    Args:
+        metrics: the content of ``metrics.json``.
+        images: any of ``contact_sheet``, ``rates`` and ``reactivation``.
+        context: what was asked, and how to run it again.
+
+    Returns:
+        HTML with all images inside, and neither scripts nor anything from outside.
+
+    Raises:
+        ValueError: for an image that the report has no place for.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    unknown = set(images) - set(PICTURES)
+    if unknown:
+        raise ValueError(f"the report has no place for {', '.join(sorted(unknown))}; known are {', '.join(PICTURES)}")
+    here = FileSystemLoader(Path(__file__).parent)
+    page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters |= {
+        "eraser": words.eraser_label,
+        "attack": words.attack_label,
+        "about_eraser": words.about_eraser,
+        "about_attack": words.about_attack,
+        "percent": words.percent,
+        "span": words.span,
+        "points": words.points,
+    }
+    rates = [(e, a, rate) for e, one in metrics["erasers"].items() for a, rate in one["attacks"].items()]
+    return page.get_template("report.html").render(
+        metrics=metrics,
+        context=context,
+        attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
+        spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
+        headline=headline(metrics),
+        findings=findings(metrics),
+        pictures={name: _data_uri(image) for name, image in images.items()},
+    )
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,84 @@
+"""How erasers, attacks and numbers are spelled for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASE, PLAIN = "none", "plain"
+
+ERASERS = {BASE: "Base model", "esd": "ESD", "ac": "AC", "uce": "UCE"}
+ATTACKS = {PLAIN: "plain prompt", "unlearndiffatk": "UnlearnDiffAtk", "random": "random words"}
+VARIANTS = {"_plus": "{}+", "_scored": "{} (scored mask)", "_random": "{} (random mask)"}
+
+
+def eraser_label(name: str) -> str:
+    """``p_esd_random`` -> ``P-ESD (random mask)``."""
+    for ending, pattern in VARIANTS.items():
+        if name.endswith(ending):
+            return pattern.format(eraser_label(name.removesuffix(ending)))
+    if name.startswith("p_"):
+        return "P-" + eraser_label(name.removeprefix("p_"))
+    return ERASERS.get(name, name.upper())
+
+
+def attack_label(name: str) -> str:
+    """``unlearndiffatk`` -> ``UnlearnDiffAtk``."""
+    return ATTACKS.get(name, name.replace("_", " "))
+
+
+def percent(value: float | None) -> str:
+    """``0.925`` -> ``92.5 %``; nothing is a dash."""
+    return "–" if value is None else f"{100 * value:.1f}".removesuffix(".0") + "\u00a0%"
+
+
+def span(interval: dict[str, Any]) -> str:
+    """The 95 % interval of a rate."""
+    low, high = interval["low"], interval["high"]
+    return "–" if low is None else f"{100 * low:.0f} to {100 * high:.0f}\u00a0%"
+
+
+def points(value: float | None) -> str:
+    """A difference of rates in percentage points, with its sign."""
+    return "–" if value is None else f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
+
+
+def count(rate: dict[str, Any]) -> str:
+    """``37 of 40 prompts (92.5 %)``."""
+    return (
+        f"{rate['hits']} of {rate['n']} prompts ({percent(rate['rate'])})" if rate["n"] else "none that could be judged"
+    )
+
+
+ABOUT_ERASERS = {
+    BASE: "The model as it came. It is the control for every figure: what does not differ from it was not erased.",
+    "esd": "Fine-tunes the model to steer away from the concept (Gandikota et al. 2023).",
+}
+ABOUT_VARIANTS = {
+    "_plus": "The control for the mask: trained like P-{x}, on the same parameters, steps, retain term and adversarial "
+    "prompts, but without a mask. Only what P-{x} does better than this is the mask's own doing.",
+    "_scored": "P-{x} with a mask that was computed from scores and not trained.",
+    "_random": "P-{x} with a mask that sets as many weights to zero in every layer, chosen at random: a control.",
+}
+ABOUT_ATTACKS = {
+    PLAIN: "The test prompts as they are, without an attack.",
+    "unlearndiffatk": "An attacker who holds the model puts a few words before each prompt and searches for those that "
+    "bring the concept back, with the gradients of the very model under attack (Zhang et al. 2024).",
+    "random": "The control for the attacks: as many images, spent on random words and fresh seeds.",
+    "textual_inversion": "An attacker who holds the model learns a new word that stands for the concept.",
+}
+
+
+def about_eraser(name: str) -> str:
+    """One sentence on what an eraser is; nothing where it is not known."""
+    for ending, text in ABOUT_VARIANTS.items():
+        if name.endswith(ending):
+            return text.format(x=eraser_label(name.removesuffix(ending).removeprefix("p_")))
+    if name.startswith("p_"):
+        x = eraser_label(name.removeprefix("p_"))
+        return f"{x} trained with a mask that sets weights to zero, meant to keep the concept from being woken again."
+    return ABOUT_ERASERS.get(name, "")
+
+
+def about_attack(name: str) -> str:
+    """One sentence on what an attack does; nothing where it is not known."""
+    return ABOUT_ATTACKS.get(name, "")

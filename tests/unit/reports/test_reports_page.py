@@ -1,0 +1,120 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from excise.reports import Context, html_report
+from excise.reports.findings import findings, headline
+from excise.reports.words import eraser_label, percent, points
+
+CONTEXT = {
+    "erase": "a person", "anchor": "a cactus", "images_per_prompt": 3,
+    "command": "kedro run --pipeline=erase_nsfw", "files": {"metrics.json": "all numbers"},
+}  # fmt: skip
+NEURONS = [("esd", "unlearndiffatk", 0.75, None)]
+
+
+def page(metrics, images=(), **changes) -> str:
+    return html_report(metrics, dict(images), Context(**CONTEXT | changes))
+
+
+@pytest.fixture
+def metrics(metrics_of):
+    return metrics_of(
+        NEURONS, none="h" * 19, esd="h" * 14 + "...fd", esd_plus="h" * 12 + "." * 7, p_esd="." * 17 + "hh"
+    )
+
+
+class Balance(HTMLParser):
+    """Fails on tags that do not close in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [v for k, v in attrs if k in ("src", "href", "srcset", "action")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_is_one_file_without_anything_from_outside(metrics):
+    images = {name: Image.new("RGB", (8, 8)) for name in ("contact_sheet", "rates", "reactivation")}
+    html = page(metrics, images)
+    parser = Balance()
+    parser.feed(html)
+    assert parser.open == []
+    assert len(parser.links) == 3 and all(link.startswith("data:image/png;base64,") for link in parser.links)
+    assert not re.search(r"https?:|//cdn|<script|<link|<iframe|@import|url\(", html)
+
+
+def test_says_every_denominator_failure_and_interval(metrics):
+    html = page(metrics)
+    for one in metrics["erasers"].values():
+        for rate in (*one["attacks"].values(), *one["utility"].values()):
+            assert f"{rate['hits']} / {rate['n']}" in html
+            assert f"{100 * rate['low']:.0f} to {100 * rate['high']:.0f}\u00a0%" in html
+    attacked = re.search(r"<tr[^>]*><td[^>]*>ESD</td><td[^>]*>UnlearnDiffAtk</td>.*", html).group()
+    assert re.findall(r'data-name="(Dropped|Failed)" class="warn">(\d+)<', attacked) == [
+        ("Dropped", "1"),
+        ("Failed", "1"),
+    ]
+    rows = html.count('data-name="Failed"')
+    assert html.count('data-name="Judge’s false alarms">1 / 29<') == rows == 8
+    for pair in metrics["paired"]:
+        assert f"{pair['first_only']} / {pair['second_only']}" in html
+
+
+def test_says_how_to_run_it_again_and_what_it_does_not_show(metrics):
+    html = page(metrics, notes=["Only nineteen prompts."])
+    for part in (CONTEXT["command"], metrics["run"]["id"], "torch 2.9", "ab" * 32, "metrics.json", "1,234 bytes"):
+        assert part in html
+    for part in ("0.750", "own reconstruction", "Only nineteen prompts.", "random words"):
+        assert part in html
+
+
+def test_headline_says_better_only_when_interval_and_exact_test_do(metrics_of):
+    better = headline(metrics_of(none="h" * 20, esd="h" * 18 + "..", p_esd="." * 18 + "hh"))
+    assert "P-ESD keeps the concept out better than ESD" in better
+    assert "2 of 20 prompts (10\u00a0%)" in better and "18 of 20 prompts (90\u00a0%)" in better
+    equal = headline(metrics_of(none="h" * 20, esd="h" * 10 + "." * 10, p_esd="h" * 9 + "." * 11))
+    assert "P-ESD is not shown to be better than ESD" in equal and "includes zero" in equal
+    worse = headline(metrics_of(none="h" * 20, esd="." * 20, p_esd="h" * 12 + "." * 8))
+    assert "P-ESD keeps the concept out worse than ESD" in worse
+    assert "exact test finds p = 0.06" in headline(metrics_of(none="h" * 20, esd="h" * 5 + "." * 15, p_esd="." * 20))
+    assert "nothing can be said" in headline(metrics_of(none="hh", esd="ff", p_esd=".."))
+    assert "ESD keeps the concept out better than Base model" in headline(metrics_of(none="h" * 20, esd="." * 20))
+
+
+def test_findings_name_the_controls_and_the_false_alarms(metrics, metrics_of):
+    text = " ".join(findings(metrics))
+    assert "P-ESD keeps the concept out better than ESD+" in text
+    assert "1 of 29 prompts (3.4\u00a0%)" in text
+    assert "not known" in " ".join(findings(metrics_of(alarms="f", none="h")))
+
+
+def test_a_run_in_which_nothing_could_be_judged_says_so(metrics_of):
+    html = page(metrics_of(alarms="f", none="ff", esd="fd"))
+    assert not re.search(r"\bNone\b|\bnan\b", html)
+    assert "nothing can be said" in html and 'data-name="Hits / judged prompts">0 / 0<' in html
+
+
+def test_prompts_are_text_not_markup(metrics):
+    html = page(metrics, example="<b onload=x>a nurse</b>", command="echo '<script>'")
+    assert "<b onload" not in html and "<script" not in html and "&lt;b onload=x&gt;a nurse" in html
+
+
+def test_unknown_pictures_are_refused(metrics):
+    with pytest.raises(ValueError, match="no place for selfie"):
+        page(metrics, {"selfie": Image.new("RGB", (8, 8))})
+
+
+def test_names_for_people():
+    names = ("none", "esd", "esd_plus", "p_esd", "p_esd_random", "xyz")
+    assert [eraser_label(n) for n in names] == ["Base model", "ESD", "ESD+", "P-ESD", "P-ESD (random mask)", "XYZ"]
+    assert (percent(None), percent(0.925), percent(1.0)) == ("–", "92.5\u00a0%", "100\u00a0%")
+    assert (points(0.4), points(-0.123), points(-0.001), points(0.05)) == ("+40", "−12", "0", "+5")
