@@ -1,0 +1,152 @@
+"""``kedro run`` as Kedro has it, but what the user can mend is said in one sentence and without a traceback.
+
+``EXCISE_DEBUG=1`` brings the traceback back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+from excise.errors import UserError
+
+
+class RunCommand(click.Command):
+    """Kedro's command, with errors told in one sentence and exit code 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with one_sentence():
+            try:
+                return super().parse_args(ctx, args)
+            except click.UsageError as error:
+                if type(error) is not click.UsageError:  # unknown options and the like are click's to explain
+                    raise
+                raise UserError(error.message) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_sentence():
+            options = ctx.params
+            if options["pipeline"] and not options["pipelines"]:  # the older spelling stays welcome: no warning
+                options["pipelines"], options["pipeline"] = [options["pipeline"]], None
+            check_environment(options["env"] or os.environ.get("KEDRO_ENV") or "local", conf_folder(ctx))
+            check_pipelines(options["pipelines"])
+            return super().invoke(ctx)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what the user can mend into a ``click.ClickException``; anything else passes with its traceback."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None or os.environ.get("EXCISE_DEBUG") == "1":
+            raise
+        raise click.ClickException(sentence) from error
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence for a user, or None if this is not the user's to mend; causes are looked at too."""
+    from kedro.validation import ParameterValidationError
+    from omegaconf.errors import OmegaConfBaseException
+    from pydantic import ValidationError
+    from yaml import YAMLError
+
+    sentences = {
+        UserError: str,
+        ParameterValidationError: _wrong_parameter,
+        ValidationError: _wrong_value,
+        OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
+        YAMLError: lambda e: f"A configuration file is not valid YAML: {_one_line(e)}",
+    }
+    while error is not None:
+        for kind, say in sentences.items():
+            if isinstance(error, kind):
+                return say(error)
+        error = error.__cause__
+    return None
+
+
+def conf_folder(ctx: click.Context) -> str:
+    """Where configuration is read from; may be a URL or an archive."""
+    from kedro.framework.project import settings
+
+    root = ctx.obj.project_path if ctx.obj else Path.cwd()
+    return ctx.params["conf_source"] or str(root / settings.CONF_SOURCE)
+
+
+def check_environment(env: str, conf: str) -> None:
+    """Raises UserError unless the folder for an environment exists."""
+    if Path(conf).is_dir() and not (Path(conf) / env).is_dir():
+        known = [folder.name for folder in Path(conf).iterdir() if folder.is_dir()]
+        raise UserError(f"There is no environment '{env}', since there is no folder conf/{env}: {_hint(env, known)}")
+
+
+def check_pipelines(names: Iterable[str]) -> None:
+    """Raises UserError unless every name is a package in ``excise.pipelines``."""
+    from importlib.resources import files
+
+    folders = files("excise.pipelines").iterdir()
+    known = [folder.name for folder in folders if (folder / "__init__.py").is_file()]
+    for name in names:
+        if name not in (*known, "__default__"):
+            raise UserError(f"There is no pipeline '{name}': {_hint(name, known)}")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}."
+
+
+# what Kedro keeps of pydantic's error is its text
+_WRONG_PARAMETER = re.compile(
+    r"Parameter '(?P<key>[^']+)': .*\n(?P<loc>\S+\n)?  (?P<message>.+) "
+    r"\[type=(?P<type>\w+), input_value=(?P<value>.*), input_type=\w+\]"
+)
+_PLAINER = {"missing": "is missing", "extra_forbidden": "does not exist; remove it or correct its name"}
+
+
+def _wrong_parameter(error: Exception) -> str:
+    match = _WRONG_PARAMETER.search(str(error))
+    if match is None:
+        return _one_line(str(error).removeprefix("Parameter validation failed:").strip().removeprefix("- "))
+    name = ".".join(filter(None, [match["key"], (match["loc"] or "").strip()]))
+    return _say_wrong(name, match["type"], match["value"], match["message"])
+
+
+def _wrong_value(error: Any) -> str:
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"])) or error.title
+    return _say_wrong(name, first["type"], repr(first.get("input")), first["msg"])
+
+
+def _say_wrong(name: str, kind: str, value: str, message: str) -> str:
+    if kind in _PLAINER:
+        return f"Parameter '{name}' {_PLAINER[kind]}."
+    message = message.removeprefix("Value error, ").removesuffix(".")
+    return f"Parameter '{name}' cannot be {value}: {message[0].lower()}{message[1:]}."
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+run = RunCommand("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
+
+
+@click.group(name="excise")
+def cli() -> None:
+    """Commands of this project."""
+
+
+cli.add_command(run)

@@ -1,0 +1,7 @@
+"""Kedro hooks: the project's own inputs and checks, the account of a run, and MLflow."""
+
+from .account import AccountHook
+from .mlflow_hook import MlflowHook
+from .project import ProjectHook
+
+__all__ = ["AccountHook", "MlflowHook", "ProjectHook"]

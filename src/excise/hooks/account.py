@@ -1,0 +1,79 @@
+"""What a run is and what it costs: the inputs ``run_info`` and ``cost``."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
+
+PACKAGES = ("excise", "torch", "diffusers", "transformers", "nudenet", "kedro")
+
+
+class AccountHook:
+    """Times every node. A resumed run's cost is that of its own work, not of what it found finished."""
+
+    def __init__(self) -> None:
+        self.cost: list[tuple[str, float, float]] = []
+        self._started: dict[str, float] = {}
+        self._env: str | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        self._env = context.env
+
+    @hook_impl
+    def after_catalog_created(self, catalog: Any, save_version: str) -> None:
+        self.cost = []
+        info = {"id": save_version, "versions": versions(), "command": "kedro run"}
+        catalog["run_info"] = MemoryDataset(info, copy_mode="assign")
+        catalog["cost"] = MemoryDataset(self.cost, copy_mode="assign")
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
+        catalog["run_info"].load()["command"] = command(run_params, self._env)
+
+    @hook_impl
+    def before_node_run(self, node: Any) -> None:
+        self._started[node.name] = time.perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Any) -> None:
+        seconds = time.perf_counter() - self._started.pop(node.name)
+        self.cost.append((node.name, seconds, peak_megabytes()))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
+
+
+def command(run_params: dict[str, Any], env: str | None) -> str:
+    """The command that starts this run again."""
+    words = ["kedro run"]
+    if run_params.get("pipeline_names"):
+        words.append("--pipeline=" + ",".join(run_params["pipeline_names"]))
+    if env and env != "local":
+        words.append(f"--env={env}")
+    if run_params.get("runtime_params"):
+        words.append("--params=" + ",".join(f"{k}={v}" for k, v in _flat(run_params["runtime_params"])))
+    return " ".join(words)
+
+
+def _flat(tree: dict[str, Any], prefix: str = ""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def peak_megabytes() -> float:
+    """Highest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,226 @@
+"""One MLflow run a pipeline run. The only file that knows MLflow; nodes and datasets stay free of it.
+
+A catalog entry says in its metadata what of it is tracked (one of these words, or a list of them)::
+
+    metadata: {mlflow: metrics}       # every number in it, by its dotted place
+    metadata: {mlflow: artifact}      # the file or folder
+    metadata: {mlflow: curve}         # rows with a `step`; every other column is a curve
+
+The store is ``mlflow.db`` with files in ``mlartifacts``, in the project's folder, unless ``MLFLOW_TRACKING_URI`` is
+set. ``EXCISE_MLFLOW=off`` switches tracking off. Whatever goes wrong in tracking is said in one warning, and the run
+goes on: a tracking server that is away must not cost finished results.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+logger = logging.getLogger(__name__)
+
+RUN_ID, URI = "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"
+BATCH = 100  # parameters or metrics in one request; MLflow's limit for parameters
+
+
+class MlflowHook:
+    """Tracks parameters, metrics, curves and artifacts of a run.
+
+    The run's id and the store's address are exported for the time of the run, so that child processes join it; a run
+    id that is set already (by a scheduler that runs node by node) is joined.
+    """
+
+    def __init__(self, experiment: str = "excise") -> None:
+        self._experiment = experiment
+        self._project = Path.cwd()
+        self._catalog: Any = None
+        self._outer: dict[str, str | None] | None = None  # the environment before the run; None: no run is open
+        self._broken = False
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Note where the project is."""
+        self._project = context.project_path
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Start or join a run and log the parameters of the pipeline."""
+        self._close("KILLED")  # a run before this one, in this process, that was interrupted
+        if _switched_off():
+            return
+        self._broken, self._catalog = False, catalog
+        self._outer = {name: os.environ.get(name) for name in (RUN_ID, URI)}
+        atexit.register(self._close, "KILLED")  # Kedro tells hooks of errors, but not of Ctrl-C
+        with self._shielded():
+            self._start(run_params)
+            self._log_parameters(pipeline, catalog)
+
+    @hook_impl
+    def before_node_run(self, catalog: Any) -> None:
+        """Note the catalog; in a child process nothing else does."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log what the dataset's metadata asks for."""
+        if _switched_off() or self._broken or RUN_ID not in os.environ:
+            return
+        dataset = self._catalog[dataset_name]
+        kinds = (getattr(dataset, "metadata", None) or {}).get("mlflow", [])
+        for kind in [kinds] if isinstance(kinds, str) else kinds:
+            with self._shielded():
+                TRACKERS[kind](_client(), os.environ[RUN_ID], dataset_name, dataset, data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close the run."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Close the run as failed."""
+        self._close("FAILED")
+
+    def _start(self, run_params: dict[str, Any]) -> None:
+        artifacts = None
+        if URI not in os.environ:
+            os.environ[URI] = f"sqlite:///{self._project / 'mlflow.db'}"
+            artifacts = (self._project / "mlartifacts").as_uri()
+        # MLflow tries for minutes by default
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        client = _client()
+        if RUN_ID in os.environ:
+            client.update_run(os.environ[RUN_ID], status="RUNNING")
+        else:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self._experiment)
+            found = client.get_experiment_by_name(name)
+            experiment = found.experiment_id if found else client.create_experiment(name, artifacts)
+            pipelines = ", ".join(run_params.get("pipeline_names") or ["__default__"])
+            tags = {
+                "kedro.run_id": run_params["run_id"],
+                "kedro.env": run_params.get("env") or "local",
+                "pipeline": pipelines,
+                **_git_tag(self._project),
+            }
+            os.environ[RUN_ID] = client.create_run(experiment, tags=tags, run_name=pipelines).info.run_id
+        logger.info("MLflow run %s in %s", os.environ[RUN_ID], os.environ[URI])
+
+    def _log_parameters(self, pipeline: Any, catalog: Any) -> None:
+        from mlflow.entities import Param
+
+        found: dict[str, Any] = {}
+        for name in sorted(n for n in pipeline.inputs() if n == "parameters" or n.startswith("params:")):
+            prefix = name.partition(":")[2]
+            found |= {_key(k): v for k, v in leaves(catalog[name].load(), prefix, lists=False)}
+        rows = [Param(k, v if isinstance(v, str) else json.dumps(v, default=str)) for k, v in found.items()]
+        for batch in _batches(rows):
+            _client().log_batch(os.environ[RUN_ID], params=batch)
+
+    def _close(self, status: str) -> None:
+        if self._outer is None:
+            return
+        atexit.unregister(self._close)
+        if RUN_ID in os.environ:
+            with self._shielded():
+                _client().set_terminated(os.environ[RUN_ID], status)
+        for name, value in self._outer.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        self._outer = None
+
+    @contextmanager
+    def _shielded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever it is: results matter more than their record
+            if not self._broken:
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                logger.warning("MLflow misses the rest of this run, which goes on and keeps its results: %s", reason)
+            self._broken = True
+
+
+def leaves(value: Any, prefix: str = "", *, lists: bool = True) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of all that is nested in dicts, pydantic models and (if ``lists``) lists."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    if isinstance(value, dict):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)) and lists:
+        items = enumerate(value)
+    else:
+        yield prefix, value
+        return
+    for key, item in items:
+        yield from leaves(item, f"{prefix}.{key}" if prefix else str(key), lists=lists)
+
+
+def _track_metrics(client: Any, run_id: str, name: str, dataset: Any, data: Any) -> None:
+    _log_metrics(client, run_id, ((key, value, 0) for key, value in leaves(data, name)))
+
+
+def _track_curve(client: Any, run_id: str, name: str, dataset: Any, data: Any) -> None:
+    rows = data.to_dict("records") if hasattr(data, "to_dict") else data
+    points = ((f"{name}.{k}", v, int(row["step"])) for row in rows for k, v in row.items() if k != "step")
+    _log_metrics(client, run_id, points)
+
+
+def _track_artifact(client: Any, run_id: str, name: str, dataset: Any, data: Any) -> None:
+    path = saved_path(dataset)
+    send = client.log_artifacts if path.is_dir() else client.log_artifact
+    send(run_id, str(path), name.replace(".", "/"))
+
+
+TRACKERS = {"metrics": _track_metrics, "curve": _track_curve, "artifact": _track_artifact}
+
+
+def saved_path(dataset: Any) -> Path:
+    """The file or folder that a dataset has just written: of this save version, which need not be the latest one."""
+    path = Path(str(dataset._filepath))
+    version = dataset.resolve_save_version() if hasattr(dataset, "resolve_save_version") else None
+    return path / version / path.name if version else path
+
+
+def _log_metrics(client: Any, run_id: str, values: Iterable[tuple[str, Any, int]]) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    numbers = [(k, v, s) for k, v, s in values if isinstance(v, Real) and not isinstance(v, bool)]
+    for batch in _batches([Metric(_key(k), float(v), now, s) for k, v, s in numbers]):
+        client.log_batch(run_id, metrics=batch)
+
+
+def _batches(rows: list[Any]) -> Iterator[list[Any]]:
+    return (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w.\-/ ]", "_", name)[:250]  # what MLflow allows in a name
+
+
+def _client() -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(os.environ[URI])
+
+
+def _switched_off() -> bool:
+    return os.environ.get("EXCISE_MLFLOW", "").lower() == "off"
+
+
+def _git_tag(folder: Path) -> dict[str, str]:
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # an installed package is no git checkout
+        return {}
+    return {"git.sha": done.stdout.strip()}

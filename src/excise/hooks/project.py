@@ -1,0 +1,50 @@
+"""What every run needs: the chosen concept, the concepts' configuration, the cache, and a check of the input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException
+from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
+
+from excise.cache import Cache
+from excise.pipelines.selection import set_selection
+
+from .preflight import preflight
+
+
+class ProjectHook:
+    """Puts ``concepts`` and ``cache`` into the catalog, chooses the concept, refuses bad input."""
+
+    def __init__(self) -> None:
+        self._concepts: dict[str, Any] = {}
+        self._cache = Path("data/cache")
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Choose the concept, before Kedro builds any pipeline."""
+        settings = _config(context, "globals")
+        concept = _config(context, "parameters").get("concept")
+        set_selection(None if concept is None else str(concept), settings.get("concepts", {}))
+        self._concepts = _config(context, "concepts")
+        self._cache = context.project_path / settings.get("cache", "data/cache")
+
+    @hook_impl
+    def after_catalog_created(self, catalog: Any) -> None:
+        """Add the inputs that no file holds; nodes get the very objects, not copies."""
+        catalog["concepts"] = MemoryDataset(self._concepts, copy_mode="assign")
+        catalog["cache"] = MemoryDataset(Cache(self._cache), copy_mode="assign")
+
+    @hook_impl(tryfirst=True)  # before any other hook takes the run for started
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Refuse bad input before anything runs."""
+        preflight(run_params, catalog, pipeline)
+
+
+def _config(context: Any, kind: str) -> dict[str, Any]:
+    try:
+        return context.config_loader[kind]
+    except MissingConfigException:  # an environment need not have every kind of file
+        return {}

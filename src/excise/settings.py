@@ -1,0 +1,20 @@
+"""Project settings (https://docs.kedro.org/en/stable/configure/settings/)."""
+
+import os
+import warnings
+
+os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
+
+from excise.hooks import AccountHook, MlflowHook, ProjectHook
+
+warnings.filterwarnings("ignore", message="register_new_resolver")  # in Kedro's own code
+
+HOOKS = (ProjectHook(), AccountHook(), MlflowHook())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"concepts": ["concepts/*.yml", "concepts/**/*.yml"]},
+    # an environment names only what differs
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "concepts": "soft"},
+}

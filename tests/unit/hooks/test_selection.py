@@ -1,0 +1,56 @@
+"""The concept that a pipeline works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.framework.project import pipelines
+
+from excise.concepts.concept import Concept
+from excise.pipelines import selection
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_concept", None)
+    monkeypatch.setattr(selection, "_defaults", dict(selection.DEFAULTS))
+
+
+@pytest.fixture
+def rebuilt(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    monkeypatch.setattr(type(pipelines), "configure", lambda self, module=None: calls.append(module))
+    return calls
+
+
+def test_the_choice_comes_before_the_default_of_the_kind(rebuilt: list[str]) -> None:
+    selection.set_selection(None, {"style": "pixel"})
+    assert [selection.selected_concept(kind) for kind in ("nsfw", "style")] == ["person", "pixel"]
+    selection.set_selection("robot", {"style": "pixel"})
+    assert [selection.selected_concept(kind) for kind in ("nsfw", "style")] == ["robot", "robot"]
+
+
+def test_pipelines_are_built_again_only_when_the_choice_changed(rebuilt: list[str]) -> None:
+    selection.set_selection(None, selection.DEFAULTS)
+    assert rebuilt == []
+    selection.set_selection("robot", {})
+    selection.set_selection("robot", {})
+    assert rebuilt == ["excise.pipeline_registry"]
+    selection.set_selection(None, {})
+    assert len(rebuilt) == 2
+
+
+def test_code_and_configuration_agree_on_the_defaults() -> None:
+    configured = yaml.safe_load((ROOT / "conf" / "base" / "globals.yml").read_text())["concepts"]
+    assert configured == selection.DEFAULTS
+    assert set(selection.DEFAULTS) == set(Concept.model_fields["kind"].annotation.__args__)
+
+
+def test_kind_is_the_end_of_the_name() -> None:
+    assert selection.pipeline_kind("erase_nsfw") == "nsfw"
+    assert selection.pipeline_kind("erase_style") == "style"
+    assert selection.pipeline_kind("nsfw_report") is None
