@@ -1,0 +1,12 @@
+"""Kedro datasets for what excise keeps on disk. All are versioned where the catalog says so, and nothing is pickled.
+
+Reports are plain text: ``text.TextDataset`` keeps them.
+"""
+
+from .eraser import EraserDataset
+from .image_set import ImageSetDataset
+from .mask import MaskDataset
+from .png import PngDataset
+from .tensors import TensorsDataset
+
+__all__ = ["EraserDataset", "ImageSetDataset", "MaskDataset", "PngDataset", "TensorsDataset"]
