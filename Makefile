@@ -1,0 +1,54 @@
+# excise: everything that a person or a CI machine types.
+#
+#   make run        the README's command, in a fresh environment of pinned packages
+#   make test       the quick tests          make test-slow   those that take minutes
+#   make lint       ruff                     make notebooks   run the notebooks
+#   make viz        see the pipelines        make clean       remove all but results in data/
+#
+# PYTHON=… chooses the interpreter (3.11 or newer). On Linux the default torch comes with CUDA; for the smaller one set
+# PIP_EXTRA_INDEX_URL to PyTorch's index for CPUs.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTEST_ARGS ?=
+
+export DO_NOT_TRACK := 1
+
+.PHONY: run test test-slow lint viz notebooks clean
+
+run: $(VENV)/.installed-run
+	$(BIN)/kedro run --pipeline=erase_nsfw
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check src tests
+
+viz: $(VENV)/.installed-dev
+	$(BIN)/kedro viz run --include-hooks
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/jupyter-execute notebooks/*.ipynb
+
+clean:
+	rm -rf $(VENV) build dist .viz .pytest_cache .ruff_cache src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "excise needs Python 3.11 or newer: install it, or set PYTHON=."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# one stamp an extra, so that nothing is installed twice
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed-run
