@@ -1,0 +1,73 @@
+"""A linear classifier and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from excise.errors import UserError
+from excise.judges.probe.features import WIDTH
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Softmax over ``features @ weight.T + bias``.
+
+    Attributes:
+        labels: the classes, k of them.
+        weight: (k, 2208) float16.
+        bias: (k,) float32.
+        version: of the probe.
+        fitted_on: what it was fitted on, in words.
+        accuracy: share of held-out paints that it names rightly, by how they were treated.
+    """
+
+    labels: tuple[str, ...]
+    weight: torch.Tensor
+    bias: torch.Tensor
+    version: str
+    fitted_on: str
+    accuracy: dict[str, float]
+
+    def probabilities(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, 2208) features to (n, k) probabilities."""
+        return (features @ self.weight.float().T + self.bias).softmax(1)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file whose header holds all that is not a tensor."""
+        from safetensors.torch import save_file
+
+        header = {
+            "labels": self.labels,
+            "version": self.version,
+            "fitted_on": self.fitted_on,
+            "accuracy": self.accuracy,
+        }
+        # one key: the order of several in a safetensors header changes from one process to the next
+        header = {"probe": json.dumps(header, sort_keys=True)}
+        save_file({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, path, metadata=header)
+
+    @classmethod
+    def load(cls, path: Path) -> Probe:
+        """Read a probe.
+
+        Raises:
+            UserError: no such file, or not the file of a probe.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not path.is_file():
+            raise UserError(f"There is no probe at {path}: set the judge's option 'file' to the file of a probe.")
+        try:
+            with safe_open(path, "pt") as file:
+                header = json.loads((file.metadata() or {})["probe"])
+                labels, accuracy = tuple(header["labels"]), header["accuracy"]
+                weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise UserError(f"{path} is not the file of a probe ({error}): choose one that `fit_probe` made.") from None
+        if weight.shape != (len(labels), WIDTH) or bias.shape != (len(labels),):
+            raise UserError(f"{path} has weights of another shape than its labels ask for: make it with `fit_probe`.")
+        return cls(labels, weight, bias, header["version"], header["fitted_on"], accuracy)
