@@ -12,12 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUMBING = [
-    *("__init__", "__main__", "cache", "cli", "errors", "pipeline_registry", "settings"),
-    *("concepts/__init__", "concepts/concept", "models/__init__", "models/spec"),
-    *("hooks/__init__", "hooks/mlflow_hook", "hooks/preflight", "hooks/project"),
-    *("pipelines/__init__", "pipelines/selection"),
-]
+PLUMBING = ["*.py", "models/__init__.py", "models/spec.py"]
+PLUMBING += [f"{room}/*.py" for room in ("concepts", "datasets", "hooks", "pipelines")]
 
 PIPELINE = '''
 import os
@@ -50,10 +46,17 @@ def erase(options: Erase, model: ModelSpec, concepts: dict, cache) -> dict:
     return {"strength": options.strength, "concepts": sorted(concepts)}
 
 
+def draw():
+    from PIL import Image
+
+    return Image.new("RGB", (8, 8), "teal")
+
+
 def create_pipeline(**kwargs) -> Pipeline:
     name = selected_concept("KIND")
     inputs = ["params:erase", "params:model", "concepts", "cache"]
-    return Pipeline([node(erase, inputs, f"{name}.metrics", name=f"{name}.erase")])
+    sheet = node(draw, None, f"{name}.sheet", name=f"{name}.draw")
+    return Pipeline([node(erase, inputs, f"{name}.metrics", name=f"{name}.erase"), sheet])
 '''
 
 CONCEPT = """
@@ -73,11 +76,12 @@ CONCEPT = """
 def make_project(folder: Path) -> Path:
     """Write the project into an empty folder."""
     source = folder / "src" / "excise"
-    for name in PLUMBING:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "src" / "excise" / f"{name}.py", source / f"{name}.py")
-    for kind in ("nsfw", "style"):
-        pipeline = source / "pipelines" / f"erase_{kind}"
+    for path in (path for pattern in PLUMBING for path in (ROOT / "src" / "excise").glob(pattern)):
+        copy = source / path.relative_to(ROOT / "src" / "excise")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for pipeline, kind in {"erase_nsfw": "nsfw", "erase_style": "style", "stage": "nsfw"}.items():
+        pipeline = source / "pipelines" / pipeline
         pipeline.mkdir()
         (pipeline / "__init__.py").write_text(PIPELINE.replace("KIND", kind))
     conf = folder / "conf"
@@ -96,6 +100,7 @@ def make_project(folder: Path) -> Path:
     (conf / "base" / "catalog.yml").write_text(
         '"{concept}.metrics": {type: json.JSONDataset, filepath: "data/{concept}/metrics.json", versioned: true,\n'
         "  metadata: {mlflow: [metrics, artifact]}}\n"
+        '"{concept}.sheet": {type: excise.datasets.PngDataset, filepath: "data/{concept}/sheet.png", versioned: true}\n'
     )
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, folder / name)
@@ -120,7 +125,7 @@ def python(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, "PYTHONPATH": str(project / "src"), "EXCISE_MLFLOW": "off", **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

@@ -29,6 +29,7 @@ print(json.dumps(answers))
 NSFW = ["run", "--pipelines=erase_nsfw"]
 CASES = {
     "concept": [*NSFW, "--params=concept=persn"],
+    "concept_of_a_stage": ["run", "--pipelines=stage", "--params=concept=7"],
     "kind": [*NSFW, "--params=concept=fluent"],
     "pipeline": ["run", "--pipelines=erase_nswf"],
     "environment": [*NSFW, "--env=sd41"],
@@ -59,6 +60,7 @@ def answers(python) -> dict[str, Any]:
     ("case", "parts"),
     {
         "concept": ["no concept 'persn'", "did you mean 'person'?"],
+        "concept_of_a_stage": ["no concept '7'", "known are fluent, person, robot."],
         "kind": ["'fluent' is of kind style", "--pipelines=erase_style"],
         "pipeline": ["no pipeline 'erase_nswf'", "did you mean 'erase_nsfw'?"],
         "environment": ["no environment 'sd41'", "did you mean 'sd14'?"],
@@ -120,7 +122,7 @@ def test_listing_pipelines_is_light(project: Path, python) -> None:
         "print([m for m in ('torch', 'mlflow', 'diffusers', 'transformers', 'sklearn') if m in sys.modules])"
     )
     done = python("-c", code)
-    assert done.stdout.split() == ["-", "__default__", "-", "erase_nsfw", "-", "erase_style", "[]"], done.stderr
+    assert done.stdout == "- __default__\n- erase_nsfw\n- erase_style\n- stage\n\n[]\n", done.stderr
 
 
 def test_interrupted_run_is_killed_in_mlflow(project: Path, python) -> None:

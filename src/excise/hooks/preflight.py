@@ -13,6 +13,9 @@ from excise.pipelines.selection import pipeline_kind, selected_concept
 def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The concept exists, is well described, and is of the kind that the pipeline is for."""
     concepts = catalog["concepts"].load()
+    chosen = (run_params.get("runtime_params") or {}).get("concept")
+    if chosen is not None:  # a stage on its own works on any kind, but on no unknown concept
+        load_concept(str(chosen), concepts)
     for name in run_params.get("pipeline_names") or []:
         kind = pipeline_kind(name)
         if kind is None:

@@ -16,7 +16,8 @@ from kedro.io.core import AbstractDataset, Version
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
-from excise.datasets import EraserDataset, ImageSetDataset, PngDataset, TensorsDataset
+from excise.datasets import EraserDataset, ImageSetDataset, MaskDataset, PngDataset, TensorsDataset
+from excise.erasers.eraser import Eraser
 from excise.images import ImageSet
 from excise.images.image_set import save_picture
 
@@ -106,6 +107,21 @@ def test_failed_save_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_eraser_and_its_mask_come_back(tmp_path: Path) -> None:
+    pruned = {"a.weight": torch.rand(4, 5) < 0.3}
+    header = {"method": "esd", "base": {"name": "small", "sha256": "0f"}, "concept": "person", "support": "all"}
+    eraser = Eraser(header, {"b.weight": torch.randn(3)}, pruned)
+    for kind, saved in ((EraserDataset, eraser), (MaskDataset, eraser.mask)):
+        dataset = kind(filepath=str(tmp_path / f"{kind.__name__}.safetensors"), version=VERSION)
+        dataset.save(saved)
+        back = dataset.load()
+        assert torch.equal(back.pruned["a.weight"], pruned["a.weight"])
+        assert back.header["concept"] == "person"
+        assert [file.name for file in tmp_path.glob(f"{kind.__name__}*/*/*")] == [f"{kind.__name__}.safetensors"]
+        if kind is EraserDataset:
+            assert torch.equal(back.weights["b.weight"], eraser.weights["b.weight"])
+
+
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     def dataset() -> TensorsDataset:
         return TensorsDataset(filepath=str(tmp_path / "x.safetensors"), version=VERSION)
@@ -130,7 +146,7 @@ def test_urls_are_refused() -> None:
 
 
 def test_catalog_makes_them_and_describes_them_before_anything_exists(tmp_path: Path) -> None:
-    kinds = [EraserDataset, ImageSetDataset, PngDataset, TensorsDataset]
+    kinds = [EraserDataset, ImageSetDataset, MaskDataset, PngDataset, TensorsDataset]
     config = {
         k.__name__: {
             "type": f"excise.datasets.{k.__name__}",
