@@ -18,6 +18,11 @@ from pydantic import BaseModel
 
 from excise.hooks.mlflow_hook import RUN_ID, URI, MlflowHook, leaves
 
+pytestmark = [  # the tests write a later version on purpose, and name datasets without a namespace
+    pytest.mark.filterwarnings("ignore:Save version"),
+    pytest.mark.filterwarnings("ignore:One or more dataset names"),
+]
+
 
 class Attack(BaseModel):
     steps: int = 50
