@@ -17,9 +17,10 @@ from .canvas import Canvas
 Target = Literal["object", "style"]
 PERSON = "person"
 TREATMENTS = ("sharp", "blurred", "noisy")
+DECODED = "decoded"
 
 
-def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: int = 0) -> Probe:
+def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: int = 0, autoencoder=None) -> Probe:
     """Fit a linear probe on painted drawings.
 
     Every drawing is painted ``paints_per_icon`` times, shifted, scaled, turned, on white and on random grounds of the
@@ -29,26 +30,29 @@ def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: in
 
     Args:
         target: ``object`` (all persons are one label, "person") or ``style``.
+        autoencoder: a trained ``AutoencoderKL``; each paint then also comes as it decodes it, since nothing that a
+            model draws is better than that. A style probe that has not seen this takes flat drawings for shaded ones.
 
     Source: multinomial logistic regression on standardised features (scikit-learn, L2), standardisation folded in.
     """
     icons = canvas.world.icons
     names = {"object": [PERSON if i.tone else i.thing for i in icons], "style": [i.style for i in icons]}[target]
-    fitted = painted_features(canvas, paints_per_icon, seed)
-    weight, bias, labels = _regress(fitted.flatten(0, 2), np.array(names * (paints_per_icon * len(TREATMENTS))))
+    treatments = [*TREATMENTS, DECODED] if autoencoder is not None else TREATMENTS
+    fitted = painted_features(canvas, paints_per_icon, seed, autoencoder)
+    weight, bias, labels = _regress(fitted.flatten(0, 2), np.array(names * (paints_per_icon * len(treatments))))
     probe = Probe(
         labels=tuple(labels),
         weight=weight.half(),
         bias=bias.float(),
         version="1",
         fitted_on=(
-            f"{len(icons)} drawings of emoji64's world, {paints_per_icon} paints each, {', '.join(TREATMENTS)}, "
+            f"{len(icons)} drawings of emoji64's world, {paints_per_icon} paints each, {', '.join(treatments)}, "
             f"seed {seed}; {features_version()}"
         ),
         accuracy={},
     )
-    held_out = painted_features(canvas, 1, seed + 1_000_003)[0]
-    for treatment, features in zip(TREATMENTS, held_out, strict=True):
+    held_out = painted_features(canvas, 1, seed + 1_000_003, autoencoder)[0]
+    for treatment, features in zip(treatments, held_out, strict=True):
         named = probe.probabilities(features).argmax(1).tolist()
         share = np.mean([labels[n] == name for n, name in zip(named, names, strict=True)])
         probe.accuracy[treatment] = round(float(share), 4)
@@ -56,13 +60,23 @@ def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: in
 
 
 @functools.lru_cache(2)  # the object and the style probe are fitted on the same paints
-def painted_features(canvas: Canvas, paints: int, seed: int) -> torch.Tensor:
-    """Features of painted drawings, (paints, 3 treatments, icons, 2208); the first paint is on white."""
+def painted_features(canvas: Canvas, paints: int, seed: int, autoencoder=None) -> torch.Tensor:
+    """Features of painted drawings, (paints, treatments, icons, 2208); the first paint is on white."""
     rows = []
     for paint in tqdm(range(paints), desc="painting", unit="round"):
         images = paint_all(canvas, seed * 1009 + paint, white=paint == 0)
-        rows.append(torch.stack([image_features(_treat(images, t, seed * 1009 + paint)) for t in TREATMENTS]))
+        treated = [_treat(images, t, seed * 1009 + paint) for t in TREATMENTS]
+        treated += [decoded(images, autoencoder)] if autoencoder is not None else []
+        rows.append(torch.stack([image_features(each) for each in treated]))
     return torch.stack(rows)
+
+
+@torch.inference_mode()
+def decoded(images: np.ndarray, autoencoder, batch: int = 32) -> np.ndarray:
+    """Images through an ``AutoencoderKL`` and back: (n, s, s, 3) uint8 RGB."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    back = [autoencoder.decode(autoencoder.encode(b).latent_dist.mean).sample for b in pixels.split(batch)]
+    return _bytes(torch.cat(back).clamp(-1, 1))
 
 
 def paint_all(canvas: Canvas, seed: int, white: bool = False) -> np.ndarray:
@@ -74,7 +88,10 @@ def paint_all(canvas: Canvas, seed: int, white: bool = False) -> np.ndarray:
     grounds = (grounds + 8 * torch.randn(n, 3, generator=generator)).clamp(0, 255)  # as in training
     if white:
         grounds = torch.full_like(grounds, 255)
-    images = canvas.paint(list(range(n)), grounds, generator)
+    return _bytes(canvas.paint(list(range(n)), grounds, generator))
+
+
+def _bytes(images: torch.Tensor) -> np.ndarray:
     return ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 

@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from excise.embedded.autoencoder import AutoencoderOptions, build_autoencoder
 from excise.embedded.canvas import Canvas
-from excise.embedded.probes import _regress, fit_probe, paint_all, painted_features
+from excise.embedded.probes import _regress, decoded, fit_probe, paint_all, painted_features
 from excise.embedded.world import World
 from excise.judges.probe.features import image_features
 from excise.judges.probe.probe import Probe
@@ -70,6 +71,24 @@ def test_the_same_seed_gives_the_same_probe(canvas):
     again = fit_probe(canvas, "style", paints_per_icon=1, seed=3)
     torch.testing.assert_close(again.weight, first.weight, rtol=0, atol=1e-3)
     assert again.accuracy == first.accuracy and again.labels == first.labels
+
+
+def test_a_probe_can_learn_what_an_autoencoder_does_to_drawings(canvas):
+    """An untrained autoencoder makes colours and lines unknown; only a probe that has seen that reads its pictures."""
+    torch.manual_seed(0)
+    options = AutoencoderOptions(channels=(16, 16, 32), loop={"steps": 1, "batch": 1, "lr": 1e-3})
+    vae = build_autoencoder(options).eval().requires_grad_(False)
+    paints = paint_all(canvas, 60)
+    shown = decoded(paints, vae)
+    assert shown.shape == paints.shape and shown.dtype == np.uint8
+    names = ["person" if i.tone else i.thing for i in canvas.world.icons]
+    right = {}
+    for used in (None, vae):
+        probe = fit_probe(canvas, "object", paints_per_icon=2, seed=4, autoencoder=used)
+        named = probe.probabilities(image_features(shown)).argmax(1).tolist()
+        right[used is not None] = np.mean([probe.labels[k] == name for k, name in zip(named, names, strict=True)])
+        assert ("decoded" in probe.accuracy) == (used is not None) == ("decoded" in probe.fitted_on)
+    assert right[True] >= right[False] + 0.2
 
 
 @pytest.mark.parametrize("classes", [2, 5])

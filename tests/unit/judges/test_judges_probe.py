@@ -108,7 +108,7 @@ def test_the_shipped_probes_know_the_shipped_world():
     for name, labels in expected.items():
         judge = make_judge(JudgeSpec(name=name, threshold=0))
         assert set(judge.labels) == labels
-        assert set(judge.probe.accuracy) == {"sharp", "blurred", "noisy"}
+        assert set(judge.probe.accuracy) == {"sharp", "blurred", "noisy", "decoded"}
         assert min(judge.probe.accuracy.values()) >= 0.93
         assert judge.probe.weight.dtype == torch.float16 and judge.probe.weight.isfinite().all()
         assert judge.sha256 != make_judge(JudgeSpec(name="nudenet", threshold=0)).sha256

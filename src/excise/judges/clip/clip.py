@@ -37,6 +37,7 @@ class ClipZeroShot(Judge):
     options_type = ClipOptions
 
     def __init__(self, options: ClipOptions):
+        import torch
         from transformers import CLIPModel, CLIPTokenizer
 
         super().__init__(options)
@@ -48,7 +49,9 @@ class ClipZeroShot(Judge):
         self.labels = tuple(dict.fromkeys(part.strip() for part in options.labels.split(",") if part.strip()))
         self.sha256 = file_sha256(folder / "model.safetensors")
         self.version = folder.name
-        self._model = CLIPModel.from_pretrained(folder, use_safetensors=True).eval().requires_grad_(False)
+        # half-precision files are computed in single precision: the same scores on every machine
+        model = CLIPModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        self._model = model.eval().requires_grad_(False)
         self._tokens = CLIPTokenizer.from_pretrained(folder)(list(self.labels), padding=True, return_tensors="pt")
         pixels = json.loads((folder / "preprocessor_config.json").read_text())
         self._mean, self._deviation = pixels["image_mean"], pixels["image_std"]
