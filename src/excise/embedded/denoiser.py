@@ -33,7 +33,7 @@ def build_scheduler():
     """
     from diffusers import DPMSolverMultistepScheduler
 
-    return DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear", num_train_timesteps=1000)
+    return DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear", steps_offset=1)
 
 
 def build_denoiser(options: DenoiserOptions, text_width: int, latent_channels: int = 4, latent_size: int = 16):

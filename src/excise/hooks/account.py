@@ -12,7 +12,9 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
-PACKAGES = ("excise", "torch", "diffusers", "transformers", "nudenet", "kedro")
+from excise import __version__
+
+PACKAGES = ("torch", "diffusers", "transformers", "nudenet", "kedro")
 
 
 class AccountHook:
@@ -50,14 +52,15 @@ class AccountHook:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
-    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
+    return {"excise": __version__, "python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
 def command(run_params: dict[str, Any], env: str | None) -> str:
     """The command that starts this run again."""
     words = ["kedro run"]
     if run_params.get("pipeline_names"):
-        words.append("--pipeline=" + ",".join(run_params["pipeline_names"]))
+        names = run_params["pipeline_names"]
+        words.append(f"--pipeline={names[0]}" if len(names) == 1 else "--pipelines=" + ",".join(names))
     if env and env != "local":
         words.append(f"--env={env}")
     if run_params.get("runtime_params"):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from excise.cache import write_atomically
 from excise.models.diffusion import DiffusionModel
 
-from .image_set import ImageSet, save_picture
+from .image_set import COLUMNS, ImageSet, save_picture
 
 
 class DrawOptions(BaseModel):
@@ -19,13 +23,41 @@ class DrawOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     steps: int = Field(20, ge=2, description="sampling steps of DPM-Solver++")
     guidance: float = Field(4.0, ge=1, description="classifier-free guidance")
-    per_prompt: int = Field(3, ge=1, description="judged images a prompt, each on a fresh seed")
-    per_retain_prompt: int = Field(1, ge=1, description="images a retain or neutral prompt")
+    per_prompt: int = Field(3, ge=1, description="judged images a target or neutral prompt, each on a fresh seed")
+    per_retain_prompt: int = Field(1, ge=1, description="images a retain prompt")
     batch: int = Field(64, ge=1)
 
 
-def draw_images(model: DiffusionModel, prompts: pd.DataFrame, options: DrawOptions, folder: Path, title: str) -> ImageSet:
-    """Draw every prompt of a table on its own seeds.
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures in memory, as a judge takes them."""
+
+    manifest: pd.DataFrame
+    pictures: np.ndarray
+
+    def load(self, image_ids: list[str]) -> np.ndarray:
+        """(n, H, W, 3) uint8 RGB, in the order asked for."""
+        places = {image_id: i for i, image_id in enumerate(self.manifest["image_id"])}
+        return self.pictures[[places[i] for i in image_ids]]
+
+
+@dataclass(frozen=True)
+class Discreet:
+    """What an unsafe concept draws is judged in memory, and only a coarse thumbnail is stored.
+
+    Attributes:
+        judge: pictures -> judgements table.
+        coarsen: picture -> thumbnail, both (H, W, 3) uint8.
+    """
+
+    judge: Callable[[Pictures], pd.DataFrame]
+    coarsen: Callable[[np.ndarray], np.ndarray]
+
+
+def draw_images(
+    model: DiffusionModel, prompts: pd.DataFrame, options: DrawOptions, folder: Path, title: str, discreet: Discreet | None = None
+) -> ImageSet:
+    """Draw every prompt of a table on its own seeds; never on the seed of the reference that an attack aimed at.
 
     Args:
         prompts: columns prompt_id, set, split, prompt, seed; an optional column ``token_ids`` (the ids between start
@@ -36,23 +68,35 @@ def draw_images(model: DiffusionModel, prompts: pd.DataFrame, options: DrawOptio
     from tqdm import tqdm
 
     jobs = [
-        {**row, "seed": int(row["seed"]) + k, "image_id": f"{row['prompt_id']}-{k}", "file": f"{row['prompt_id']}-{k}.png"}
+        {**row, "seed": int(row["seed"]) + 1 + k, "image_id": f"{row['prompt_id']}-{k}", "file": f"{row['prompt_id']}-{k}.png"}
         for row in prompts.to_dict("records")
-        for k in range(options.per_prompt if row["set"] == "target" else options.per_retain_prompt)
+        for k in range(options.per_prompt if row["set"] in ("target", "neutral") else options.per_retain_prompt)
     ]
     batches = [jobs[i : i + options.batch] for i in range(0, len(jobs), options.batch)]
-    for batch in tqdm(batches, desc=title, mininterval=2.0, disable=not batches):
-        if all((folder / job["file"]).exists() for job in batch):
+    for number, batch in enumerate(tqdm(batches, desc=title, mininterval=2.0, disable=not batches)):
+        seen = folder / f"judgements-{number:04d}.parquet"
+        if all((folder / job["file"]).exists() for job in batch) and (discreet is None or seen.exists()):
             continue
         path = model.sample(_states(model, batch), [j["seed"] for j in batch], options.steps, options.guidance)
-        for job, picture in zip(batch, model.decode(path.final), strict=True):
+        pictures = model.decode(path.final)
+        if discreet is not None:
+            table = discreet.judge(Pictures(pd.DataFrame(batch), pictures))
+            write_atomically(seen, table.to_parquet)
+            pictures = np.stack([discreet.coarsen(p) for p in pictures])
+        for job, picture in zip(batch, pictures, strict=True):
             save_picture(picture, folder / job["file"])
     rows = [
         {k: job[k] for k in ("image_id", "prompt_id", "set", "split", "seed", "file")}
         | {"sha256": hashlib.sha256((folder / job["file"]).read_bytes()).hexdigest()}
         for job in jobs
     ]
-    return ImageSet(folder, pd.DataFrame(rows, columns=["image_id", "prompt_id", "set", "split", "seed", "file", "sha256"]))
+    return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def judged_while_drawn(images: ImageSet) -> pd.DataFrame | None:
+    """Judgements that were made before pictures were coarsened, or None for an ordinary image set."""
+    files = sorted(images.folder.glob("judgements-*.parquet"))
+    return pd.concat([pd.read_parquet(f) for f in files], ignore_index=True) if files else None
 
 
 def _states(model: DiffusionModel, batch: list[dict]):

@@ -50,7 +50,7 @@ class DiffusionModel:
         device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
         pipe = StableDiffusionPipeline.from_pretrained(
             spec.folder,
-            torch_dtype=getattr(torch, spec.dtype),
+            dtype=getattr(torch, spec.dtype),
             local_files_only=True,
             use_safetensors=True,
             safety_checker=None,

@@ -94,11 +94,12 @@ def _fill(concept: Concept, draw: random.Random, words: list[str], count: int, w
 def _from_file(concept: Concept, split: str, count: int):
     """Prompts of the user's; the twin is the prompt with the concept's words replaced by the anchor."""
     table, lost = load_prompt_table(concept.files[split])
-    pattern = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in sorted(concept.words, key=len, reverse=True)), re.I)
+    words = sorted({bare(w) for w in concept.words}, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in words), re.I)
     made = [
         (
             row.prompt,
-            tidy(pattern.sub(concept.anchor, row.prompt)),
+            tidy(pattern.sub(bare(concept.anchor), row.prompt)),
             None if pd.isna(row.seed) else int(row.seed),
             None if pd.isna(row.guidance) else float(row.guidance),
         )
@@ -143,6 +144,11 @@ def held_out(words: list[str], split: str) -> list[str]:
 def _seed(seed: int, where: str, index: int) -> int:
     """Seeds of different splits and sets do not meet; consecutive prompts leave room for several images."""
     return (zlib.crc32(f"{seed}/{where}".encode()) % 2_000_000) * 1000 + index * 10
+
+
+def bare(words: str) -> str:
+    """Words without their article: a user's prompt may have another one before them."""
+    return re.sub(r"^(?:an?|the)\s+", "", words)
 
 
 def tidy(prompt: str) -> str:

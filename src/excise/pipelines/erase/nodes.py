@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from excise.attacks import AttackOptions, make_attack
 from excise.cache import Cache
 from excise.erasers import Eraser, EraserOptions
+from excise.errors import UserError
 from excise.masks import Mask, PruneOptions
 from excise.models import ModelSpec
 
@@ -26,12 +29,20 @@ class NeuronOptions(BaseModel):
 
 
 def open_model(spec: dict):
-    """The base model of a specification, checked against its recorded identity."""
-    from excise.errors import UserError
+    """The base model of a specification, checked against its recorded identity.
+
+    One model is kept from node to node: erasers are lifted bit for bit, so that it stays the base model.
+    """
+    return _load(json.dumps(spec, sort_keys=True))
+
+
+@lru_cache(maxsize=1)
+def _load(spec: str):
     from excise.models.diffusion import DiffusionModel
 
-    model = DiffusionModel.load(ModelSpec(**spec))
-    if spec["sha256"] != model.sha256:
+    described = ModelSpec(**json.loads(spec))
+    model = DiffusionModel.load(described)
+    if described.sha256 != model.sha256:
         raise UserError("The base model's weights changed during the run: start the run again.")
     return model
 
@@ -113,7 +124,7 @@ def measure_concept(model: dict, prompts: pd.DataFrame, trajectories: dict, neur
     """Activations of the base model on fit prompts: concept beside neutral twin."""
     base = open_model(model)
     target, twins = rows_of(prompts, ["target"], "fit"), rows_of(prompts, ["neutral"], "fit")
-    return _activations(base, base.encode(target["prompt"].tolist()), base.encode(twins["prompt"].tolist()), trajectories, neurons, prune)
+    return measure(base, base.encode(target["prompt"].tolist()), base.encode(twins["prompt"].tolist()), trajectories, neurons, prune)
 
 
 def measure_attacked(
@@ -123,7 +134,7 @@ def measure_attacked(
     base = open_model(model)
     plain = base.encode(adversarial["prompt"].tolist())
     with base.wearing(eraser) as worn:
-        return _activations(worn, plain, adversarial_states(worn, adversarial), trajectories, neurons, prune)
+        return measure(worn, plain, adversarial_states(worn, adversarial), trajectories, neurons, prune)
 
 
 def rank_neurons(
@@ -218,7 +229,8 @@ def _spaced(bank, count: int, prompts: int) -> tuple[torch.Tensor, torch.Tensor]
     return bank.times[steps], bank.latents[steps, :prompts]
 
 
-def _activations(model, first, second, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions, bank: str = "concept") -> dict:
+def measure(model, first, second, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions, bank: str = "concept") -> dict:
+    """Activations under two conditions at a bank's latents."""
     from excise.neurons import collect_activations, find_units
 
     times, latents = _spaced(open_bank(trajectories, bank), neurons.timesteps, len(first))

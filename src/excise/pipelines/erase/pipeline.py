@@ -30,7 +30,7 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
     fit = f"{x}.fit.adversarial"
 
     def node(function, inputs, outputs, namespace):
-        return Node(function, inputs, outputs, name=f"{namespace}.{function.__name__}", namespace=namespace)
+        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace)
 
     return Pipeline(
         [

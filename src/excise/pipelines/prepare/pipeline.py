@@ -14,13 +14,13 @@ def create_pipeline(concept: str | None = None, **_) -> Pipeline:
     c = concept or selected_concept("nsfw")
     return Pipeline(
         [
-            Node(bind(find_concept, name=c), "concepts", f"{c}.concept", name=f"{c}.find_concept", namespace=c),
-            Node(identify_model, "params:model", f"{c}.model", name=f"{c}.identify_model", namespace=c),
+            Node(bind(find_concept, name=c), "concepts", f"{c}.concept", name="find_concept", namespace=c),
+            Node(identify_model, "params:model", f"{c}.model", name="identify_model", namespace=c),
             Node(
                 make_prompts,
                 [f"{c}.concept", "params:prompts", "params:seed"],
                 [f"{c}.prompts", f"{c}.prompt_counts"],
-                name=f"{c}.make_prompts",
+                name="make_prompts",
                 namespace=c,
             ),
         ]

@@ -1,0 +1,122 @@
+"""One cell: a model that wears an eraser, under an attack, drawn and judged."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from excise.attacks import AttackOptions
+from excise.cache import Cache
+from excise.concepts import Concept
+from excise.erasers import Eraser
+from excise.images import Discreet, DrawOptions, ImageSet, draw_images, judged_while_drawn
+from excise.masks import PruneOptions
+from excise.pipelines.erase.nodes import (
+    CODE,
+    NeuronOptions,
+    adversarial_states,
+    attack_eraser,
+    measure,
+    open_model,
+    rows_of,
+)
+
+RETAIN = ["retain_near", "retain_far"]
+
+
+def attack_test_prompts(
+    model: dict, eraser: Eraser, prompts: pd.DataFrame, trajectories: dict, attack: AttackOptions, cache: Cache
+) -> pd.DataFrame:
+    """Adversarial prompts made from test prompts."""
+    return attack_eraser(model, eraser, prompts, trajectories, attack, cache, split="test")
+
+
+def draw_plain(concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, draw: DrawOptions, cache: Cache) -> ImageSet:
+    """Pictures of test prompts as they are: targets and what must survive; for the base model the neutral twins too."""
+    harmless = ["neutral"] if eraser.header["variant"] == "none" else []
+    return _draw(concept, model, eraser, rows_of(prompts, ["target", *harmless, *RETAIN], "test"), draw, cache, "plain prompts")
+
+
+def draw_attacked(
+    concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, adversarial: pd.DataFrame, draw: DrawOptions, cache: Cache
+) -> ImageSet:
+    """Pictures of adversarial prompts, drawn from their tokens."""
+    rows = rows_of(prompts, ["target"], "test").merge(adversarial[["prompt_id", "token_ids", "dropped"]], on="prompt_id")
+    return _draw(concept, model, eraser, rows[rows["dropped"] == ""].drop(columns="dropped"), draw, cache, "adversarial prompts")
+
+
+def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
+    """Raw detections of the concept's judge on all pictures."""
+    from excise.judges import make_judge
+    from excise.judges.judging import judge_images
+
+    before = judged_while_drawn(images)
+    return before if before is not None else judge_images(make_judge(Concept(**concept).judge), images)
+
+
+def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
+    """Raw detections of the retain judge on pictures of what must survive."""
+    from excise.judges import make_judge
+    from excise.judges.judging import judge_images
+
+    manifest = images.manifest[images.manifest["set"].isin(RETAIN)].reset_index(drop=True)
+    return judge_images(make_judge(Concept(**concept).retain_judge), ImageSet(images.folder, manifest))
+
+
+def measure_reference(model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions) -> dict:
+    """Activations of the base model on test prompts: concept beside neutral twin."""
+    base = open_model(model)
+    first, second = (base.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
+    return measure(base, first, second, trajectories, neurons, prune, "test")
+
+
+def measure_reactivation(
+    model: dict, eraser: Eraser, prompts: pd.DataFrame, adversarial: pd.DataFrame, trajectories: dict, sensitivity: pd.DataFrame,
+    reference: dict, neurons: NeuronOptions, prune: PruneOptions, attack: AttackOptions,
+) -> pd.DataFrame:  # fmt: skip
+    """How much of the concept's signal the concept neurons carry, plain and attacked, and how sensitive they are."""
+    from excise.neurons import find_units, reactivation
+    from excise.neurons import sensitivity as sensitivity_of
+    from excise.neurons.units import outgoing_norms
+
+    base = open_model(model)
+    units = find_units(base.denoiser, neurons.values)
+    base_norms = {u.name: outgoing_norms(base.denoiser, u).cpu() for u in units}
+    plain, twins = (base.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
+    attacked = adversarial_states(base, adversarial)
+    concept_neurons = sensitivity[sensitivity["correlated"]]
+    rows = []
+    with base.wearing(eraser) as worn:
+        norms = {u.name: outgoing_norms(worn.denoiser, u).cpu() for u in units}
+        beside = measure(worn, plain, attacked, trajectories, neurons, prune, "test")
+        values = pd.concat(
+            pd.Series(sensitivity_of(beside, str(layer)).mean(0).numpy()[part["neuron"].to_numpy()])
+            for layer, part in concept_neurons.groupby("layer")
+        )
+        for name, states, sensed in (("plain", plain, float("nan")), (attack.method, attacked, float(values.mean()))):
+            signal = measure(worn, states, twins, trajectories, neurons, prune, "test")
+            back = reactivation(sensitivity, reference, signal, base_norms, norms)
+            rows.append({"eraser": eraser.header["variant"], "attack": name, "reactivation": back, "sensitivity": sensed})
+    return pd.DataFrame(rows)
+
+
+def _draw(concept: dict, model: dict, eraser: Eraser, rows: pd.DataFrame, draw: DrawOptions, cache: Cache, what: str) -> ImageSet:
+    described = Concept(**concept)
+    base = open_model(model)
+    content = {"weights": eraser.weights, "pruned": eraser.pruned}
+    shown = rows.assign(token_ids=rows["token_ids"].map(lambda ids: " ".join(map(str, ids)))) if "token_ids" in rows else rows
+    folder = cache.folder(
+        "images", (*CODE, "excise.images"), model=model, eraser=content, rows=shown, draw=draw, unsafe=described.unsafe,
+        judge=described.judge if described.unsafe else None,
+    )  # fmt: skip
+    with base.wearing(eraser) as worn:
+        title = f"drawing {what}: {eraser.header['variant']}"
+        return draw_images(worn, rows, draw, folder, title, _discreet(described) if described.unsafe else None)
+
+
+def _discreet(concept: Concept) -> Discreet:
+    from excise.judges import make_judge
+    from excise.judges.judging import judge_images
+    from excise.reports import pixelate
+
+    judge = make_judge(concept.judge)
+    return Discreet(lambda pictures: judge_images(judge, pictures), pixelate)

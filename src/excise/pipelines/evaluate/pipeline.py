@@ -1,0 +1,72 @@
+"""attack -> images -> judgements, the same for the base model, X, X+ and P-X."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from excise.pipelines.names import PLAIN, variants
+from excise.pipelines.selection import selected_concept
+
+from .nodes import (
+    attack_test_prompts,
+    draw_attacked,
+    draw_plain,
+    judge_concept,
+    judge_retain,
+    measure_reactivation,
+    measure_reference,
+)
+
+
+def create_pipeline(concept: str | None = None, method: str = "esd", attack: str = "unlearndiffatk", **_) -> Pipeline:
+    c = concept or selected_concept("nsfw")
+    reference = Node(
+        measure_reference,
+        [f"{c}.model", f"{c}.prompts", f"{c}.trajectories", "params:neurons", "params:prune"],
+        f"{c}.reference_activations",
+        name="measure_reference",
+        namespace=c,
+    )
+    return sum((_cell(c, eraser, attack) for eraser in ("none", *variants(method).values())), Pipeline([reference]))
+
+
+def _cell(c: str, eraser: str, attack: str) -> Pipeline:
+    """Everything that is asked of one eraser."""
+    e = f"{c}.{eraser}"
+    plain, attacked = f"{e}.{PLAIN}", f"{e}.{attack}"
+
+    def node(function, inputs, outputs, namespace):
+        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace)
+
+    worn = [f"{c}.model", f"{e}.eraser", f"{c}.prompts"]
+    return Pipeline(
+        [
+            node(draw_plain, [f"{c}.concept", *worn, "params:draw", "cache"], f"{plain}.images", plain),
+            node(judge_concept, [f"{c}.concept", f"{plain}.images"], f"{plain}.judgements", plain),
+            node(judge_retain, [f"{c}.concept", f"{plain}.images"], f"{plain}.retain_judgements", plain),
+            node(attack_test_prompts, [*worn, f"{c}.trajectories", "params:attack", "cache"], f"{attacked}.adversarial", attacked),
+            node(
+                draw_attacked,
+                [f"{c}.concept", *worn, f"{attacked}.adversarial", "params:draw", "cache"],
+                f"{attacked}.images",
+                attacked,
+            ),
+            node(judge_concept, [f"{c}.concept", f"{attacked}.images"], f"{attacked}.judgements", attacked),
+            Node(
+                measure_reactivation,
+                [
+                    *worn,
+                    f"{attacked}.adversarial",
+                    f"{c}.trajectories",
+                    f"{c}.sensitivity",
+                    f"{c}.reference_activations",
+                    "params:neurons",
+                    "params:prune",
+                    "params:attack",
+                ],
+                f"{attacked}.neurons",
+                name=f"measure_reactivation_{eraser}",
+                namespace=c,  # it reads all erasers' ranking: inside the eraser's own box it would tie a knot
+            ),
+        ]
+    )

@@ -1,0 +1,158 @@
+"""From judgements to metrics, figures and the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from excise.concepts import Concept
+from excise.erasers import Eraser
+from excise.images import DrawOptions, ImageSet
+from excise.pipelines.evaluate.nodes import RETAIN
+from excise.pipelines.names import PLAIN
+
+
+def summarise_run(
+    concept: dict, model: dict, prompts: pd.DataFrame, prompt_counts: dict, budget: str, seed: int, draw: DrawOptions, run_info: dict,
+    cost: list, **cells: Any,
+) -> dict:  # fmt: skip
+    """``metrics.json``.
+
+    Args:
+        cells: ``<eraser>__<what>`` and ``<eraser>__<attack>__<what>``, what being eraser, judgements, retain_judgements,
+            adversarial or neurons.
+    """
+    from excise.judges import make_judge
+    from excise.judges.judging import hits, right
+    from excise.metrics.rates import prompt_verdicts
+    from excise.metrics.summary import summarise
+    from excise.metrics.utility import Utility, retain_rate
+
+    described = Concept(**concept)
+    judge, spec = make_judge(described.judge), described.judge
+    labels = judge.resolve(spec.labels)
+    test = prompts[prompts["split"] == "test"]
+    target = test[test["set"] == "target"]["prompt_id"]
+    verdicts, spent, utility, masks, neurons = {}, {}, {}, {}, []
+    for key, judgements in _cells(cells, "judgements"):
+        eraser, attack = key
+        adversarial = cells.get(f"{eraser}__{attack}__adversarial")
+        dropped = [] if adversarial is None else adversarial[adversarial["dropped"] != ""]["prompt_id"]
+        shown = judgements[judgements["set"] == "target"]
+        verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
+        if adversarial is not None:
+            images = shown["image_id"].nunique()
+            spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {"images": images}
+            neurons.append(cells[f"{eraser}__{attack}__neurons"])
+    for (eraser, _), judgements in _cells(cells, "retain_judgements"):
+        rates = {}
+        for name in RETAIN:
+            rows = test[test["set"] == name]
+            seen = right(judgements, rows.set_index("prompt_id")["label"], described.retain_judge.threshold)
+            rates[name] = retain_rate(seen.rename(columns={"hit": "right"}), rows["prompt_id"])
+        utility[eraser] = Utility(**rates)
+    for eraser in utility:
+        made: Eraser = cells[f"{eraser}__eraser"]
+        if made.pruned:
+            masks[eraser] = {"prune_rate": made.mask.prune_rate, "mask_bytes": made.mask.nbytes}
+    harmless = cells[f"none__{PLAIN}__judgements"]
+    harmless = harmless[harmless["set"] != "target"]
+    alarms = prompt_verdicts(hits(harmless, labels, spec.threshold), test[test["set"] != "target"]["prompt_id"])
+    return summarise(
+        model={"name": model["name"], "sha256": model["sha256"]},
+        concept={"name": described.name, "kind": described.kind},
+        budget=budget,
+        verdicts=verdicts,
+        spent=spent,
+        utility=utility,
+        masks=masks,
+        detector={
+            "judge": judge.name, "version": judge.version, "sha256": judge.sha256, "threshold": spec.threshold, "verdicts": alarms,
+        },
+        neurons=pd.concat(neurons, ignore_index=True),
+        cost=pd.DataFrame(cost, columns=["stage", "seconds", "peak_mb"]),
+        run={"id": run_info["id"], "seed": seed, "versions": run_info["versions"]},
+    )  # fmt: skip
+
+
+def draw_contact_sheet(concept: dict, prompts: pd.DataFrame, **cells: Any):
+    """The same test prompts under every eraser, plain and attacked."""
+    from excise.judges import make_judge
+    from excise.judges.judging import hits
+    from excise.reports import contact_sheet
+
+    described = Concept(**concept)
+    labels = make_judge(described.judge).resolve(described.judge.labels)
+    target = prompts[(prompts["split"] == "test") & (prompts["set"] == "target")].head(8)
+    rows, seen = [], []
+    for key, judgements in _cells(cells, "judgements"):
+        images: ImageSet = cells[f"{key[0]}__{key[1]}__images"]
+        verdict = hits(judgements, labels, described.judge.threshold).set_index("image_id")
+        wanted = [f"{p}-0" for p in target["prompt_id"]]
+        there = set(images.manifest["image_id"])
+        rows.append((row_title(*key), [images.load([i])[0] if i in there else None for i in wanted]))
+        seen.append([None if i not in there or verdict.loc[i, "failed"] else bool(verdict.loc[i, "hit"]) for i in wanted])
+    return contact_sheet(rows, target["prompt"].tolist(), seen, concept=described.erase, unsafe=described.unsafe)
+
+
+def draw_reactivation(**tables: pd.DataFrame):
+    """Reactivation and sensitivity of the concept neurons."""
+    from excise.reports import reactivation_figure
+
+    return reactivation_figure(pd.concat(tables.values(), ignore_index=True))
+
+
+def draw_rates(metrics: dict):
+    """Every rate with its interval."""
+    from excise.reports import rates_figure
+
+    return rates_figure(metrics)
+
+
+def write_report(
+    concept: dict, prompts: pd.DataFrame, prompt_counts: dict, metrics: dict, contact_sheet, rates, reactivation, draw: DrawOptions,
+    run_info: dict,
+) -> str:  # fmt: skip
+    """The HTML report."""
+    from excise.reports import Context, html_report
+
+    described = Concept(**concept)
+    first = prompts[(prompts["split"] == "test") & (prompts["set"] == "target")].iloc[0]
+    twin = prompts[prompts["prompt_id"] == first["twin_id"]].iloc[0]
+    notes = []
+    if prompt_counts["minors"]:
+        notes.append(f"{prompt_counts['minors']} prompt rows with words for minors were dropped before anything was drawn.")
+    context = Context(
+        erase=described.erase,
+        anchor=described.anchor,
+        images_per_prompt=draw.per_prompt,
+        command=run_info["command"],
+        files={
+            "metrics.json": "every number of this report",
+            "contact_sheet.png": "the pictures",
+            "reactivation.png": "the concept neurons",
+            "eraser.safetensors": "one for each eraser: applies to and lifts from the base model",
+            "mask.safetensors": "the pruning mask alone",
+        },
+        example=first["prompt"],
+        twin=twin["prompt"],
+        unsafe=described.unsafe,
+        notes=notes,
+    )
+    return html_report(metrics, {"contact_sheet": contact_sheet, "rates": rates, "reactivation": reactivation}, context)
+
+
+def row_title(eraser: str, attack: str) -> str:
+    """A row of the contact sheet: the model, and below it what it was given."""
+    from excise.reports import words
+
+    return f"{words.eraser_label(eraser)}\n{words.attack_label(attack)}"
+
+
+def _cells(cells: dict[str, Any], what: str):
+    """((eraser, attack), item) for all cells of a kind, in the order given."""
+    for key, item in cells.items():
+        parts = key.split("__")
+        if len(parts) == 3 and parts[2] == what:
+            yield (parts[0], parts[1]), item

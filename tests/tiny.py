@@ -1,0 +1,41 @@
+"""A real, tiny, untrained Stable Diffusion that reads emoji64's words: what the tests run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from excise.embedded.autoencoder import AutoencoderOptions, build_autoencoder
+from excise.embedded.clip import CLIPOptions, build_clip
+from excise.embedded.denoiser import DenoiserOptions, build_denoiser
+from excise.embedded.export import assemble_pipeline, export_pipeline
+from excise.embedded.tokenizer import train_tokenizer
+from excise.embedded.world import World
+from excise.training import LoopOptions
+
+PROJECT = Path(__file__).parent.parent
+LOOP = LoopOptions(steps=1, batch=1, lr=1e-3)
+
+
+def the_world() -> World:
+    """The world of emoji64, as the project's parameters describe it."""
+    path = PROJECT / "conf/base/pretrain_emoji64/parameters_world.yml"
+    return World(**yaml.safe_load(path.read_text())["world"])
+
+
+def make_tiny(folder: Path) -> Path:
+    """Write the tiny model to a diffusers folder."""
+    import torch
+
+    tokenizer = train_tokenizer(the_world(), captions=2000)
+    clip = build_clip(CLIPOptions(width=32, text_layers=1, image_layers=1, heads=2, text_mlp=32, image_mlp=32, projection=16, loop=LOOP), tokenizer)
+    vae = build_autoencoder(AutoencoderOptions(channels=(8, 8, 8), loop=LOOP))
+    unet = build_denoiser(DenoiserOptions(channels=(16, 32), heads=2, loop=LOOP), text_width=32)
+    torch.manual_seed(0)
+    with torch.no_grad():  # an untrained network ignores its prompt almost; make it listen
+        for name, p in unet.named_parameters():
+            if "attn2" in name and name.endswith("weight"):
+                p.mul_(4)
+    export_pipeline(assemble_pipeline(vae.eval(), clip.eval(), tokenizer, unet.eval()), folder)
+    return folder

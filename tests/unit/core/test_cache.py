@@ -1,0 +1,59 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from excise.cache import Cache, code_fingerprint, fingerprint, write_atomically
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": 1}, {"a": 2}),
+        (1, "1"),
+        ([1, 2], [[1, 2]]),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (np.arange(3), np.arange(4)),
+        (pd.DataFrame({"x": [1, 2]}), pd.DataFrame({"x": [2, 1]})),
+        (pd.DataFrame({"x": [1]}), pd.DataFrame({"y": [1]})),
+    ],
+)
+def test_different_content_has_different_fingerprints(first, second):
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_order_of_keys_does_not_count_and_files_count_by_content(tmp_path):
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("x"), two.write_text("x")
+    assert fingerprint(one) == fingerprint(two)
+    two.write_text("y")
+    assert fingerprint(one) != fingerprint(two)
+
+
+def test_what_cannot_be_seen_is_refused():
+    with pytest.raises(TypeError):
+        fingerprint(object())
+
+
+def test_a_changed_parameter_does_not_find_the_folder(tmp_path):
+    cache = Cache(tmp_path)
+    folder = cache.folder("work", ("excise.cache",), steps=1)
+    assert folder.is_dir() and folder == cache.folder("work", ("excise.cache",), steps=1)
+    assert folder != cache.folder("work", ("excise.cache",), steps=2)
+    assert folder != cache.folder("work", ("excise.errors",), steps=1)
+    assert code_fingerprint("excise.masks") != code_fingerprint("excise.neurons")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def half(draft):
+        draft.write_text("ha")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError):
+        write_atomically(path, half)
+    assert path.read_text() == "old"

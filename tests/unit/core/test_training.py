@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from excise.training import LoopOptions, learning_rate, train
+
+
+class Interrupted(Exception):
+    pass
+
+
+def fit(folder, steps=40, stop_at=None, ema=0.9, schedule="cosine"):
+    """Fit a line; batches depend on the step only."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    options = LoopOptions(steps=steps, batch=8, lr=0.05, warmup=2, ema=ema, bf16=False, checkpoint_seconds=0, schedule=schedule)
+
+    def loss_of(step):
+        if step == stop_at:
+            raise Interrupted
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        return {"loss": (model(x) - x.sum(1, keepdim=True)).pow(2).mean()}
+
+    rows = train(model, loss_of, options, folder, "line")
+    return model.weight.detach().clone(), rows
+
+
+def test_resumed_equals_uninterrupted(tmp_path):
+    whole, rows = fit(tmp_path / "whole", steps=120)
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "cut", steps=120, stop_at=70)
+    resumed, again = fit(tmp_path / "cut", steps=120)
+    assert torch.equal(whole, resumed)
+    assert rows == again
+    finished, _ = fit(tmp_path / "cut", steps=120, stop_at=0)  # nothing is computed any more
+    assert torch.equal(finished, whole)
+
+
+def test_average_of_weights_is_left_in_the_model(tmp_path):
+    averaged, _ = fit(tmp_path / "a", ema=0.99)
+    last, _ = fit(tmp_path / "b", ema=0.0)
+    assert not torch.equal(averaged, last)
+
+
+def test_learning_rate():
+    cosine = LoopOptions(steps=100, batch=1, lr=1.0, warmup=10)
+    assert learning_rate(cosine, 0) < 0.2 < learning_rate(cosine, 9) <= 1.0
+    assert learning_rate(cosine, 99) < 0.03
+    constant = LoopOptions(steps=100, batch=1, lr=1.0, warmup=1, schedule="constant")
+    assert {learning_rate(constant, s) for s in range(100)} == {1.0}
