@@ -80,8 +80,11 @@ class LatentLibrary:
 
 def train_denoiser(options: DenoiserOptions, canvas: Canvas, vae, text_encoder, tokenizer, folder: Path):
     """Train with min-SNR weighting (Hang et al. 2023, eq. 6); returns the U-Net and its loss curve."""
+    from diffusers import DDPMScheduler
+
     unet = build_denoiser(options, text_encoder.config.hidden_size, vae.config.latent_channels)
-    scheduler = build_scheduler()
+    # not the solver's own add_noise: before set_timesteps it takes the noise levels in reverse order
+    scheduler = DDPMScheduler.from_config(build_scheduler().config)
     library = LatentLibrary(canvas, vae, options, folder / "latents.safetensors")
     tokens = tokenize(tokenizer, library.captions)
     blank = tokenize(tokenizer, [""])

@@ -106,16 +106,18 @@ def export_emoji64(tokenizer: str, clip: str, autoencoder: str, denoiser: str, e
     return sizes
 
 
-def fit_probes(world: World, renders: str, export_to: str) -> dict:
+def fit_probes(world: World, renders: str, autoencoder: str, export_to: str) -> dict:
     """Judges of objects and styles, fitted on paints of the art; their accuracy on held-out paints."""
+    from diffusers import AutoencoderKL
+
     from excise.embedded.probes import fit_probe
 
-    folder = Path(export_to).parent / "probes"
+    canvas, vae = _canvas(world, renders), AutoencoderKL.from_pretrained(autoencoder).eval().requires_grad_(False)
     accuracies = {}
     for target in ("object", "style"):
-        probe = fit_probe(_canvas(world, renders), target)
-        probe.save(folder / f"{target}.safetensors")
-        accuracies[target] = probe.header["accuracy"]
+        probe = fit_probe(canvas, target, autoencoder=vae)
+        probe.save(Path(export_to).parent / "probes" / f"{target}.safetensors")
+        accuracies[target] = probe.accuracy
     return accuracies
 
 

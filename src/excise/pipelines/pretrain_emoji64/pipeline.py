@@ -46,7 +46,7 @@ def create_pipeline(**_) -> Pipeline:
                 [d["denoiser"], f"{E}.denoiser_losses"],
             ),
             node(export_emoji64, [d["tokenizer"], d["clip"], d["autoencoder"], d["denoiser"], "params:export_to"], d["sizes"]),
-            node(fit_probes, [W, d["renders"], "params:export_to"], d["accuracies"]),
+            node(fit_probes, [W, d["renders"], d["autoencoder"], "params:export_to"], d["accuracies"]),
             node(draw_samples, [W, d["denoiser"], d["sizes"], "params:export_to"], f"{E}.samples"),
         ]
     )
