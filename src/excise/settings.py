@@ -5,11 +5,11 @@ import warnings
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
 
-from excise.hooks import AccountHook, MlflowHook, ProjectHook
+from excise.hooks import AccountHook, AnnounceHook, MlflowHook, ProjectHook
 
 warnings.filterwarnings("ignore", message="register_new_resolver")  # in Kedro's own code
 
-HOOKS = (ProjectHook(), AccountHook(), MlflowHook())
+HOOKS = (ProjectHook(), AccountHook(), MlflowHook(), AnnounceHook())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -1,0 +1,84 @@
+"""How much work a job is, counted before it starts, and how long that takes on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from excise.attacks import AttackOptions
+    from excise.concepts import Concept
+    from excise.erasers import EraserOptions
+    from excise.images import DrawOptions
+    from excise.masks import PruneOptions
+    from excise.models import ModelSpec
+    from excise.prompts import PromptOptions
+
+TRAINED = 3  # erasers that are trained: X, X+, P-X
+EVALUATED = TRAINED + 1  # and the base model
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job costs.
+
+    Attributes:
+        forward: evaluations of the denoiser, one latent each.
+        training: evaluations with a backward pass.
+        images: judged images, counted once for each judge that sees them.
+    """
+
+    forward: int
+    training: int
+    images: int
+
+
+def count_work(
+    prompts: PromptOptions, eraser: EraserOptions, prune: PruneOptions, attack: AttackOptions, draw: DrawOptions
+) -> Work:
+    """Work of a whole job: trajectories, three erasers, five attacks, eight sets of pictures."""
+    rows = 2 if eraser.retain_weight > 0 or prune.retain_weight > 0 else 1
+    training = eraser.batch * rows * (eraser.steps + 2 * prune.steps)
+    training += attack.steps * (prompts.fit + EVALUATED * prompts.test)
+    sampled = eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
+    forward = 4 * eraser.sampling_steps * sampled  # guided sampling, then both predictions at every step
+    pictures = draw.per_prompt * prompts.test * (2 * EVALUATED + 1) + EVALUATED * draw.per_retain_prompt * prompts.retain_test
+    forward += 2 * draw.steps * pictures
+    return Work(forward, training, pictures + EVALUATED * draw.per_retain_prompt * prompts.retain_test)
+
+
+def measure_seconds(work: Work, model: ModelSpec, concept: Concept) -> float:
+    """Seconds that the work takes here: a few evaluations and judgements are timed and scaled up."""
+    import numpy as np
+    import torch
+
+    from excise.judges import make_judge
+    from excise.models.diffusion import DiffusionModel
+
+    loaded = DiffusionModel.load(model)
+    states = loaded.encode([""]).expand(BATCH, -1, -1).contiguous()
+    latents = loaded.initial_noise(list(range(BATCH)))
+    times = torch.full((BATCH,), 500, device=loaded.device)
+
+    def forward() -> None:
+        with torch.no_grad():
+            loaded.predict_noise(latents, times, states)
+
+    def training() -> None:
+        leaf = states.detach().requires_grad_(True)
+        loaded.predict_noise(latents, times, leaf).pow(2).mean().backward()
+
+    blank = np.zeros((4, 64, 64, 3), np.uint8)
+    judge = make_judge(concept.judge)
+    per_image = _seconds(lambda: judge.detect(blank)) / len(blank)
+    return (work.forward * _seconds(forward) + work.training * _seconds(training)) / BATCH + work.images * per_image
+
+
+def _seconds(function, repeats: int = 2) -> float:
+    function()  # the first call pays for what is set up once
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - start) / repeats
