@@ -22,7 +22,7 @@ class DrawOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     steps: int = Field(20, ge=2, description="sampling steps of DPM-Solver++")
-    guidance: float = Field(4.0, ge=1, description="classifier-free guidance")
+    guidance: float = Field(2.0, ge=1, description="classifier-free guidance")
     per_prompt: int = Field(3, ge=1, description="judged images a target or neutral prompt, each on a fresh seed")
     per_retain_prompt: int = Field(1, ge=1, description="images a retain prompt")
     batch: int = Field(64, ge=1)
