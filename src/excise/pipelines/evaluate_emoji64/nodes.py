@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from PIL import Image
 
 from excise.cache import Cache
 from excise.embedded.world import World
 from excise.images import DrawOptions, ImageSet
 from excise.models import ModelSpec
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from PIL import Image
 
 
 def ask_for_everything(world: World, seed: int) -> pd.DataFrame:
