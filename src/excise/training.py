@@ -11,11 +11,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LoopOptions(BaseModel):
@@ -42,10 +43,9 @@ class EMA:
         self.decay = decay
         self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items() if v.is_floating_point()}
 
-    @torch.no_grad()
     def update(self, model: torch.nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        state = model.state_dict()
+        state = model.state_dict()  # detached: nothing here is recorded for a gradient
         for name, value in self.shadow.items():
             if decay:
                 value.lerp_(state[name], 1 - decay)
@@ -80,6 +80,7 @@ def train(
     Returns:
         Mean losses for every 50 steps.
     """
+    import torch
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +120,9 @@ def train(
 
 
 def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None:
+    import torch
+    from safetensors.torch import save_file
+
     tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v.contiguous() for k, v in ema.shadow.items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -130,6 +134,7 @@ def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None
 
 def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
     from safetensors import safe_open
+    from safetensors.torch import load_file
 
     tensors = load_file(path)
     with safe_open(path, "pt") as file:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.errors import UserError
-from excise.models.diffusion import DiffusionModel
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
 
 
 class ThreatModel(StrEnum):

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+
+from excise.training import train
 
 from .canvas import Canvas
-from excise.training import LoopOptions, train
-
-
-class AutoencoderOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    channels: tuple[int, ...] = (32, 32, 64)
-    layers_per_block: int = 1
-    latent_channels: int = 4
-    kl_weight: float = 1e-3
-    gradient_weight: float = 1.0
-    seed: int = 0
-    loop: LoopOptions
+from .options import AutoencoderOptions
 
 
 def build_autoencoder(options: AutoencoderOptions, resolution: int = 64):

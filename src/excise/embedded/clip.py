@@ -5,24 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+
+from excise.training import train
 
 from .canvas import Canvas
-from excise.training import LoopOptions, train
-
-
-class CLIPOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    width: int = 128
-    text_layers: int = 3
-    image_layers: int = 3
-    heads: int = 4
-    text_mlp: int = 512
-    image_mlp: int = 256
-    patch: int = 8
-    projection: int = 128
-    seed: int = 0
-    loop: LoopOptions
+from .options import CLIPOptions
 
 
 def build_clip(options: CLIPOptions, tokenizer, resolution: int = 64):

@@ -5,24 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+
+from excise.training import train
 
 from .canvas import Canvas
 from .clip import tokenize
-from excise.training import LoopOptions, train
-
-
-class DenoiserOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    channels: tuple[int, ...] = (64, 96, 128)
-    heads: int = 4
-    layers_per_block: int = 1
-    caption_dropout: float = 0.1
-    min_snr_gamma: float = 5.0
-    shard: int = 64
-    shards: int = 256
-    seed: int = 0
-    loop: LoopOptions
+from .options import DenoiserOptions
 
 
 def build_scheduler():

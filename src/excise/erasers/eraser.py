@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from excise.cache import write_atomically
 from excise.errors import UserError
 from excise.masks.mask import Mask
 from excise.models.identity import model_sha256
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = 1
 
@@ -41,13 +43,14 @@ class Eraser:
         return Mask(self.pruned, {k: self.header[k] for k in ("base", "concept", "support") if k in self.header})
 
     # on and off ---------------------------------------------------------------------------------------------------
-    @torch.no_grad()
     def apply(self, pipe) -> None:
         """Erase the concept from a diffusers pipeline, in place.
 
         Raises:
             UserError: the pipeline is another base model, or wears an eraser already.
         """
+        import torch
+
         denoiser = _denoiser(pipe)
         if hasattr(denoiser, "_excise_originals"):
             raise UserError("This pipeline wears an eraser already: lift that one first.")
@@ -59,25 +62,28 @@ class Eraser:
             )
         names = {*self.weights, *self.pruned}
         denoiser._excise_originals = {n: denoiser.get_parameter(n).detach().clone() for n in names}
-        for name in names:
-            parameter = denoiser.get_parameter(name)
-            value = self.weights.get(name, parameter).to(parameter)
-            if name in self.pruned:
-                value = value.masked_fill(self.pruned[name].to(parameter.device), 0)
-            parameter.copy_(value)
+        with torch.no_grad():
+            for name in names:
+                parameter = denoiser.get_parameter(name)
+                value = self.weights.get(name, parameter).to(parameter)
+                if name in self.pruned:
+                    value = value.masked_fill(self.pruned[name].to(parameter.device), 0)
+                parameter.copy_(value)
 
-    @torch.no_grad()
     def lift(self, pipe) -> None:
         """Give every weight its old value back, bit for bit.
 
         Raises:
             UserError: the pipeline wears no eraser.
         """
+        import torch
+
         denoiser = _denoiser(pipe)
         if not hasattr(denoiser, "_excise_originals"):
             raise UserError("This pipeline wears no eraser: there is nothing to lift.")
-        for name, value in denoiser._excise_originals.items():
-            denoiser.get_parameter(name).copy_(value)
+        with torch.no_grad():
+            for name, value in denoiser._excise_originals.items():
+                denoiser.get_parameter(name).copy_(value)
         del denoiser._excise_originals
 
     # storage ------------------------------------------------------------------------------------------------------

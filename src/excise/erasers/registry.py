@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.errors import UserError
 from excise.models.layers import ParameterGroup
+
+if TYPE_CHECKING:
+    import torch
 
 
 class EraserOptions(BaseModel):

@@ -6,15 +6,18 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.cache import write_atomically
-from excise.models.diffusion import DiffusionModel
 
 from .image_set import COLUMNS, ImageSet, save_picture
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
 
 
 class DrawOptions(BaseModel):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from excise.cache import write_atomically
 from excise.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Mask:
     # storage ------------------------------------------------------------------------------------------------------
     def packed(self) -> dict[str, torch.Tensor]:
         """For each parameter one bit a weight, or the sorted indices of the pruned, whichever is smaller."""
+        import torch
+
         out = {}
         for name, mask in self.pruned.items():
             flat = mask.reshape(-1).numpy()
@@ -74,6 +79,8 @@ class Mask:
     @classmethod
     def unpack(cls, tensors: dict[str, torch.Tensor], shapes: dict[str, list[int]], header: dict) -> Mask:
         """From the packed form."""
+        import torch
+
         pruned = {}
         for key, stored in tensors.items():
             name, form = key.rsplit("|", 1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-import torch
 
 from excise.models.layers import cross_attentions, feed_forwards, parameter_names
 
 from .options import PruneOptions
+
+if TYPE_CHECKING:
+    import torch
 
 
 def mask_support(denoiser: torch.nn.Module, options: PruneOptions, neurons: pd.DataFrame | None) -> dict[str, torch.Tensor]:
@@ -17,6 +21,8 @@ def mask_support(denoiser: torch.nn.Module, options: PruneOptions, neurons: pd.D
     that write to it (its gate's too) and the column of the down projection that reads it; and for each correlated
     value channel its row of the key and value projections (all rows where values were not measured).
     """
+    import torch
+
     names = parameter_names(denoiser, options.group)
     if options.neurons == "all":
         return {n: torch.ones_like(denoiser.get_parameter(n), dtype=torch.bool, device="cpu") for n in names}

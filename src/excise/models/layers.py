@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def feed_forwards(denoiser: nn.Module) -> list[FeedForwardLayers]:
     """All feed-forward parts of a denoiser, in the order of its modules."""
     from diffusers.models.activations import GEGLU, SwiGLU
     from diffusers.models.attention import FeedForward
+    from torch import nn
 
     found = []
     for name, module in denoiser.named_modules():

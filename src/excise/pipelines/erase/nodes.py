@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks import AttackOptions, make_attack
@@ -16,6 +16,9 @@ from excise.erasers import Eraser, EraserOptions
 from excise.errors import UserError
 from excise.masks import Mask, PruneOptions
 from excise.models import ModelSpec
+
+if TYPE_CHECKING:  # helpers only: Kedro resolves the annotations of nodes at run time
+    import torch
 
 CODE = ("excise.models", "excise.erasers", "excise.masks", "excise.neurons", "excise.attacks", "excise.training")
 
@@ -215,6 +218,8 @@ def train_plus(
 # shared by the nodes of this and the next stage ----------------------------------------------------------------------
 def adversarial_states(model, adversarial: pd.DataFrame) -> torch.Tensor:
     """States of adversarial token ids; a prompt that was not attacked keeps its plain words."""
+    import torch
+
     from excise.images.drawing import frame_tokens
 
     plain = model.tokenizer(adversarial["prompt"].tolist(), add_special_tokens=False).input_ids
@@ -225,6 +230,8 @@ def adversarial_states(model, adversarial: pd.DataFrame) -> torch.Tensor:
 
 def _spaced(bank, count: int, prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Evenly spaced timesteps of a bank and the latents of its first prompts there."""
+    import torch
+
     steps = torch.linspace(0, len(bank.times) - 1, count + 2).round().long()[1:-1]
     return bank.times[steps], bank.latents[steps, :prompts]
 

@@ -8,9 +8,7 @@ import numpy as np
 from PIL import Image
 
 from excise.cache import Cache
-from excise.embedded.autoencoder import AutoencoderOptions
-from excise.embedded.clip import CLIPOptions
-from excise.embedded.denoiser import DenoiserOptions
+from excise.embedded.options import AutoencoderOptions, CLIPOptions, DenoiserOptions
 from excise.embedded.world import World
 
 
