@@ -117,15 +117,18 @@ class Eraser:
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads((file.metadata() or {})["excise"])
-                tensors = {k: file.get_tensor(k) for k in file.keys()}
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (it is no dict)
+            if header.pop("format", FORMAT) != FORMAT:
+                raise UserError(f"{path} was written by another version of excise: make it again with this one.")
             header["base"]["sha256"]
+            weights = {k.removeprefix("weight:"): v for k, v in tensors.items() if k.startswith("weight:")}
+            packed = {k.removeprefix("mask:"): v for k, v in tensors.items() if k.startswith("mask:")}
+            return cls(header, weights, Mask.unpack(packed, header.pop("shapes"), {}).pruned)
+        except UserError:
+            raise
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            raise UserError(f"{path} is damaged or not an eraser file of excise: make it again, or point to another.") from None
-        if header.pop("format", None) != FORMAT:
-            raise UserError(f"{path} was written by another version of excise: make it again with this one.")
-        weights = {k.removeprefix("weight:"): v for k, v in tensors.items() if k.startswith("weight:")}
-        packed = {k.removeprefix("mask:"): v for k, v in tensors.items() if k.startswith("mask:")}
-        return cls(header, weights, Mask.unpack(packed, header.pop("shapes"), {}).pruned)
+            sentence = f"{path} is damaged or not an eraser file of excise: make it again, or point to another."
+            raise UserError(sentence) from None
 
 
 def _denoiser(pipe) -> torch.nn.Module:

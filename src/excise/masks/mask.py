@@ -78,16 +78,26 @@ class Mask:
 
     @classmethod
     def unpack(cls, tensors: dict[str, torch.Tensor], shapes: dict[str, list[int]], header: dict) -> Mask:
-        """From the packed form."""
+        """From the packed form.
+
+        Raises:
+            ValueError: the tensors are not those of these shapes.
+        """
         import torch
 
         pruned = {}
+        if sorted(key.rsplit("|", 1)[0] for key in tensors) != sorted(shapes):
+            raise ValueError("names and shapes differ")
         for key, stored in tensors.items():
             name, form = key.rsplit("|", 1)
             size = int(np.prod(shapes[name]))
             flat = torch.zeros(size, dtype=torch.bool)
             if form == "indices":
+                if stored.numel() and not 0 <= int(stored.min()) <= int(stored.max()) < size:
+                    raise ValueError(f"{name} has no such weight")
                 flat[stored.long()] = True
+            elif stored.numel() != (size + 7) // 8:
+                raise ValueError(f"{name} has another number of bits")
             else:
                 flat = torch.from_numpy(np.unpackbits(stored.numpy(), count=size).astype(bool))
             pruned[name] = flat.view(shapes[name])
@@ -112,7 +122,8 @@ class Mask:
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads(file.metadata()["excise_mask"])
-                tensors = {k: file.get_tensor(k) for k in file.keys()}
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
-            raise UserError(f"{path} is not a mask file of excise: point to a mask.safetensors of a finished run.") from None
-        return cls.unpack(tensors, header.pop("shapes"), header)
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (it is no dict)
+            return cls.unpack(tensors, header.pop("shapes"), header)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            sentence = f"{path} is not a mask file of excise: point to a mask.safetensors of a finished run."
+            raise UserError(sentence) from None

@@ -28,7 +28,7 @@ def mask_support(denoiser: torch.nn.Module, options: PruneOptions, neurons: pd.D
         return {n: torch.ones_like(denoiser.get_parameter(n), dtype=torch.bool, device="cpu") for n in names}
     assert neurons is not None
     chosen = {
-        layer: torch.from_numpy(rows.sort_values("neuron")["correlated"].to_numpy(dtype=bool))
+        layer: torch.from_numpy(rows.sort_values("neuron")["correlated"].to_numpy(dtype=bool, copy=True))
         for layer, rows in neurons.groupby("layer")
     }
     support = {}
