@@ -1,0 +1,260 @@
+"""Training erasers: losses against computations without shortcuts, and nothing moves that should not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from excise.erasers import Eraser, EraserOptions, finetune, make_method
+from excise.erasers.bank import build_bank
+from excise.erasers.finetune import erasure_loss, train_mask, train_weights
+from excise.errors import UserError
+from excise.masks import PruneOptions, mask_support
+from excise.models.diffusion import DiffusionModel
+from excise.models.layers import parameter_names
+
+TARGETS = ["an old man", "a woman", "a guy"]
+RETAIN = ["a church", "a fish", "a bee", "a rose"]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def model(tiny_spec):
+    """One model for all of these tests: training must not change it."""
+    return DiffusionModel.load(tiny_spec)
+
+
+@pytest.fixture(scope="module")
+def banks(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("banks")
+    made = [
+        build_bank(model, prompts, list(range(len(prompts))), 4, 3.0, folder / f"{len(prompts)}.safetensors", "bank")
+        for prompts in (TARGETS, RETAIN)
+    ]
+    return made[0], made[1]
+
+
+@pytest.fixture(scope="module")
+def adversarial(model):
+    return model.encode(["bee church old man", "rose rose a woman", "fish a guy"])
+
+
+@pytest.fixture(autouse=True)
+def base_model_is_untouched(model):
+    before = {n: p.clone() for n, p in model.pipe.unet.state_dict().items()}
+    yield
+    after = model.pipe.unet.state_dict()
+    assert all(torch.equal(before[n], after[n]) for n in before)
+    parts = (model.pipe.unet, model.pipe.text_encoder, model.pipe.vae)
+    assert not any(p.requires_grad or p.grad is not None for part in parts for p in part.parameters())
+
+
+def options(**more) -> EraserOptions:
+    return EraserOptions(**{"batch": 12, "lr": 1e-2, "steps": 4} | more)
+
+
+# banks --------------------------------------------------------------------------------------------------------------
+def test_a_bank_holds_what_the_frozen_model_predicts_on_its_own_way(model, banks):
+    bank = banks[0]
+    blank = model.encode([""])
+    for step, time in enumerate(bank.times):
+        for row in range(len(TARGETS)):
+            x = bank.latents[step, row : row + 1]
+            with torch.no_grad():
+                torch.testing.assert_close(
+                    model.predict_noise(x, time, blank)[0], bank.blank[step, row], rtol=1e-3, atol=1e-4
+                )
+                wanted = model.predict_noise(x, time, model.encode([TARGETS[row]]))[0]
+            torch.testing.assert_close(wanted, bank.wanted[step, row], rtol=1e-3, atol=1e-4)
+    path = model.sample(model.encode(TARGETS), [0, 1, 2], steps=4, guidance=3.0)
+    torch.testing.assert_close(bank.final, path.final)
+
+
+def test_a_bank_is_read_where_it_is_stored(model, tmp_path):
+    arguments = (model, TARGETS, [0, 1, 2], 3, 2.0, tmp_path / "bank.safetensors", "bank")
+    first = build_bank(*arguments, batch=2)
+    written = (tmp_path / "bank.safetensors").stat().st_mtime_ns
+    again = build_bank(*arguments)
+    assert (tmp_path / "bank.safetensors").stat().st_mtime_ns == written
+    assert all(torch.equal(getattr(first, n), getattr(again, n)) for n in first.__dataclass_fields__)
+    whole = build_bank(*arguments[:5], tmp_path / "whole.safetensors", "bank")
+    torch.testing.assert_close(first.final, whole.final, rtol=1e-2, atol=1e-2)
+
+
+# methods ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("eta", [0.0, 1.0, 3.0])
+def test_esd_target_is_equation_7(eta):
+    blank, wanted = (torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    target = make_method(EraserOptions(options={"negative_guidance": eta})).target(blank, wanted)
+    zero, concept = blank.double().numpy(), wanted.double().numpy()
+    np.testing.assert_allclose(target.numpy(), zero - eta * (concept - zero), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "eds"}, "no eraser 'eds': did you mean 'esd'?"),
+        ({"options": {"negative_guidence": 1}}, "negative_guidence"),
+        ({"options": {"negative_guidance": -1}}, "negative_guidance"),
+    ],
+)
+def test_an_unknown_method_or_option_is_one_sentence(settings, said):
+    with pytest.raises(UserError) as caught:
+        make_method(EraserOptions(**settings))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+# loss ---------------------------------------------------------------------------------------------------------------
+def test_the_frozen_model_without_guidance_is_its_plain_distance(model, banks):
+    """η = 0: the target is the noise on the empty prompt, and the student still predicts that on the concept."""
+    concept, retain = banks
+    settings = options(options={"negative_guidance": 0.0})
+    losses = erasure_loss(model, settings, 1.0, concept, retain, None, seed=3)(5, {})
+    generator = torch.Generator().manual_seed(3 * 1_000_003 + 5)
+    steps, rows = torch.randint(4, (12,), generator=generator), torch.randint(3, (12,), generator=generator)
+    distances = [
+        float((concept.wanted[s, r] - concept.blank[s, r]).pow(2).mean()) for s, r in zip(steps, rows, strict=True)
+    ]
+    assert float(losses["erase"]) == pytest.approx(np.mean(distances), rel=1e-3)
+    assert float(losses["retain"]) < 1e-6 < float(losses["erase"])
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.5])
+@pytest.mark.parametrize("attacked", [False, True])
+def test_loss_equals_a_computation_row_by_row(model, banks, adversarial, weight, attacked):
+    """The student wears its weights for real, and every row is asked for on its own; frozen noise is asked for anew."""
+    concept, retain = banks
+    settings = options(options={"negative_guidance": 2.0})
+    random = torch.Generator().manual_seed(1)
+    names = parameter_names(model.denoiser, "esd-x")
+    student = {
+        n: (p := model.denoiser.get_parameter(n).detach()) + 0.05 * torch.randn(p.shape, generator=random)
+        for n in names
+    }
+    loss_of = erasure_loss(model, settings, weight, concept, retain, adversarial if attacked else None, seed=2)
+    with torch.no_grad():
+        losses = loss_of(7, student)
+
+    generator = torch.Generator().manual_seed(2 * 1_000_003 + 7)
+    draw = [torch.randint(n, (12,), generator=generator).tolist() for n in (4, 3, 4, 4)]
+    eraser = Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, student)
+    blank = model.encode([""])
+
+    @torch.no_grad()
+    def noise(bank, step, row, state):
+        return model.predict_noise(bank.latents[step, row : row + 1], bank.times[step], state).double().numpy()
+
+    erase, keep = [], []
+    for i in range(12):
+        step, row = draw[0][i], draw[1][i]
+        target = 3 * noise(concept, step, row, blank) - 2 * noise(concept, step, row, model.encode([TARGETS[row]]))
+        state = adversarial[row : row + 1] if attacked and i % 2 else model.encode([TARGETS[row]])
+        r_step, r_row = draw[2][i], draw[3][i]
+        kept_state = blank if i % 6 == 5 else model.encode([RETAIN[r_row]])
+        kept = noise(retain, r_step, r_row, kept_state)
+        with model.wearing(eraser):
+            erase.append(np.square(noise(concept, step, row, state) - target).mean())
+            keep.append(np.square(noise(retain, r_step, r_row, kept_state) - kept).mean())
+    assert float(losses["erase"]) == pytest.approx(np.mean(erase), rel=1e-3)
+    assert float(losses["retain"]) == pytest.approx(np.mean(keep) if weight else 0.0, rel=1e-3)
+    assert float(losses["loss"]) == pytest.approx(np.mean(erase) + weight * np.mean(keep), rel=1e-3)
+
+
+# weights ------------------------------------------------------------------------------------------------------------
+def fit_weights(model, banks, folder, group="esd-x", steps=4, adversarial=None, **more):
+    settings = options(**more)
+    return train_weights(model, settings, group, steps, 1.0, *banks, adversarial, 0, folder, "test")
+
+
+@pytest.mark.parametrize("group", ["esd-x", "kv", "ffn+kv"])
+def test_only_the_groups_parameters_change_and_the_loss_falls(model, banks, adversarial, tmp_path, group):
+    weights, rows = fit_weights(model, banks, tmp_path, group, steps=30, adversarial=adversarial, lr=3e-3)
+    assert weights and set(weights) <= set(parameter_names(model.denoiser, group))
+    assert all(not torch.equal(w, model.denoiser.get_parameter(n)) for n, w in weights.items())
+    concept, retain = banks
+    loss_of = erasure_loss(model, options(), 1.0, concept, retain, adversarial, seed=9)
+    with torch.no_grad():
+        assert float(loss_of(0, weights)["erase"]) < float(loss_of(0, {})["erase"])
+    assert [r["step"] for r in rows] == [30]
+
+
+def test_the_student_of_the_loss_is_the_model_that_wears_the_eraser(model, banks, tmp_path):
+    weights, _ = fit_weights(model, banks, tmp_path)
+    state, x, time = model.encode(["a guy"]), banks[0].latents[0, :1], banks[0].times[0]
+    with torch.no_grad():
+        functional = torch.func.functional_call(model.denoiser, weights, (x, time, state)).sample
+        with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, weights)):
+            torch.testing.assert_close(model.predict_noise(x, time, state), functional)
+
+
+def interrupted_at(monkeypatch, step: int) -> None:
+    """Save a checkpoint as often as the loop may; stop at a step."""
+    whole, loop = erasure_loss, finetune._loop
+
+    def stopping(*arguments):
+        loss_of = whole(*arguments)
+
+        def stop(at, replaced):
+            if at == step:
+                raise Interrupted
+            return loss_of(at, replaced)
+
+        return stop
+
+    monkeypatch.setattr(finetune, "erasure_loss", stopping)
+    monkeypatch.setattr(finetune, "_loop", lambda *a: loop(*a).model_copy(update={"checkpoint_seconds": 0.0}))
+
+
+def test_resumed_weights_equal_uninterrupted(model, banks, tmp_path, monkeypatch):
+    whole, rows = fit_weights(model, banks, tmp_path / "whole", "kv", steps=60, batch=2)
+    interrupted_at(monkeypatch, 55)
+    with pytest.raises(Interrupted):
+        fit_weights(model, banks, tmp_path / "cut", "kv", steps=60, batch=2)
+    assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
+    interrupted_at(monkeypatch, 49)  # what lies before the checkpoint is not computed again
+    resumed, again = fit_weights(model, banks, tmp_path / "cut", "kv", steps=60, batch=2)
+    assert rows == again
+    assert whole.keys() == resumed.keys() and all(torch.equal(whole[n], resumed[n]) for n in whole)
+
+
+# masks --------------------------------------------------------------------------------------------------------------
+def fit_mask(model, banks, adversarial, folder, support, seed=0, steps=12, **prune):
+    settings = PruneOptions(**{"steps": steps, "start": 0.5, "spread": 1.0} | prune)
+    generator = torch.Generator().manual_seed(4)
+    scores = {n: torch.rand(s.shape, generator=generator) for n, s in support.items()}
+    return train_mask(model, options(batch=4), settings, support, scores, *banks, adversarial, seed, folder, "test")
+
+
+def test_a_learned_mask_stays_in_its_support(model, banks, adversarial, tmp_path):
+    support = mask_support(model.denoiser, PruneOptions(), None)
+    generator = torch.Generator().manual_seed(0)
+    support = {n: torch.rand(s.shape, generator=generator) < 0.5 for n, s in support.items()}
+    pruned, rows = fit_mask(model, banks, adversarial, tmp_path, support)
+    assert set(pruned) == set(support)
+    assert not any((pruned[n] & ~support[n]).any() for n in support)
+    assert 0 < sum(int(p.sum()) for p in pruned.values()) < sum(int(s.sum()) for s in support.values())
+    assert {"erase", "retain", "closed", "loss"} < set(rows[-1])
+
+
+def test_the_sparse_term_opens_gates(model, banks, adversarial, tmp_path):
+    support = mask_support(model.denoiser, PruneOptions(), None)
+    rates = []
+    for weight in (0.0, 100.0):
+        pruned, _ = fit_mask(model, banks, adversarial, tmp_path / str(weight), support, sparse_weight=weight)
+        rates.append(sum(int(p.sum()) for p in pruned.values()))
+    assert rates[0] > rates[1]
+
+
+def test_resumed_mask_equals_uninterrupted(model, banks, adversarial, tmp_path, monkeypatch):
+    support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
+    whole, rows = fit_mask(model, banks, adversarial, tmp_path / "whole", support, steps=60, group="kv")
+    interrupted_at(monkeypatch, 55)
+    with pytest.raises(Interrupted):
+        fit_mask(model, banks, adversarial, tmp_path / "cut", support, steps=60, group="kv")
+    interrupted_at(monkeypatch, 49)
+    resumed, again = fit_mask(model, banks, adversarial, tmp_path / "cut", support, steps=60, group="kv")
+    assert rows == again and all(torch.equal(whole[n], resumed[n]) for n in whole)
