@@ -18,10 +18,6 @@ TARGETS = ["an old man", "a woman", "a guy"]
 RETAIN = ["a church", "a fish", "a bee", "a rose"]
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def model(tiny_spec):
     """One model for all of these tests: training must not change it."""
@@ -200,7 +196,7 @@ def interrupted_at(monkeypatch, step: int) -> None:
 
         def stop(at, replaced):
             if at == step:
-                raise Interrupted
+                raise KeyboardInterrupt
             return loss_of(at, replaced)
 
         return stop
@@ -212,7 +208,7 @@ def interrupted_at(monkeypatch, step: int) -> None:
 def test_resumed_weights_equal_uninterrupted(model, banks, tmp_path, monkeypatch):
     whole, rows = fit_weights(model, banks, tmp_path / "whole", "kv", steps=60, batch=2)
     interrupted_at(monkeypatch, 55)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         fit_weights(model, banks, tmp_path / "cut", "kv", steps=60, batch=2)
     assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
     interrupted_at(monkeypatch, 49)  # what lies before the checkpoint is not computed again
@@ -253,7 +249,7 @@ def test_resumed_mask_equals_uninterrupted(model, banks, adversarial, tmp_path, 
     support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
     whole, rows = fit_mask(model, banks, adversarial, tmp_path / "whole", support, steps=60, group="kv")
     interrupted_at(monkeypatch, 55)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         fit_mask(model, banks, adversarial, tmp_path / "cut", support, steps=60, group="kv")
     interrupted_at(monkeypatch, 49)
     resumed, again = fit_mask(model, banks, adversarial, tmp_path / "cut", support, steps=60, group="kv")
