@@ -36,11 +36,10 @@ def references(model):
 @pytest.fixture(autouse=True)
 def model_is_untouched(model):
     parts = (model.pipe.unet, model.pipe.text_encoder, model.pipe.vae)
-    before = [v.clone() for part in parts for v in part.state_dict().values()]
+    weights = [v for part in parts for v in part.state_dict().values()]
+    before = [w.clone() for w in weights]
     yield
-    assert all(
-        torch.equal(a, b) for a, b in zip(before, (v for p in parts for v in p.state_dict().values()), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
     assert not any(p.requires_grad or p.grad is not None for part in parts for p in part.parameters())
     assert not model.pipe.text_encoder.get_input_embeddings()._forward_hooks
 
