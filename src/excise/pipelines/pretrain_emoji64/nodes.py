@@ -35,7 +35,7 @@ def learn_tokenizer(world: World, cache: Cache) -> str:
 
     whole = world.model_dump(exclude={"exclude"})
     folder = cache.folder("tokenizer", ("excise.embedded.tokenizer", "excise.embedded.captions"), world=whole)
-    if not (folder / "tokenizer.json").exists():  # merges of equal count have no fixed order: what CLIP learned must stay
+    if not (folder / "tokenizer.json").exists():  # merges of equal count have no fixed order: keep what CLIP read
         train_tokenizer(world).save_pretrained(folder)
     return str(folder)
 
