@@ -29,7 +29,12 @@ def make_tiny(folder: Path) -> Path:
     import torch
 
     tokenizer = train_tokenizer(the_world(), captions=2000)
-    clip = build_clip(CLIPOptions(width=32, text_layers=1, image_layers=1, heads=2, text_mlp=32, image_mlp=32, projection=16, loop=LOOP), tokenizer)
+    clip = build_clip(
+        CLIPOptions(
+            width=32, text_layers=1, image_layers=1, heads=2, text_mlp=32, image_mlp=32, projection=16, loop=LOOP
+        ),
+        tokenizer,
+    )
     vae = build_autoencoder(AutoencoderOptions(channels=(8, 8, 8), loop=LOOP))
     unet = build_denoiser(DenoiserOptions(channels=(16, 32), heads=2, loop=LOOP), text_width=32)
     torch.manual_seed(0)

@@ -53,7 +53,9 @@ def _feed(digest, value: Any) -> None:
         digest.update(hashlib.sha256(value.read_bytes()).digest())
     elif hasattr(value, "detach"):
         array = value.detach().cpu().contiguous()
-        digest.update(str((tuple(array.shape), str(array.dtype))).encode() + array.flatten().view(_byte()).numpy().tobytes())
+        digest.update(
+            str((tuple(array.shape), str(array.dtype))).encode() + array.flatten().view(_byte()).numpy().tobytes()
+        )
     else:
         raise TypeError(f"cannot take a fingerprint of {type(value).__name__}")
 

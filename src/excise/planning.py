@@ -44,7 +44,9 @@ def count_work(
     training += attack.steps * (prompts.fit + EVALUATED * prompts.test)
     sampled = eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
     forward = 4 * eraser.sampling_steps * sampled  # guided sampling, then both predictions at every step
-    pictures = draw.per_prompt * prompts.test * (2 * EVALUATED + 1) + EVALUATED * draw.per_retain_prompt * prompts.retain_test
+    pictures = (
+        draw.per_prompt * prompts.test * (2 * EVALUATED + 1) + EVALUATED * draw.per_retain_prompt * prompts.retain_test
+    )
     forward += 2 * draw.steps * pictures
     return Work(forward, training, pictures + EVALUATED * draw.per_retain_prompt * prompts.retain_test)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PLUMBING = ["*.py", "models/__init__.py", "models/spec.py"]
 PLUMBING += [f"{room}/*.py" for room in ("concepts", "datasets", "hooks", "pipelines")]
 
-PIPELINE = '''
+PIPELINE = """
 import os
 import signal
 from typing import Literal
@@ -57,7 +57,7 @@ def create_pipeline(**kwargs) -> Pipeline:
     inputs = ["params:erase", "params:model", "concepts", "cache"]
     sheet = node(draw, None, f"{name}.sheet", name=f"{name}.draw")
     return Pipeline([node(erase, inputs, f"{name}.metrics", name=f"{name}.erase"), sheet])
-'''
+"""
 
 CONCEPT = """
 {name}:

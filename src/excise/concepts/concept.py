@@ -39,7 +39,8 @@ class Concept(_Strict):
     """What to erase.
 
     Prompts are made from ``templates`` by filling ``{concept}`` with one of the ``target`` words, and for the neutral
-    twin with ``anchor``, for a retain prompt with one of its words; every other ``{slot}`` is filled from ``slots``, the same in a prompt and its twin.
+    twin with ``anchor``, for a retain prompt with one of its words;
+    every other ``{slot}`` is filled from ``slots``, the same in a prompt and its twin.
     ``files`` names prompt tables of the user's (CSV or Parquet) that are used instead, by split.
     """
 

@@ -33,7 +33,9 @@ def fetch_archive(style: Style, folder: Path) -> Path:
             raise RuntimeError(f"npm could not fetch {style.package} {style.version}: {done.stderr.strip()[-300:]}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != style.sha256:
-        raise RuntimeError(f"{path.name} has sha256 {digest[:12]}…, expected {style.sha256[:12]}…: delete it and try again")
+        raise RuntimeError(
+            f"{path.name} has sha256 {digest[:12]}…, expected {style.sha256[:12]}…: delete it and try again"
+        )
     return path
 
 

@@ -51,7 +51,11 @@ def train_autoencoder(options: AutoencoderOptions, canvas: Canvas, folder: Path)
         edge = gradient_loss(decoded, images)
         kl = posterior.kl().mean() / images[0].numel()
         mse = F.mse_loss(decoded.detach(), images)
-        return {"loss": pixel + options.gradient_weight * edge + options.kl_weight * kl, "l1": pixel.detach(), "mse": mse}
+        return {
+            "loss": pixel + options.gradient_weight * edge + options.kl_weight * kl,
+            "l1": pixel.detach(),
+            "mse": mse,
+        }
 
     rows = train(vae, loss_of, options.loop, folder, "autoencoder")
     vae.eval()

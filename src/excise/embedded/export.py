@@ -30,9 +30,12 @@ def assemble_pipeline(vae, clip, tokenizer, unet):
 
 
 def export_pipeline(pipe, folder: Path) -> None:
-    """Write half-precision safetensors, without a variant suffix, so that ``from_pretrained`` finds them as they are."""
+    """Write half-precision safetensors, without a variant suffix, so that ``from_pretrained`` finds them."""
     pipe.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     _load_in_single_precision(folder / "text_encoder")
+    for config in folder.glob("*/config.json"):  # diffusers notes where a part was loaded from: a path of one machine
+        told = json.loads(config.read_text())
+        config.write_text(json.dumps({k: v for k, v in told.items() if k != "_name_or_path"}, indent=2) + "\n")
 
 
 def export_clip(clip, tokenizer, folder: Path) -> None:
@@ -49,7 +52,7 @@ def export_clip(clip, tokenizer, folder: Path) -> None:
 
 
 def _load_in_single_precision(folder: Path) -> None:
-    """Without a word from the caller diffusers computes in float32, transformers in what the config says: the same here."""
+    """Unless told otherwise diffusers computes in float32, transformers in what the config says: the same here."""
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 

@@ -16,7 +16,15 @@ def sample_captions(world: World, count: int, seed: int = 0) -> list[str]:
     draw = random.Random(seed)
     grounds = list(whole.backgrounds)
     return [
-        caption_of(whole, draw, draw.choice(whole.icons), draw.choice(grounds), name_style=True, name_tone=True, name_ground=True)
+        caption_of(
+            whole,
+            draw,
+            draw.choice(whole.icons),
+            draw.choice(grounds),
+            name_style=True,
+            name_tone=True,
+            name_ground=True,
+        )
         for _ in range(count)
     ]
 

@@ -99,7 +99,9 @@ class World(_Strict):
             for o, s in product(self.shown_objects, self.shown_styles)
         ]
         persons = [
-            Icon(thing=p, style=s, tone=t, file=self.persons[p].icons[s].format(tone=self.styles[s].tone.format(tone=t)))
+            Icon(
+                thing=p, style=s, tone=t, file=self.persons[p].icons[s].format(tone=self.styles[s].tone.format(tone=t))
+            )
             for p, s, t in product(self.shown_persons, self.shown_styles, self.tones)
         ]
         return objects + persons

@@ -40,7 +40,14 @@ class Bank:
 
 @torch.no_grad()
 def build_bank(
-    model: DiffusionModel, prompts: list[str], seeds: list[int], steps: int, guidance: float, path: Path, title: str, batch: int = 48
+    model: DiffusionModel,
+    prompts: list[str],
+    seeds: list[int],
+    steps: int,
+    guidance: float,
+    path: Path,
+    title: str,
+    batch: int = 48,
 ) -> Bank:
     """Sample trajectories of prompts, or read them where they are stored already.
 
@@ -55,7 +62,10 @@ def build_bank(
             states = model.encode(prompts[start : start + batch])
             path_ = model.sample(states, seeds[start : start + batch], steps, guidance, keep=True)
             both = torch.cat([model.encode([""]).expand_as(states), states])
-            predicted = [model.predict_noise(torch.cat([x, x]), t, both).chunk(2) for t, x in zip(path_.times, path_.latents, strict=True)]
+            predicted = [
+                model.predict_noise(torch.cat([x, x]), t, both).chunk(2)
+                for t, x in zip(path_.times, path_.latents, strict=True)
+            ]
             parts["latents"].append(path_.latents)
             parts["blank"].append(torch.stack([p[0] for p in predicted]))
             parts["wanted"].append(torch.stack([p[1] for p in predicted]))

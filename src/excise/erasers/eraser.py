@@ -58,7 +58,8 @@ class Eraser:
         if sha256 != self.header["base"]["sha256"]:
             raise UserError(
                 f"This eraser was made for the base model '{self.header['base']['name']}' "
-                f"({self.header['base']['sha256'][:12]}…), not for this one ({sha256[:12]}…): load that model, or erase from this one."
+                f"({self.header['base']['sha256'][:12]}…), "
+                f"not for this one ({sha256[:12]}…): load that model, or erase from this one."
             )
         names = {*self.weights, *self.pruned}
         denoiser._excise_originals = {n: denoiser.get_parameter(n).detach().clone() for n in names}

@@ -135,5 +135,14 @@ def train_mask(
 def _loop(steps: int, batch: int, lr: float) -> LoopOptions:
     """Adam at a constant rate, no decay: what erasers are trained with."""
     return LoopOptions(
-        steps=steps, batch=batch, lr=lr, schedule="constant", warmup=1, weight_decay=0.0, ema=0.0, clip=1e9, bf16=False, betas=(0.9, 0.999)
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        schedule="constant",
+        warmup=1,
+        weight_decay=0.0,
+        ema=0.0,
+        clip=1e9,
+        bf16=False,
+        betas=(0.9, 0.999),
     )

@@ -28,10 +28,17 @@ class AnnounceHook:
         minutes = measure_seconds(work, model, load_concept(name, catalog["concepts"].load())) / 60
         budget = catalog["params:budget"].load()
         logger.info(
-            "Erasing '%s' from %s, budget '%s': %s evaluations of the model, %s of them in training, and %s judged images. "
+            "Erasing '%s' from %s, budget '%s': %s evaluations of the model, %s of them in training, "
+            "and %s judged images. "
             "That takes about %s here, less what an earlier run has left in the cache.",
-            name, model.name, budget, f"{work.forward + work.training:,}", f"{work.training:,}", f"{work.images:,}", _spell(minutes),
-        )  # fmt: skip
+            name,
+            model.name,
+            budget,
+            f"{work.forward + work.training:,}",
+            f"{work.training:,}",
+            f"{work.images:,}",
+            _spell(minutes),
+        )
 
 
 def _validated(name: str, value: Any) -> Any:

@@ -58,7 +58,12 @@ class Discreet:
 
 
 def draw_images(
-    model: DiffusionModel, prompts: pd.DataFrame, options: DrawOptions, folder: Path, title: str, discreet: Discreet | None = None
+    model: DiffusionModel,
+    prompts: pd.DataFrame,
+    options: DrawOptions,
+    folder: Path,
+    title: str,
+    discreet: Discreet | None = None,
 ) -> ImageSet:
     """Draw every prompt of a table on its own seeds; never on the seed of the reference that an attack aimed at.
 
@@ -71,7 +76,12 @@ def draw_images(
     from tqdm import tqdm
 
     jobs = [
-        {**row, "seed": int(row["seed"]) + 1 + k, "image_id": f"{row['prompt_id']}-{k}", "file": f"{row['prompt_id']}-{k}.png"}
+        {
+            **row,
+            "seed": int(row["seed"]) + 1 + k,
+            "image_id": f"{row['prompt_id']}-{k}",
+            "file": f"{row['prompt_id']}-{k}.png",
+        }
         for row in prompts.to_dict("records")
         for k in range(options.per_prompt if row["set"] in ("target", "neutral") else options.per_retain_prompt)
     ]

@@ -41,7 +41,9 @@ class ImageSet:
         for file, sha256 in zip(rows["file"], rows["sha256"], strict=True):
             data = (self.folder / file).read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
-                raise ValueError(f"{file} is not the picture that the manifest speaks of; delete its folder and draw again")
+                raise ValueError(
+                    f"{file} is not the picture that the manifest speaks of; delete its folder and draw again"
+                )
             pictures.append(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
         return np.stack(pictures) if pictures else np.zeros((0, 0, 0, 3), np.uint8)
 

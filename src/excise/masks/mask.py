@@ -52,7 +52,9 @@ class Mask:
         """Prune what either prunes."""
         names = sorted({*self.pruned, *other.pruned})
         both = {
-            n: self.pruned[n] | other.pruned[n] if n in self.pruned and n in other.pruned else self.pruned.get(n, other.pruned.get(n))
+            n: self.pruned[n] | other.pruned[n]
+            if n in self.pruned and n in other.pruned
+            else self.pruned.get(n, other.pruned.get(n))
             for n in names
         }
         return Mask(both, self.header)

@@ -11,7 +11,12 @@ from excise.models.layers import feed_forwards
 
 @torch.no_grad()
 def input_norms(
-    model: DiffusionModel, layers: list[str], states: torch.Tensor, times: torch.Tensor, latents: torch.Tensor, batch: int = 64
+    model: DiffusionModel,
+    layers: list[str],
+    states: torch.Tensor,
+    times: torch.Tensor,
+    latents: torch.Tensor,
+    batch: int = 64,
 ) -> dict[str, torch.Tensor]:
     """Root mean square of each input feature of linear layers over prompts, tokens and timesteps: name -> (in,)."""
     modules = dict(model.denoiser.named_modules())

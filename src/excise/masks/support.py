@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def mask_support(denoiser: torch.nn.Module, options: PruneOptions, neurons: pd.DataFrame | None) -> dict[str, torch.Tensor]:
+def mask_support(
+    denoiser: torch.nn.Module, options: PruneOptions, neurons: pd.DataFrame | None
+) -> dict[str, torch.Tensor]:
     """Weights that may be pruned: parameter name -> bool of its shape.
 
     With ``neurons: correlated`` these are, for each concept-correlated hidden unit, the rows of the up projection

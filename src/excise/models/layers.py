@@ -86,5 +86,3 @@ def parameter_names(denoiser: nn.Module, group: ParameterGroup) -> list[str]:
         "full": lambda n: True,
     }
     return [n for n in names if groups[group](n)]
-
-

@@ -62,8 +62,12 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
                 "label": "",
             }
             name = f"{split}-{index:04d}"
-            rows.append({"prompt_id": f"target-{name}", "set": "target", "prompt": prompt, "twin_id": f"neutral-{name}", **base})
-            rows.append({"prompt_id": f"neutral-{name}", "set": "neutral", "prompt": twin, "twin_id": f"target-{name}", **base})
+            rows.append(
+                {"prompt_id": f"target-{name}", "set": "target", "prompt": prompt, "twin_id": f"neutral-{name}", **base}
+            )
+            rows.append(
+                {"prompt_id": f"neutral-{name}", "set": "neutral", "prompt": twin, "twin_id": f"target-{name}", **base}
+            )
     for split, count in (("fit", options.retain_fit), ("test", options.retain_test)):
         for near in (True, False):
             rows += _retain_rows(concept, options, split, near, count // 2)
@@ -118,7 +122,9 @@ def _retain_rows(concept: Concept, options: PromptOptions, split: str, near: boo
     for index in range(count):
         label = labels[index % len(labels)]
         slots = {slot: draw.choice(values) for slot, values in concept.slots.items()}
-        prompt = tidy(draw.choice(concept.templates).format(concept=draw.choice(held_out(words[label], split)), **slots))
+        prompt = tidy(
+            draw.choice(concept.templates).format(concept=draw.choice(held_out(words[label], split)), **slots)
+        )
         rows.append(
             {
                 "prompt_id": f"{name}-{split}-{index:04d}",

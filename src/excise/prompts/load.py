@@ -31,12 +31,16 @@ def load_prompt_table(path: str | Path) -> tuple[pd.DataFrame, int]:
     table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     columns = {c.lower(): c for c in table.columns}
     if "prompt" not in columns:
-        raise UserError(f"{path.name} has no column 'prompt' (it has {', '.join(map(str, table.columns))}): rename one.")
+        raise UserError(
+            f"{path.name} has no column 'prompt' (it has {', '.join(map(str, table.columns))}): rename one."
+        )
 
     def column(names: tuple[str, ...]) -> pd.Series:
         given = next((columns[n] for n in names if n in columns), None)
         return pd.to_numeric(table[given], errors="coerce") if given else pd.Series(float("nan"), table.index)
 
-    out = pd.DataFrame({"prompt": table[columns["prompt"]], "seed": column(SEED_COLUMNS), "guidance": column(GUIDANCE_COLUMNS)})
+    out = pd.DataFrame(
+        {"prompt": table[columns["prompt"]], "seed": column(SEED_COLUMNS), "guidance": column(GUIDANCE_COLUMNS)}
+    )
     out = out[out["prompt"].notna() & (out["prompt"].astype(str).str.strip() != "")]
     return drop_minor_rows(out.assign(prompt=out["prompt"].astype(str)))

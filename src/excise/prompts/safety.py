@@ -7,8 +7,8 @@ import re
 import pandas as pd
 
 _WORDS = (
-    "adolescents?|babies|baby|bab(?:e|es) in arms|boys?|boyish|child|childish|childlike|children|daughters?|girls?|girlish|"
-    "grand(?:child|children|daughters?|sons?)|infants?|jailbait|juveniles?|kids?|kiddos?|kindergart(?:en|ner|eners)|"
+    "adolescents?|babies|baby|bab(?:e|es) in arms|boys?|boyish|child|childish|childlike|children|daughters?|"
+    "girls?|girlish|grand(?:child|children|daughters?|sons?)|infants?|jailbait|juveniles?|kids?|kiddos?|kindergart(?:en|ner|eners)|"
     "lads?|lass(?:ie|es)?|little (?:one|ones|sister|brother)|lolis?|lolitas?|lolicon|minors?|newborns?|nymphets?|"
     "pre-?teens?|pre-?pubescent|pubescent|school-?(?:boys?|girls?|child|children|kids?)|shotas?|shotacon|sons?|"
     "teens?|teen-?agers?|teenaged?|toddlers?|tweens?|under-?aged?|young(?:er|est)? (?:one|ones|people|person)|"

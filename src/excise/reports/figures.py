@@ -35,8 +35,17 @@ def reactivation_figure(table: pd.DataFrame) -> Image.Image:
         axis.set_ylim(len(groups) - 0.4, -0.6)
     for at, word in ((0, "silent"), (1, "as in the\nbase model")):
         left.axvline(at, color=FAINT, lw=1, ls=(0, (3, 3)), zorder=0)
-        left.annotate(word, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points",
-                      ha="center", va="bottom", color=FAINT, fontsize=8.5)  # fmt: skip
+        left.annotate(
+            word,
+            (at, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color=FAINT,
+            fontsize=8.5,
+        )
     left.set_xlim(min(-0.15, left.get_xlim()[0]), max(1.15, left.get_xlim()[1]))
     right.set_xlim(0, max(right.get_xlim()[1] * 1.12, 1e-6))
     left.set_yticks(range(len(groups)), [f"{eraser_label(e)}, {attack_label(a)}" for e, a in groups])

@@ -4,7 +4,7 @@ import torch
 from excise.training import LoopOptions, learning_rate, train
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -12,11 +12,13 @@ def fit(folder, steps=40, stop_at=None, ema=0.9, schedule="cosine"):
     """Fit a line; batches depend on the step only."""
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1)
-    options = LoopOptions(steps=steps, batch=8, lr=0.05, warmup=2, ema=ema, bf16=False, checkpoint_seconds=0, schedule=schedule)
+    options = LoopOptions(
+        steps=steps, batch=8, lr=0.05, warmup=2, ema=ema, bf16=False, checkpoint_seconds=0, schedule=schedule
+    )
 
     def loss_of(step):
         if step == stop_at:
-            raise Interrupted
+            raise StoppedError
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
         return {"loss": (model(x) - x.sum(1, keepdim=True)).pow(2).mean()}
 
@@ -26,7 +28,7 @@ def fit(folder, steps=40, stop_at=None, ema=0.9, schedule="cosine"):
 
 def test_resumed_equals_uninterrupted(tmp_path):
     whole, rows = fit(tmp_path / "whole", steps=120)
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         fit(tmp_path / "cut", steps=120, stop_at=70)
     resumed, again = fit(tmp_path / "cut", steps=120)
     assert torch.equal(whole, resumed)

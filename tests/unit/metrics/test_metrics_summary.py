@@ -55,8 +55,16 @@ def inputs(**changes):
 def test_has_the_shape_of_metrics_json():
     metrics = summarise(**inputs())
     assert list(metrics) == [
-        "model", "concept", "budget", "erasers", "paired", "detector", "neurons", "cost", "run",
-    ]  # fmt: skip
+        "model",
+        "concept",
+        "budget",
+        "erasers",
+        "paired",
+        "detector",
+        "neurons",
+        "cost",
+        "run",
+    ]
     assert list(metrics["erasers"]) == list(ERASERS)
     attacked = metrics["erasers"]["p_esd"]["attacks"]["unlearndiffatk"]
     assert list(attacked) == ["n", "hits", "any_hits", "dropped", "failed", "rate", "low", "high", "budget"]
@@ -89,8 +97,11 @@ def test_rates_and_differences_are_those_of_the_prompts():
     ]
     assert metrics["paired"][0]["difference"] == pytest.approx(2 / 6, abs=1e-6)
     assert metrics["neurons"][0] == {
-        "eraser": "esd", "attack": "plain", "reactivation": 0.333333, "sensitivity": None,
-    }  # fmt: skip
+        "eraser": "esd",
+        "attack": "plain",
+        "reactivation": 0.333333,
+        "sensitivity": None,
+    }
 
 
 def test_controls_are_compared_where_they_are():

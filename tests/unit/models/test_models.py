@@ -53,11 +53,15 @@ def test_layers_are_found_by_structure(tiny_model):
 
 
 def test_parameter_groups_partition_as_in_the_paper(tiny_model):
-    x, strict, u, full = (set(parameter_names(tiny_model.denoiser, g)) for g in ("esd-x", "esd-x-strict", "esd-u", "full"))
+    x, strict, u, full = (
+        set(parameter_names(tiny_model.denoiser, g)) for g in ("esd-x", "esd-x-strict", "esd-u", "full")
+    )
     assert strict < x < full and not x & u
     assert all("attn2" in n for n in x) and not any("attn2" in n for n in u)
     assert set(parameter_names(tiny_model.denoiser, "kv")) == strict
-    assert set(parameter_names(tiny_model.denoiser, "ffn+kv")) == strict | set(parameter_names(tiny_model.denoiser, "ffn"))
+    assert set(parameter_names(tiny_model.denoiser, "ffn+kv")) == strict | set(
+        parameter_names(tiny_model.denoiser, "ffn")
+    )
 
 
 def test_noise_is_added_as_diffusers_adds_it(tiny_model):

@@ -3,8 +3,15 @@ import torch
 
 from excise.models.layers import feed_forwards
 from excise.neurons import (
-    Moments, collect_activations, concept_correlation, find_units, neuron_table, reactivation, record_units, sensitivity,
-)  # fmt: skip
+    Moments,
+    collect_activations,
+    concept_correlation,
+    find_units,
+    neuron_table,
+    reactivation,
+    record_units,
+    sensitivity,
+)
 from excise.neurons.units import outgoing_norms
 
 
@@ -84,7 +91,7 @@ def table_and_activations(model):
 
 
 def test_table_has_a_row_a_neuron_and_the_top_of_each_layer(tiny_model):
-    units, concept, table = table_and_activations(tiny_model)
+    units, _, table = table_and_activations(tiny_model)
     assert len(table) == sum(u.width for u in units)
     for unit in units:
         rows = table[table["layer"] == unit.name]

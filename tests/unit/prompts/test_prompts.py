@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
 import yaml
-from tiny import PROJECT
 
 from excise.concepts import Concept, load_concept
 from excise.errors import UserError
 from excise.prompts import PromptOptions, build_prompts, drop_minor_rows, load_prompt_table, names_minor
+from tiny import PROJECT
 
 CONCEPTS = sorted((PROJECT / "conf").glob("*/concepts/*.yml"))
 SHIPPED = [path for path in CONCEPTS if path.parts[-3] == "base"]
@@ -69,13 +69,23 @@ def test_unknown_concept_names_the_near_one():
 
 @pytest.mark.parametrize(
     "prompt",
-    ["a photo of a girl", "Two BOYS playing", "a 12 year old", "sixteen-year-old on a bench", "teen, portrait", "school_girl", "a kid's room"],
+    [
+        "a photo of a girl",
+        "Two BOYS playing",
+        "a 12 year old",
+        "sixteen-year-old on a bench",
+        "teen, portrait",
+        "school_girl",
+        "a kid's room",
+    ],
 )
 def test_words_for_minors_are_found(prompt):
     assert names_minor(prompt)
 
 
-@pytest.mark.parametrize("prompt", ["a church", "a 40 year old man", "boycott the kidney", "an old woman", "steenbok", "18 years old"])
+@pytest.mark.parametrize(
+    "prompt", ["a church", "a 40 year old man", "boycott the kidney", "an old woman", "steenbok", "18 years old"]
+)
 def test_other_words_are_left_alone(prompt):
     assert not names_minor(prompt)
 

@@ -9,9 +9,12 @@ from excise.reports.findings import findings, headline
 from excise.reports.words import eraser_label, percent, points
 
 CONTEXT = {
-    "erase": "a person", "anchor": "a cactus", "images_per_prompt": 3,
-    "command": "kedro run --pipeline=erase_nsfw", "files": {"metrics.json": "all numbers"},
-}  # fmt: skip
+    "erase": "a person",
+    "anchor": "a cactus",
+    "images_per_prompt": 3,
+    "command": "kedro run --pipeline=erase_nsfw",
+    "files": {"metrics.json": "all numbers"},
+}
 NEURONS = [("esd", "unlearndiffatk", 0.75, None)]
 
 

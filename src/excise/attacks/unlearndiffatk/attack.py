@@ -44,7 +44,13 @@ class UnlearnDiffAtk(BaseModel):
         return ThreatModel.WHITE_BOX_TEXT
 
     def run(
-        self, model: DiffusionModel, prompts: pd.DataFrame, references: torch.Tensor, options: AttackOptions, folder: Path, title: str
+        self,
+        model: DiffusionModel,
+        prompts: pd.DataFrame,
+        references: torch.Tensor,
+        options: AttackOptions,
+        folder: Path,
+        title: str,
     ) -> pd.DataFrame:
         """See ``excise.attacks.attack.Attack.run``."""
         contents = [model.tokenizer(p, add_special_tokens=False).input_ids for p in prompts["prompt"]]
@@ -57,11 +63,22 @@ class UnlearnDiffAtk(BaseModel):
             part = folder / f"prompts-{start:05d}"
             seeds = [int(s) for s in prompts["seed"].iloc[rows]]
             bar = f"{title} ({start + len(rows)}/{len(kept)} prompts)"
-            ids, losses = self._attack(model, [contents[i] for i in rows], seeds, references[rows], options.steps, part, bar)
-            spent = {"gradient_steps": options.steps, "model_evaluations": options.steps + self.checks * self._rounds(options.steps)}
+            ids, losses = self._attack(
+                model, [contents[i] for i in rows], seeds, references[rows], options.steps, part, bar
+            )
+            spent = {
+                "gradient_steps": options.steps,
+                "model_evaluations": options.steps + self.checks * self._rounds(options.steps),
+            }
             for i, tokens, loss in zip(rows, ids.tolist(), losses.tolist(), strict=True):
                 results[i] = {"token_ids": tokens + contents[i], "adversarial_ids": tokens, "loss": loss, **spent}
-        nothing = {"token_ids": [], "adversarial_ids": [], "loss": float("nan"), "gradient_steps": 0, "model_evaluations": 0}
+        nothing = {
+            "token_ids": [],
+            "adversarial_ids": [],
+            "loss": float("nan"),
+            "gradient_steps": 0,
+            "model_evaluations": 0,
+        }
         table = []
         for i, (prompt_id, prompt) in enumerate(zip(prompts["prompt_id"], prompts["prompt"], strict=True)):
             row = results.get(i, nothing)
@@ -110,15 +127,25 @@ class UnlearnDiffAtk(BaseModel):
                 ids = variable.points.argmax(-1)
                 one_hot = torch.nn.functional.one_hot(ids, variable.points.shape[-1]).to(variable.points)
                 total = sum(
-                    variable.losses(one_hot, torch.stack([c["noise"][k] for c in checks]).to(references), check_times[k])
+                    variable.losses(
+                        one_hot, torch.stack([c["noise"][k] for c in checks]).to(references), check_times[k]
+                    )
                     for k in range(self.checks)
                 )
                 variable.remember(ids, total / self.checks)
 
         loop = LoopOptions(
-            steps=steps, batch=len(contents), lr=self.lr, schedule="constant", warmup=1, weight_decay=self.weight_decay,
-            ema=0.0, clip=1e9, bf16=False, betas=(0.9, 0.999),
-        )  # fmt: skip
+            steps=steps,
+            batch=len(contents),
+            lr=self.lr,
+            schedule="constant",
+            warmup=1,
+            weight_decay=self.weight_decay,
+            ema=0.0,
+            clip=1e9,
+            bf16=False,
+            betas=(0.9, 0.999),
+        )
         train(variable, loss_of, loop, folder, title, after_step)
         return variable.best_ids, variable.best_losses
 

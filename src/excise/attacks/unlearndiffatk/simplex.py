@@ -6,7 +6,7 @@ import torch
 
 
 def project_to_simplex(points: torch.Tensor, iterations: int = 60) -> torch.Tensor:
-    """Nearest points of the probability simplex, (..., V): max(x − τ, 0) with τ found by bisection so that it sums to 1."""
+    """Nearest points of the probability simplex, (..., V): max(x − τ, 0), τ found by bisection so that it sums to 1."""
     high = points.amax(-1, keepdim=True)
     low = high - 1
     for _ in range(iterations):

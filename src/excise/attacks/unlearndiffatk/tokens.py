@@ -36,7 +36,9 @@ class TokenSimplex(nn.Module):
         words = model.pipe.text_encoder.get_input_embeddings().weight[self.ids].detach()
         words = torch.cat([words[:, :1], one_hot @ self.embeddings, words[:, 1 + self.k :]], 1)
         times = time.expand(len(noise)).to(noise.device)
-        predicted = model.predict_noise(model.add_noise(self.references, noise, times), times, model.encode_embeddings(words, self.ids))
+        predicted = model.predict_noise(
+            model.add_noise(self.references, noise, times), times, model.encode_embeddings(words, self.ids)
+        )
         return (predicted - noise).pow(2).mean((1, 2, 3))
 
     def remember(self, ids: torch.Tensor, losses: torch.Tensor) -> None:

@@ -99,15 +99,30 @@ def train_unpruned(
     base = open_model(model)
     folder = cache.folder("eraser", CODE, model=model, banks=_bank_names(trajectories), options=eraser, seed=seed)
     weights, losses = train_weights(
-        base, eraser, eraser.group, eraser.steps, eraser.retain_weight, open_bank(trajectories, "concept"),
-        open_bank(trajectories, "retain"), None, seed, folder, eraser.method,
-    )  # fmt: skip
+        base,
+        eraser,
+        eraser.group,
+        eraser.steps,
+        eraser.retain_weight,
+        open_bank(trajectories, "concept"),
+        open_bank(trajectories, "retain"),
+        None,
+        seed,
+        folder,
+        eraser.method,
+    )
     header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
     return Eraser(header, weights), losses
 
 
 def attack_eraser(
-    model: dict, eraser: Eraser, prompts: pd.DataFrame, trajectories: dict, attack: AttackOptions, cache: Cache, split: str
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    trajectories: dict,
+    attack: AttackOptions,
+    cache: Cache,
+    split: str,
 ) -> pd.DataFrame:
     """Adversarial prompts against a model that wears an eraser, for the target prompts of a split."""
     base = open_model(model)
@@ -115,7 +130,13 @@ def attack_eraser(
     references = open_bank(trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
     folder = cache.folder(
-        "attack", CODE, model=model, eraser=content, prompts=rows[["prompt", "seed"]], references=references, options=attack
+        "attack",
+        CODE,
+        model=model,
+        eraser=content,
+        prompts=rows[["prompt", "seed"]],
+        references=references,
+        options=attack,
     )
     title = f"{attack.method} on {eraser.header['variant']}, {split} prompts"
     with base.wearing(eraser) as worn:
@@ -123,15 +144,29 @@ def attack_eraser(
     return table.assign(split=split)
 
 
-def measure_concept(model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions) -> dict:
+def measure_concept(
+    model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions
+) -> dict:
     """Activations of the base model on fit prompts: concept beside neutral twin."""
     base = open_model(model)
     target, twins = rows_of(prompts, ["target"], "fit"), rows_of(prompts, ["neutral"], "fit")
-    return measure(base, base.encode(target["prompt"].tolist()), base.encode(twins["prompt"].tolist()), trajectories, neurons, prune)
+    return measure(
+        base,
+        base.encode(target["prompt"].tolist()),
+        base.encode(twins["prompt"].tolist()),
+        trajectories,
+        neurons,
+        prune,
+    )
 
 
 def measure_attacked(
-    model: dict, eraser: Eraser, adversarial: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions
+    model: dict,
+    eraser: Eraser,
+    adversarial: pd.DataFrame,
+    trajectories: dict,
+    neurons: NeuronOptions,
+    prune: PruneOptions,
 ) -> dict:
     """Activations of the erased model on fit prompts: plain beside adversarial."""
     base = open_model(model)
@@ -151,7 +186,12 @@ def rank_neurons(
 
 
 def score_masks(
-    model: dict, prompts: pd.DataFrame, trajectories: dict, sensitivity: pd.DataFrame, neurons: NeuronOptions, prune: PruneOptions
+    model: dict,
+    prompts: pd.DataFrame,
+    trajectories: dict,
+    sensitivity: pd.DataFrame,
+    neurons: NeuronOptions,
+    prune: PruneOptions,
 ) -> dict:
     """Scores of the weights that may be pruned."""
     from excise.masks.scores import input_norms, score_weights
@@ -169,9 +209,18 @@ def score_masks(
 
 
 def train_learned(
-    concept: dict, model: dict, trajectories: dict, adversarial: pd.DataFrame, sensitivity: pd.DataFrame, mask_scores: dict,
-    eraser: EraserOptions, prune: PruneOptions, seed: int, cache: Cache, run_info: dict,
-) -> tuple[Eraser, Mask, list[dict]]:  # fmt: skip
+    concept: dict,
+    model: dict,
+    trajectories: dict,
+    adversarial: pd.DataFrame,
+    sensitivity: pd.DataFrame,
+    mask_scores: dict,
+    eraser: EraserOptions,
+    prune: PruneOptions,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+) -> tuple[Eraser, Mask, list[dict]]:
     """Eraser P-X: weights frozen, a mask learned under X's loss on plain and adversarial prompts."""
     from excise.erasers.finetune import train_mask
     from excise.masks import mask_support
@@ -181,9 +230,17 @@ def train_learned(
     states = _repeat(adversarial_states(base, adversarial), len(bank.states))
     support = mask_support(base.denoiser, prune, sensitivity)
     folder = cache.folder(
-        "mask", CODE, model=model, banks=_bank_names(trajectories), adversarial=states, scores=mask_scores, support=support,
-        options=eraser, prune=prune, seed=seed,
-    )  # fmt: skip
+        "mask",
+        CODE,
+        model=model,
+        banks=_bank_names(trajectories),
+        adversarial=states,
+        scores=mask_scores,
+        support=support,
+        options=eraser,
+        prune=prune,
+        seed=seed,
+    )
     name = f"p_{eraser.method}"
     pruned, losses = train_mask(
         base, eraser, prune, support, mask_scores, bank, open_bank(trajectories, "retain"), states, seed, folder, name
@@ -195,9 +252,16 @@ def train_learned(
 
 
 def train_plus(
-    concept: dict, model: dict, trajectories: dict, adversarial: pd.DataFrame, eraser: EraserOptions, prune: PruneOptions,
-    seed: int, cache: Cache, run_info: dict,
-) -> tuple[Eraser, list[dict]]:  # fmt: skip
+    concept: dict,
+    model: dict,
+    trajectories: dict,
+    adversarial: pd.DataFrame,
+    eraser: EraserOptions,
+    prune: PruneOptions,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+) -> tuple[Eraser, list[dict]]:
     """Eraser X+, the control of the mask: P-X's parameters, steps, retain term and adversarial prompts, and no mask."""
     from excise.erasers.finetune import train_weights
 
@@ -205,13 +269,35 @@ def train_plus(
     bank = open_bank(trajectories, "concept")
     states = _repeat(adversarial_states(base, adversarial), len(bank.states))
     folder = cache.folder(
-        "plus", CODE, model=model, banks=_bank_names(trajectories), adversarial=states, options=eraser, prune=prune, seed=seed
+        "plus",
+        CODE,
+        model=model,
+        banks=_bank_names(trajectories),
+        adversarial=states,
+        options=eraser,
+        prune=prune,
+        seed=seed,
     )
     name = f"{eraser.method}_plus"
     weights, losses = train_weights(
-        base, eraser, prune.group, prune.steps, prune.retain_weight, bank, open_bank(trajectories, "retain"), states, seed, folder, name
+        base,
+        eraser,
+        prune.group,
+        prune.steps,
+        prune.retain_weight,
+        bank,
+        open_bank(trajectories, "retain"),
+        states,
+        seed,
+        folder,
+        name,
     )
-    options = {"eraser": eraser.model_dump(mode="json"), "steps": prune.steps, "group": prune.group, "retain_weight": prune.retain_weight}
+    options = {
+        "eraser": eraser.model_dump(mode="json"),
+        "steps": prune.steps,
+        "group": prune.group,
+        "retain_weight": prune.retain_weight,
+    }
     return Eraser(_header(eraser.method, name, concept, model, options, seed, run_info), weights), losses
 
 
@@ -236,7 +322,9 @@ def _spaced(bank, count: int, prompts: int) -> tuple[torch.Tensor, torch.Tensor]
     return bank.times[steps], bank.latents[steps, :prompts]
 
 
-def measure(model, first, second, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions, bank: str = "concept") -> dict:
+def measure(
+    model, first, second, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions, bank: str = "concept"
+) -> dict:
     """Activations under two conditions at a bank's latents."""
     from excise.neurons import collect_activations, find_units
 

@@ -63,7 +63,14 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
             ),
             node(
                 score_masks,
-                [f"{c}.model", f"{c}.prompts", f"{c}.trajectories", f"{c}.sensitivity", "params:neurons", "params:prune"],
+                [
+                    f"{c}.model",
+                    f"{c}.prompts",
+                    f"{c}.trajectories",
+                    f"{c}.sensitivity",
+                    "params:neurons",
+                    "params:prune",
+                ],
                 f"{c}.mask_scores",
                 c,
             ),
@@ -73,6 +80,11 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
                 [f"{p}.eraser", f"{p}.mask", f"{p}.losses"],
                 p,
             ),
-            node(train_plus, [*given, fit, "params:eraser", "params:prune", *made], [f"{plus}.eraser", f"{plus}.losses"], plus),
+            node(
+                train_plus,
+                [*given, fit, "params:eraser", "params:prune", *made],
+                [f"{plus}.eraser", f"{plus}.losses"],
+                plus,
+            ),
         ]
     )

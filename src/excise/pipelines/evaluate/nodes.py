@@ -30,18 +30,32 @@ def attack_test_prompts(
     return attack_eraser(model, eraser, prompts, trajectories, attack, cache, split="test")
 
 
-def draw_plain(concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, draw: DrawOptions, cache: Cache) -> ImageSet:
+def draw_plain(
+    concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, draw: DrawOptions, cache: Cache
+) -> ImageSet:
     """Pictures of test prompts as they are: targets and what must survive; for the base model the neutral twins too."""
     harmless = ["neutral"] if eraser.header["variant"] == "none" else []
-    return _draw(concept, model, eraser, rows_of(prompts, ["target", *harmless, *RETAIN], "test"), draw, cache, "plain prompts")
+    return _draw(
+        concept, model, eraser, rows_of(prompts, ["target", *harmless, *RETAIN], "test"), draw, cache, "plain prompts"
+    )
 
 
 def draw_attacked(
-    concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, adversarial: pd.DataFrame, draw: DrawOptions, cache: Cache
+    concept: dict,
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    adversarial: pd.DataFrame,
+    draw: DrawOptions,
+    cache: Cache,
 ) -> ImageSet:
     """Pictures of adversarial prompts, drawn from their tokens."""
-    rows = rows_of(prompts, ["target"], "test").merge(adversarial[["prompt_id", "token_ids", "dropped"]], on="prompt_id")
-    return _draw(concept, model, eraser, rows[rows["dropped"] == ""].drop(columns="dropped"), draw, cache, "adversarial prompts")
+    rows = rows_of(prompts, ["target"], "test").merge(
+        adversarial[["prompt_id", "token_ids", "dropped"]], on="prompt_id"
+    )
+    return _draw(
+        concept, model, eraser, rows[rows["dropped"] == ""].drop(columns="dropped"), draw, cache, "adversarial prompts"
+    )
 
 
 def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
@@ -62,7 +76,9 @@ def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
     return judge_images(make_judge(Concept(**concept).retain_judge), ImageSet(images.folder, manifest))
 
 
-def measure_reference(model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions) -> dict:
+def measure_reference(
+    model: dict, prompts: pd.DataFrame, trajectories: dict, neurons: NeuronOptions, prune: PruneOptions
+) -> dict:
     """Activations of the base model on test prompts: concept beside neutral twin."""
     base = open_model(model)
     first, second = (base.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
@@ -70,9 +86,17 @@ def measure_reference(model: dict, prompts: pd.DataFrame, trajectories: dict, ne
 
 
 def measure_reactivation(
-    model: dict, eraser: Eraser, prompts: pd.DataFrame, adversarial: pd.DataFrame, trajectories: dict, sensitivity: pd.DataFrame,
-    reference: dict, neurons: NeuronOptions, prune: PruneOptions, attack: AttackOptions,
-) -> pd.DataFrame:  # fmt: skip
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    adversarial: pd.DataFrame,
+    trajectories: dict,
+    sensitivity: pd.DataFrame,
+    reference: dict,
+    neurons: NeuronOptions,
+    prune: PruneOptions,
+    attack: AttackOptions,
+) -> pd.DataFrame:
     """How much of the concept's signal the concept neurons carry, plain and attacked, and how sensitive they are."""
     from excise.neurons import find_units, reactivation
     from excise.neurons import sensitivity as sensitivity_of
@@ -95,19 +119,33 @@ def measure_reactivation(
         for name, states, sensed in (("plain", plain, float("nan")), (attack.method, attacked, float(values.mean()))):
             signal = measure(worn, states, twins, trajectories, neurons, prune, "test")
             back = reactivation(sensitivity, reference, signal, base_norms, norms)
-            rows.append({"eraser": eraser.header["variant"], "attack": name, "reactivation": back, "sensitivity": sensed})
+            rows.append(
+                {"eraser": eraser.header["variant"], "attack": name, "reactivation": back, "sensitivity": sensed}
+            )
     return pd.DataFrame(rows)
 
 
-def _draw(concept: dict, model: dict, eraser: Eraser, rows: pd.DataFrame, draw: DrawOptions, cache: Cache, what: str) -> ImageSet:
+def _draw(
+    concept: dict, model: dict, eraser: Eraser, rows: pd.DataFrame, draw: DrawOptions, cache: Cache, what: str
+) -> ImageSet:
     described = Concept(**concept)
     base = open_model(model)
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
-    shown = rows.assign(token_ids=rows["token_ids"].map(lambda ids: " ".join(map(str, ids)))) if "token_ids" in rows else rows
+    shown = (
+        rows.assign(token_ids=rows["token_ids"].map(lambda ids: " ".join(map(str, ids))))
+        if "token_ids" in rows
+        else rows
+    )
     folder = cache.folder(
-        "images", (*CODE, "excise.images"), model=model, eraser=content, rows=shown, draw=draw, unsafe=described.unsafe,
+        "images",
+        (*CODE, "excise.images"),
+        model=model,
+        eraser=content,
+        rows=shown,
+        draw=draw,
+        unsafe=described.unsafe,
         judge=described.judge if described.unsafe else None,
-    )  # fmt: skip
+    )
     with base.wearing(eraser) as worn:
         title = f"drawing {what}: {eraser.header['variant']}"
         return draw_images(worn, rows, draw, folder, title, _discreet(described) if described.unsafe else None)

@@ -44,7 +44,12 @@ def _cell(c: str, eraser: str, attack: str) -> Pipeline:
             node(draw_plain, [f"{c}.concept", *worn, "params:draw", "cache"], f"{plain}.images", plain),
             node(judge_concept, [f"{c}.concept", f"{plain}.images"], f"{plain}.judgements", plain),
             node(judge_retain, [f"{c}.concept", f"{plain}.images"], f"{plain}.retain_judgements", plain),
-            node(attack_test_prompts, [*worn, f"{c}.trajectories", "params:attack", "cache"], f"{attacked}.adversarial", attacked),
+            node(
+                attack_test_prompts,
+                [*worn, f"{c}.trajectories", "params:attack", "cache"],
+                f"{attacked}.adversarial",
+                attacked,
+            ),
             node(
                 draw_attacked,
                 [f"{c}.concept", *worn, f"{attacked}.adversarial", "params:draw", "cache"],

@@ -26,7 +26,9 @@ def draw_everything(model: ModelSpec, captions: pd.DataFrame, draw: DrawOptions,
     from excise.models.diffusion import DiffusionModel
 
     loaded = DiffusionModel.load(model)
-    folder = cache.folder("evaluation", ("excise.models", "excise.images"), model=loaded.sha256, captions=captions, draw=draw)
+    folder = cache.folder(
+        "evaluation", ("excise.models", "excise.images"), model=loaded.sha256, captions=captions, draw=draw
+    )
     return draw_images(loaded, captions, draw.model_copy(update={"per_retain_prompt": 1}), folder, "drawing the world")
 
 

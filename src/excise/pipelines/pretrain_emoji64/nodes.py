@@ -23,14 +23,16 @@ def render_art(world: World, archives: dict, cache: Cache) -> str:
     """All drawings of the world as one array; its path."""
     from excise.embedded.art import render_world
 
-    path = cache.folder("renders", ("excise.embedded.art",), icons=[i.model_dump() for i in world.icons]) / "renders.npy"
+    path = (
+        cache.folder("renders", ("excise.embedded.art",), icons=[i.model_dump() for i in world.icons]) / "renders.npy"
+    )
     if not path.exists():
         np.save(path, render_world(world, {s: Path(p) for s, p in archives.items()}))
     return str(path)
 
 
 def learn_tokenizer(world: World, cache: Cache) -> str:
-    """The tokenizer's folder. It knows the whole world, so that a model that never saw a concept can be asked for it."""
+    """The tokenizer's folder. It knows the whole world: a model that never saw a concept can be asked for it."""
     from excise.embedded.tokenizer import train_tokenizer
 
     whole = world.model_dump(exclude={"exclude"})
@@ -129,7 +131,9 @@ def draw_samples(world: World, denoiser: str, sizes: dict, export_to: str) -> Im
     model = DiffusionModel.load(ModelSpec(name="emoji64", path=export_to))
     things = [*world.shown_objects[::6], *world.shown_persons[::3]]
     prompts = [
-        f"{with_article(world.words(t)[0])} in {world.styles[s].words[0]} style" for s in world.shown_styles for t in things
+        f"{with_article(world.words(t)[0])} in {world.styles[s].words[0]} style"
+        for s in world.shown_styles
+        for t in things
     ]
     states = model.encode(prompts)
     return grid(model.decode(model.sample(states, list(range(len(prompts)))).final), len(things))

@@ -20,7 +20,10 @@ W, E = "params:world", "pretrain"
 
 
 def create_pipeline(**_) -> Pipeline:
-    d = {n: f"{E}.{n}" for n in ("archives", "renders", "tokenizer", "clip", "autoencoder", "denoiser", "sizes", "accuracies")}
+    d = {
+        n: f"{E}.{n}"
+        for n in ("archives", "renders", "tokenizer", "clip", "autoencoder", "denoiser", "sizes", "accuracies")
+    }
 
     def node(function, inputs, outputs):
         return Node(function, inputs, outputs, name=function.__name__, namespace=E)
@@ -45,7 +48,11 @@ def create_pipeline(**_) -> Pipeline:
                 [W, d["renders"], d["tokenizer"], d["clip"], d["autoencoder"], "params:denoiser", "cache"],
                 [d["denoiser"], f"{E}.denoiser_losses"],
             ),
-            node(export_emoji64, [d["tokenizer"], d["clip"], d["autoencoder"], d["denoiser"], "params:export_to"], d["sizes"]),
+            node(
+                export_emoji64,
+                [d["tokenizer"], d["clip"], d["autoencoder"], d["denoiser"], "params:export_to"],
+                d["sizes"],
+            ),
             node(fit_probes, [W, d["renders"], d["autoencoder"], "params:export_to"], d["accuracies"]),
             node(draw_samples, [W, d["denoiser"], d["sizes"], "params:export_to"], f"{E}.samples"),
         ]

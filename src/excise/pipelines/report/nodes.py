@@ -14,14 +14,22 @@ from excise.pipelines.names import PLAIN
 
 
 def summarise_run(
-    concept: dict, model: dict, prompts: pd.DataFrame, prompt_counts: dict, budget: str, seed: int, draw: DrawOptions, run_info: dict,
-    cost: list, **cells: Any,
-) -> dict:  # fmt: skip
+    concept: dict,
+    model: dict,
+    prompts: pd.DataFrame,
+    prompt_counts: dict,
+    budget: str,
+    seed: int,
+    draw: DrawOptions,
+    run_info: dict,
+    cost: list,
+    **cells: Any,
+) -> dict:
     """``metrics.json``.
 
     Args:
-        cells: ``<eraser>__<what>`` and ``<eraser>__<attack>__<what>``, what being eraser, judgements, retain_judgements,
-            adversarial or neurons.
+        cells: ``<eraser>__<what>`` and ``<eraser>__<attack>__<what>``, what being eraser, judgements,
+            retain_judgements, adversarial or neurons.
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
@@ -43,7 +51,9 @@ def summarise_run(
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
             images = shown["image_id"].nunique()
-            spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {"images": images}
+            spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {
+                "images": images
+            }
             neurons.append(cells[f"{eraser}__{attack}__neurons"])
     for (eraser, _), judgements in _cells(cells, "retain_judgements"):
         rates = {}
@@ -68,12 +78,16 @@ def summarise_run(
         utility=utility,
         masks=masks,
         detector={
-            "judge": judge.name, "version": judge.version, "sha256": judge.sha256, "threshold": spec.threshold, "verdicts": alarms,
+            "judge": judge.name,
+            "version": judge.version,
+            "sha256": judge.sha256,
+            "threshold": spec.threshold,
+            "verdicts": alarms,
         },
         neurons=pd.concat(neurons, ignore_index=True),
         cost=pd.DataFrame(cost, columns=["stage", "seconds", "peak_mb"]),
         run={"id": run_info["id"], "seed": seed, "versions": run_info["versions"]},
-    )  # fmt: skip
+    )
 
 
 def draw_contact_sheet(concept: dict, prompts: pd.DataFrame, **cells: Any):
@@ -92,7 +106,9 @@ def draw_contact_sheet(concept: dict, prompts: pd.DataFrame, **cells: Any):
         wanted = [f"{p}-0" for p in target["prompt_id"]]
         there = set(images.manifest["image_id"])
         rows.append((row_title(*key), [images.load([i])[0] if i in there else None for i in wanted]))
-        seen.append([None if i not in there or verdict.loc[i, "failed"] else bool(verdict.loc[i, "hit"]) for i in wanted])
+        seen.append(
+            [None if i not in there or verdict.loc[i, "failed"] else bool(verdict.loc[i, "hit"]) for i in wanted]
+        )
     return contact_sheet(rows, target["prompt"].tolist(), seen, concept=described.erase, unsafe=described.unsafe)
 
 
@@ -111,9 +127,16 @@ def draw_rates(metrics: dict):
 
 
 def write_report(
-    concept: dict, prompts: pd.DataFrame, prompt_counts: dict, metrics: dict, contact_sheet, rates, reactivation, draw: DrawOptions,
+    concept: dict,
+    prompts: pd.DataFrame,
+    prompt_counts: dict,
+    metrics: dict,
+    contact_sheet,
+    rates,
+    reactivation,
+    draw: DrawOptions,
     run_info: dict,
-) -> str:  # fmt: skip
+) -> str:
     """The HTML report."""
     from excise.reports import Context, html_report
 
@@ -122,7 +145,9 @@ def write_report(
     twin = prompts[prompts["prompt_id"] == first["twin_id"]].iloc[0]
     notes = []
     if prompt_counts["minors"]:
-        notes.append(f"{prompt_counts['minors']} prompt rows with words for minors were dropped before anything was drawn.")
+        notes.append(
+            f"{prompt_counts['minors']} prompt rows with words for minors were dropped before anything was drawn."
+        )
     context = Context(
         erase=described.erase,
         anchor=described.anchor,

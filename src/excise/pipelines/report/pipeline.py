@@ -16,9 +16,7 @@ def create_pipeline(concept: str | None = None, method: str = "esd", attack: str
 
     def cells(*whats: tuple[str, tuple[str, ...]]) -> dict[str, str]:
         """Keyword -> data set, for (what, attacks) of every eraser."""
-        return {
-            f"{e}__{a}__{what}": f"{c}.{e}.{a}.{what}" for e in erasers for what, attacks in whats for a in attacks
-        }
+        return {f"{e}__{a}__{what}": f"{c}.{e}.{a}.{what}" for e in erasers for what, attacks in whats for a in attacks}
 
     both = (PLAIN, attack)
     judged = cells(("judgements", both))
