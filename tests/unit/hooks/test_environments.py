@@ -1,0 +1,103 @@
+"""Every environment in ``conf/`` is one that a run can start from."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from excise.attacks import AttackOptions, make_attack
+from excise.concepts import Concept, load_concept
+from excise.erasers import EraserOptions, make_method
+from excise.images import DrawOptions
+from excise.judges import JUDGES
+from excise.masks import PruneOptions
+from excise.models import ModelSpec
+from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.selection import DEFAULTS
+from excise.prompts import PromptOptions, build_prompts
+from excise.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[3] / "conf"
+BLOCKS = {
+    "model": ModelSpec,
+    "prompts": PromptOptions,
+    "eraser": EraserOptions,
+    "prune": PruneOptions,
+    "neurons": NeuronOptions,
+    "attack": AttackOptions,
+    "draw": DrawOptions,
+}
+ENVIRONMENTS = ["base", "full", "sd14"]
+KINDS = sorted(DEFAULTS)
+
+
+@cache
+def configured(environment: str) -> dict[str, Any]:
+    loader = OmegaConfigLoader(str(CONF), env=environment, **CONFIG_LOADER_ARGS)
+    return {kind: loader[kind] for kind in ("globals", "parameters", "concepts")}
+
+
+def options(environment: str) -> dict[str, Any]:
+    parameters = configured(environment)["parameters"]
+    return {name: block.model_validate(parameters[name]) for name, block in BLOCKS.items()}
+
+
+def default_concept(environment: str, kind: str) -> Concept:
+    configuration = configured(environment)
+    return load_concept(configuration["globals"]["concepts"][kind], configuration["concepts"])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_parameters_are_known_and_in_range(environment: str) -> None:
+    given = options(environment)
+    make_method(given["eraser"])
+    make_attack(given["attack"])
+    assert given["model"].name == configured(environment)["globals"]["model"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_concepts_have_words_for_the_budget(environment: str, kind: str) -> None:
+    concept, asked = default_concept(environment, kind), options(environment)["prompts"]
+    table, dropped = build_prompts(concept, asked)
+    assert concept.kind == kind
+    assert dropped == {"minors": 0}
+    assert table[table["set"] == "target"].groupby("split").size().to_dict() == {
+        split: getattr(asked, split) for split in ("fit", "tune", "test")
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zero_shot_judges_have_a_caption_for_every_label(kind: str) -> None:
+    concept = default_concept("sd14", kind)
+    for spec, wanted in (
+        (concept.judge, concept.judge.labels),
+        (concept.retain_judge, [*concept.retain_near, *concept.retain_far]),
+    ):
+        assert spec.name in JUDGES
+        if spec.name == "clip_zero_shot":
+            captions = [caption.strip() for caption in spec.options["labels"].split(",")]
+            assert set(wanted) <= set(captions) and len(captions) == len(set(captions))
+
+
+def test_thorough_is_nowhere_less_than_base() -> None:
+    base, full = (options(environment) for environment in ("base", "full"))
+    numbers = {
+        (block, field): (getattr(base[block], field), value)
+        for block in ("prompts", "eraser", "prune", "neurons", "attack", "draw")
+        for field, value in full[block]
+        if type(value) is int
+    }
+    assert all(thorough >= quick for quick, thorough in numbers.values()), numbers
+    assert numbers["attack", "steps"][1] > numbers["attack", "steps"][0]
+    assert configured("full")["parameters"]["budget"] == "full"
+
+
+def test_nudity_is_kept_coarse() -> None:
+    concept = default_concept("sd14", "nsfw")
+    assert concept.unsafe
+    assert all("adult" in word or "model" in word for word in concept.words)
