@@ -16,6 +16,17 @@ from excise.training import LoopOptions
 
 PROJECT = Path(__file__).parent.parent
 LOOP = LoopOptions(steps=1, batch=1, lr=1e-3)
+BUDGET = {  # parameters of a job that takes seconds
+    "seed": 3,
+    "prompts": {"fit": 4, "tune": 2, "test": 4, "retain_fit": 4, "retain_test": 4},
+    "eraser": {"steps": 4, "batch": 4, "trajectories": 2, "sampling_steps": 3},
+    "prune": {"steps": 4, "lr": 0.5},
+    "neurons": {"timesteps": 2},
+    "attack": {"steps": 4, "batch": 3},
+    "draw": {"steps": 2, "per_prompt": 3, "batch": 8},
+}
+# an untrained model shows no faces, but the probe sees something in everything: so there are hits and misses to count
+JUDGE = {"name": "object_probe", "labels": ["dinosaur"], "threshold": 0.22}
 
 
 def the_world() -> World:

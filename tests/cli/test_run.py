@@ -115,16 +115,6 @@ def test_sentence_is_the_last_line_and_debug_shows_the_traceback(project: Path, 
     assert "Traceback" not in plain.stderr and "Traceback" in debug.stderr
 
 
-def test_listing_pipelines_is_light(project: Path, python) -> None:
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom kedro.framework.cli.cli import KedroCLI\n"
-        "KedroCLI(Path.cwd()).main(['registry', 'list'], standalone_mode=False)\n"
-        "print([m for m in ('torch', 'mlflow', 'diffusers', 'transformers', 'sklearn') if m in sys.modules])"
-    )
-    done = python("-c", code)
-    assert done.stdout == "- __default__\n- erase_nsfw\n- erase_style\n- stage\n\n[]\n", done.stderr
-
-
 def test_interrupted_run_is_killed_in_mlflow(project: Path, python) -> None:
     bad = "--params=erase.what=interrupt"
     done = python("-m", "kedro", "run", "--pipelines=erase_nsfw", bad, EXCISE_MLFLOW="on")

@@ -1,0 +1,176 @@
+"""The whole job on a tiny model: what it writes, that it repeats itself, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from excise.erasers import Eraser
+from excise.masks import Mask
+from tiny import BUDGET, JUDGE
+
+ERASERS = ["none", "esd", "esd_plus", "p_esd"]
+ATTACKS = ["plain", "unlearndiffatk"]
+PROMPTS, IMAGES = BUDGET["prompts"]["test"], BUDGET["draw"]["per_prompt"]
+
+
+@pytest.fixture(scope="module")
+def project(make_project) -> Path:
+    return make_project()
+
+
+@pytest.fixture(scope="module")
+def metrics(project, run_job) -> dict[str, Any]:
+    """Of the first run; the tests below it may run the project again."""
+    return run_job(project)
+
+
+def newest(project: Path, name: str) -> Path:
+    [layer] = {p.parents[1] for p in project.glob(f"data/0*/emoji64/person/{name}/*/{Path(name).name}")}
+    return max(layer.glob("*/*"))
+
+
+def lasting(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for the same seed."""
+    return {k: v for k, v in metrics.items() if k not in ("cost", "run")}
+
+
+def cached(project: Path) -> dict[str, set[str]]:
+    """Folders of the cache by the word they start with."""
+    names = [p.name.rsplit("-", 1) for p in (project / "data/cache").iterdir()]
+    return {what: {n for w, n in names if w == what} for what in {w for w, _ in names}}
+
+
+# what is there ------------------------------------------------------------------------------------------------------
+def test_metrics_have_every_key_of_the_design(metrics, project):
+    assert {"model", "concept", "budget", "erasers", "paired", "neurons", "cost", "run"} <= set(metrics)
+    assert set(metrics["model"]) == {"name", "sha256"} and metrics["concept"] == {"name": "person", "kind": "nsfw"}
+    assert list(metrics["erasers"]) == ERASERS
+    for name, eraser in metrics["erasers"].items():
+        assert list(eraser["attacks"]) == ATTACKS
+        for attack in eraser["attacks"].values():
+            assert {"n", "hits", "dropped", "failed", "rate", "low", "high"} <= set(attack)
+            assert attack["n"] + attack["dropped"] + attack["failed"] == PROMPTS
+            assert 0 <= attack["low"] <= attack["rate"] <= attack["high"] <= 1
+        for rate in (eraser["utility"][s] for s in ("retain_near", "retain_far")):
+            assert {"n", "rate", "low", "high"} <= set(rate) and rate["n"] == BUDGET["prompts"]["retain_test"] // 2
+        assert ({"prune_rate", "mask_bytes"} <= set(eraser)) == (name == "p_esd")
+    assert {(n["eraser"], n["attack"]) for n in metrics["neurons"]} == {(e, a) for e in ERASERS for a in ATTACKS}
+    assert all({"first", "second", "attack", "difference", "low", "high"} <= set(pair) for pair in metrics["paired"])
+    assert {"esd", "p_esd"} <= {pair[side] for pair in metrics["paired"] for side in ("first", "second")}
+    assert metrics["run"]["seed"] == BUDGET["seed"] and metrics["run"]["versions"]["torch"]
+    assert (project / f"data/08_reporting/emoji64/person/metrics.json/{metrics['run']['id']}/metrics.json").exists()
+    assert all({"seconds", "peak_mb"} <= set(cost) for cost in metrics["cost"].values())
+
+
+def test_rates_are_a_count_of_the_judgements(metrics, project):
+    """Second computation from the tables on disk; some are hits and some are not, or this would say nothing."""
+    counts = []
+    for eraser in ERASERS:
+        for attack in ATTACKS:
+            table = pd.read_parquet(newest(project, f"{eraser}/{attack}/judgements.parquet"))
+            hits = 0
+            for _, rows in table[table["set"] == "target"].groupby("prompt_id"):
+                shown = rows[rows["label"].isin(JUDGE["labels"]) & (rows["score"] >= JUDGE["threshold"])]
+                assert rows["image_id"].nunique() == IMAGES
+                hits += 2 * shown["image_id"].nunique() > IMAGES
+            assert metrics["erasers"][eraser]["attacks"][attack]["hits"] == hits
+            counts.append(hits)
+    assert 0 < sum(counts) < len(counts) * PROMPTS
+
+
+def test_budgets_are_a_sum_of_the_attacks(metrics, project):
+    for eraser in ERASERS:
+        table = pd.read_parquet(newest(project, f"{eraser}/unlearndiffatk/adversarial.parquet"))
+        budget = metrics["erasers"][eraser]["attacks"]["unlearndiffatk"]["budget"]
+        assert budget["gradient_steps"] == table["gradient_steps"].sum() == PROMPTS * BUDGET["attack"]["steps"]
+        assert budget["model_evaluations"] == table["model_evaluations"].sum() > budget["gradient_steps"]
+        assert budget["images"] == PROMPTS * IMAGES
+
+
+def test_eraser_files_say_what_they_are(metrics, project):
+    from excise.models.layers import parameter_names
+    from excise.pipelines.erase.nodes import open_model
+
+    spec = json.loads(newest(project, "model.json").read_text())
+    base = open_model(spec)
+    erasers = {e: Eraser.load(newest(project, f"{e}/eraser.safetensors")) for e in ERASERS}
+    for name, eraser in erasers.items():
+        assert eraser.header["variant"] == name and eraser.header["concept"] == "person"
+        assert eraser.header["base"]["sha256"] == metrics["model"]["sha256"] == base.sha256
+        assert eraser.header["run_id"] == metrics["run"]["id"]
+    assert not erasers["none"].weights and not erasers["none"].pruned
+    assert erasers["esd"].weights and set(erasers["esd"].weights) <= set(parameter_names(base.denoiser, "esd-x"))
+    group = set(parameter_names(base.denoiser, "ffn+kv"))
+    assert erasers["esd_plus"].weights and set(erasers["esd_plus"].weights) <= group  # X+ trains what P-X prunes
+    assert set(erasers["p_esd"].pruned) == group and not erasers["p_esd"].weights
+    mask = Mask.load(newest(project, "p_esd/mask.safetensors"))
+    assert all(mask.pruned[n].equal(erasers["p_esd"].pruned[n]) for n in group)
+    told = metrics["erasers"]["p_esd"]
+    assert told["prune_rate"] == pytest.approx(mask.count / mask.size, abs=1e-6) and 0 < told["prune_rate"] < 1
+    assert told["mask_bytes"] == mask.nbytes
+
+
+def test_splits_do_not_meet(metrics, project):
+    prompts = pd.read_parquet(newest(project, "prompts.parquet")).set_index("prompt_id")
+    fit = pd.read_parquet(newest(project, "esd/fit/adversarial.parquet"))
+    assert set(prompts.loc[fit["prompt_id"], "split"]) == {"fit"}
+    for eraser in ERASERS:
+        for attack in ATTACKS:
+            manifest = pd.read_parquet(newest(project, f"{eraser}/{attack}/manifest.parquet"))
+            assert set(manifest["split"]) == {"test"}
+            reference = prompts.loc[manifest["prompt_id"], "seed"].to_numpy()
+            assert not np.isin(manifest["seed"], prompts["seed"]).any() and (manifest["seed"] > reference).all()
+
+
+def test_people_get_a_report(metrics, project):
+    for name in ("report.html", "contact_sheet.png", "reactivation.png", "rates.png"):
+        assert newest(project, name).stat().st_size > 1000
+    assert "a person" in newest(project, "report.html").read_text()
+
+
+# again --------------------------------------------------------------------------------------------------------------
+def test_the_same_seed_gives_the_same_metrics(metrics, make_project, run_job):
+    """In another folder, with nothing in the cache."""
+    again = run_job(make_project())
+    assert lasting(again) == lasting(metrics)
+    assert again["run"]["id"] != metrics["run"]["id"]
+
+
+def test_what_is_lost_from_the_cache_comes_back(metrics, project, run_job):
+    cache = project / "data/cache"
+    pictures, checkpoints = sorted(cache.glob("images-*/*.png")), sorted(cache.glob("*/**/checkpoint.safetensors"))
+    before = {p: p.read_bytes() for p in pictures}
+    lost = [pictures[0], pictures[-1], checkpoints[0], *cache.glob("eraser-*/checkpoint.safetensors")]
+    kept = {p: p.stat().st_mtime_ns for p in checkpoints if p not in lost}
+    folders = cached(project)
+    for path in lost:
+        path.unlink()
+    assert lasting(run_job(project)) == lasting(metrics)
+    assert all(path.exists() for path in lost)
+    assert {p: p.read_bytes() for p in pictures} == before
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept  # what was finished was not done again
+    assert cached(project) == folders
+
+
+def test_the_report_alone_says_the_same(metrics, project, run_job):
+    assert lasting(run_job(project, "report")) == lasting(metrics)
+
+
+def test_a_changed_attack_is_made_anew_and_the_eraser_is_not(metrics, project, run_job):
+    before = cached(project)
+    changed = run_job(project, attack={"steps": 5})
+    after = cached(project)
+    assert after["eraser"] == before["eraser"] and after["trajectories"] == before["trajectories"]
+    assert len(after["attack"]) == 2 * len(before["attack"]) and after["attack"] > before["attack"]
+    for trained_on_the_attack in ("mask", "plus"):
+        assert len(after[trained_on_the_attack]) == 2 * len(before[trained_on_the_attack]) == 2
+    spent = changed["erasers"]["none"]["attacks"]["unlearndiffatk"]["budget"]
+    assert spent["gradient_steps"] == 5 * PROMPTS
+    plain = [m["erasers"][e]["attacks"]["plain"] for m in (metrics, changed) for e in ("none", "esd")]
+    assert plain[:2] == plain[2:]
