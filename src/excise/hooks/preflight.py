@@ -35,10 +35,44 @@ def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
         _ = ModelSpec.model_validate(model).folder  # says itself what to download or where to point
 
 
+def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """There is a method of the eraser's name, and it takes the eraser's options."""
+    if "params:eraser" in pipeline.inputs():
+        from excise.erasers import EraserOptions, make_method
+
+        make_method(EraserOptions.model_validate(catalog["params:eraser"].load()))
+
+
+def attack_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """There is a method of the attack's name, and it takes the attack's options."""
+    if "params:attack" in pipeline.inputs():
+        from excise.attacks import AttackOptions, make_attack
+
+        make_attack(AttackOptions.model_validate(catalog["params:attack"].load()))
+
+
+def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Both judges of every concept that is judged can be made, and know the labels that they will be asked for.
+
+    They are made in earnest: that takes a second or two, and the run uses these very objects.
+    """
+    judged = {name.split(".")[0] for name in pipeline.datasets() if name.endswith("judgements")}
+    for name in sorted(judged):
+        from excise.judges import make_judge
+
+        concept = load_concept(name, catalog["concepts"].load())
+        make_judge(concept.judge)
+        # a label that the judge does not know would count as lost, not as a mistake in the file
+        make_judge(concept.retain_judge).resolve([*concept.retain_near, *concept.retain_far])
+
+
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
     concept_fits,
     model_is_there,
+    eraser_is_known,
+    attack_is_known,
+    judges_are_ready,
 ]
 
 
