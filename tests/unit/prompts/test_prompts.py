@@ -18,7 +18,8 @@ def read(path) -> Concept:
 @pytest.mark.parametrize("path", CONCEPTS, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 def test_every_concept_file_is_one_concept_under_its_own_name(path):
     assert list(yaml.safe_load(path.read_text())) == [path.stem]
-    assert read(path).name == path.stem
+    if path in SHIPPED:  # an environment's file may say only what differs from base
+        assert read(path).name == path.stem
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
