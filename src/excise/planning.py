@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 TRAINED = 3  # erasers that are trained: X, X+, P-X
 EVALUATED = TRAINED + 1  # and the base model
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def count_work(
     return Work(forward, training, pictures + EVALUATED * draw.per_retain_prompt * prompts.retain_test)
 
 
-def measure_seconds(work: Work, model: ModelSpec, concept: Concept) -> float:
+def measure_seconds(work: Work, model: ModelSpec, concept: Concept, batch: int = 32) -> float:
     """Seconds that the work takes here: a few evaluations and judgements are timed and scaled up."""
     import numpy as np
     import torch
@@ -60,9 +59,9 @@ def measure_seconds(work: Work, model: ModelSpec, concept: Concept) -> float:
     from excise.models.diffusion import DiffusionModel
 
     loaded = DiffusionModel.load(model)
-    states = loaded.encode([""]).expand(BATCH, -1, -1).contiguous()
-    latents = loaded.initial_noise(list(range(BATCH)))
-    times = torch.full((BATCH,), 500, device=loaded.device)
+    states = loaded.encode([""]).expand(batch, -1, -1).contiguous()
+    latents = loaded.initial_noise(list(range(batch)))
+    times = torch.full((batch,), 500, device=loaded.device)
 
     def forward() -> None:
         with torch.no_grad():
@@ -75,7 +74,7 @@ def measure_seconds(work: Work, model: ModelSpec, concept: Concept) -> float:
     blank = np.zeros((4, 64, 64, 3), np.uint8)
     judge = make_judge(concept.judge)
     per_image = _seconds(lambda: judge.detect(blank)) / len(blank)
-    return (work.forward * _seconds(forward) + work.training * _seconds(training)) / BATCH + work.images * per_image
+    return (work.forward * _seconds(forward) + work.training * _seconds(training)) / batch + work.images * per_image
 
 
 def _seconds(function, repeats: int = 2) -> float:

@@ -25,7 +25,9 @@ class AnnounceHook:
         name = next(o for o in pipeline.outputs() if o.endswith(".report")).removesuffix(".report")
         model = options.pop("model")
         work = count_work(**options)
-        minutes = measure_seconds(work, model, load_concept(name, catalog["concepts"].load())) / 60
+        minutes = (
+            measure_seconds(work, model, load_concept(name, catalog["concepts"].load()), options["eraser"].batch) / 60
+        )
         budget = catalog["params:budget"].load()
         logger.info(
             "Erasing '%s' from %s, budget '%s': %s evaluations of the model, %s of them in training, "

@@ -29,6 +29,7 @@ class NeuronOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     timesteps: int = Field(4, ge=1, description="of the sampled timesteps, evenly spaced")
     values: bool = Field(False, description="cross-attention value channels, besides feed-forward units")
+    batch: int = Field(32, ge=1, description="prompts looked at together")
 
 
 def open_model(spec: dict):
@@ -71,18 +72,27 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
         settings = {"texts": texts, "seeds": seeds, "steps": eraser.sampling_steps, "guidance": eraser.guidance}
         folder = cache.folder("trajectories", ("excise.models", "excise.erasers.bank"), model=model, **settings)
         title = f"trajectories of the base model: {name}"
-        build_bank(base, texts, seeds, eraser.sampling_steps, eraser.guidance, folder / "bank.safetensors", title)
+        build_bank(
+            base,
+            texts,
+            seeds,
+            eraser.sampling_steps,
+            eraser.guidance,
+            folder / "bank.safetensors",
+            title,
+            batch=2 * eraser.batch,
+        )
         paths[name] = str(folder / "bank.safetensors")
     return paths
 
 
-def open_bank(trajectories: dict, name: str):
-    """A stored bank."""
+def open_bank(model, trajectories: dict, name: str):
+    """A stored bank, on the model's device."""
     from safetensors.torch import load_file
 
     from excise.erasers.bank import Bank
 
-    return Bank(**load_file(trajectories[name]))
+    return Bank(**load_file(trajectories[name], device=str(model.device)))
 
 
 def no_eraser(concept: dict, model: dict, run_info: dict) -> Eraser:
@@ -104,8 +114,8 @@ def train_unpruned(
         eraser.group,
         eraser.steps,
         eraser.retain_weight,
-        open_bank(trajectories, "concept"),
-        open_bank(trajectories, "retain"),
+        open_bank(base, trajectories, "concept"),
+        open_bank(base, trajectories, "retain"),
         None,
         seed,
         folder,
@@ -127,7 +137,7 @@ def attack_eraser(
     """Adversarial prompts against a model that wears an eraser, for the target prompts of a split."""
     base = open_model(model)
     rows = rows_of(prompts, ["target"], split)
-    references = open_bank(trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
+    references = open_bank(base, trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
     folder = cache.folder(
         "attack",
@@ -203,8 +213,8 @@ def score_masks(
     norms = []
     for group in ("target", "neutral"):
         states = base.encode(rows_of(prompts, [group], "fit")["prompt"].tolist())
-        times, latents = _spaced(open_bank(trajectories, "concept"), neurons.timesteps, len(states))
-        norms.append(input_norms(base, layers, states, times, latents))
+        times, latents = _spaced(open_bank(base, trajectories, "concept"), neurons.timesteps, len(states))
+        norms.append(input_norms(base, layers, states, times, latents, neurons.batch))
     return score_weights(base.denoiser, names, norms[0], norms[1], sensitivity)
 
 
@@ -226,7 +236,7 @@ def train_learned(
     from excise.masks import mask_support
 
     base = open_model(model)
-    bank = open_bank(trajectories, "concept")
+    bank = open_bank(base, trajectories, "concept")
     states = _repeat(adversarial_states(base, adversarial), len(bank.states))
     support = mask_support(base.denoiser, prune, sensitivity)
     folder = cache.folder(
@@ -243,7 +253,17 @@ def train_learned(
     )
     name = f"p_{eraser.method}"
     pruned, losses = train_mask(
-        base, eraser, prune, support, mask_scores, bank, open_bank(trajectories, "retain"), states, seed, folder, name
+        base,
+        eraser,
+        prune,
+        support,
+        mask_scores,
+        bank,
+        open_bank(base, trajectories, "retain"),
+        states,
+        seed,
+        folder,
+        name,
     )
     options = {"eraser": eraser.model_dump(mode="json"), "prune": prune.model_dump(mode="json")}
     header = _header(eraser.method, name, concept, model, options, seed, run_info) | {"support": prune.group}
@@ -266,7 +286,7 @@ def train_plus(
     from excise.erasers.finetune import train_weights
 
     base = open_model(model)
-    bank = open_bank(trajectories, "concept")
+    bank = open_bank(base, trajectories, "concept")
     states = _repeat(adversarial_states(base, adversarial), len(bank.states))
     folder = cache.folder(
         "plus",
@@ -286,7 +306,7 @@ def train_plus(
         prune.steps,
         prune.retain_weight,
         bank,
-        open_bank(trajectories, "retain"),
+        open_bank(base, trajectories, "retain"),
         states,
         seed,
         folder,
@@ -328,9 +348,9 @@ def measure(
     """Activations under two conditions at a bank's latents."""
     from excise.neurons import collect_activations, find_units
 
-    times, latents = _spaced(open_bank(trajectories, bank), neurons.timesteps, len(first))
+    times, latents = _spaced(open_bank(model, trajectories, bank), neurons.timesteps, len(first))
     units = find_units(model.denoiser, neurons.values)
-    return collect_activations(model, units, first, second, times, latents, min(prune.bins, len(times)))
+    return collect_activations(model, units, first, second, times, latents, min(prune.bins, len(times)), neurons.batch)
 
 
 def _repeat(states: torch.Tensor, count: int) -> torch.Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from excise.attacks import AttackOptions
 from excise.cache import Cache
 from excise.concepts import Concept
 from excise.erasers import Eraser
-from excise.images import Discreet, DrawOptions, ImageSet, draw_images, judged_while_drawn
+from excise.images import Discreet, DrawOptions, ImageSet, Pictures, draw_images, judged_while_drawn
 from excise.masks import PruneOptions
 from excise.pipelines.erase.nodes import (
     CODE,
@@ -64,7 +66,9 @@ def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
     from excise.judges.judging import judge_images
 
     before = judged_while_drawn(images)
-    return before if before is not None else judge_images(make_judge(Concept(**concept).judge), images)
+    if before is not None:
+        return _of_role(before, "concept")
+    return judge_images(make_judge(Concept(**concept).judge), images)
 
 
 def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
@@ -72,6 +76,9 @@ def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
     from excise.judges import make_judge
     from excise.judges.judging import judge_images
 
+    before = judged_while_drawn(images)
+    if before is not None:
+        return _of_role(before, "retain")
     manifest = images.manifest[images.manifest["set"].isin(RETAIN)].reset_index(drop=True)
     return judge_images(make_judge(Concept(**concept).retain_judge), ImageSet(images.folder, manifest))
 
@@ -152,9 +159,26 @@ def _draw(
 
 
 def _discreet(concept: Concept) -> Discreet:
+    """Both judges look before pictures are coarsened: a coarse picture tells the retain judge nothing either."""
     from excise.judges import make_judge
     from excise.judges.judging import judge_images
     from excise.reports import pixelate
 
-    judge = make_judge(concept.judge)
-    return Discreet(lambda pictures: judge_images(judge, pictures), pixelate)
+    seeing, keeping = make_judge(concept.judge), make_judge(concept.retain_judge)
+
+    def judge(pictures: Pictures) -> pd.DataFrame:
+        kept = pictures.manifest[pictures.manifest["set"].isin(RETAIN)].reset_index(drop=True)
+        tables = [judge_images(seeing, pictures).assign(role="concept")]
+        if len(kept):
+            tables.append(
+                judge_images(
+                    keeping, replace(pictures, manifest=kept, pictures=pictures.load(kept["image_id"]))
+                ).assign(role="retain")
+            )
+        return pd.concat(tables, ignore_index=True)
+
+    return Discreet(judge, pixelate)
+
+
+def _of_role(judgements: pd.DataFrame, role: str) -> pd.DataFrame:
+    return judgements[judgements["role"] == role].drop(columns="role").reset_index(drop=True)
