@@ -4,6 +4,7 @@ import os
 import warnings
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
 
 from excise.hooks import AccountHook, AnnounceHook, MlflowHook, ProjectHook
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from excise.erasers import Eraser
 from excise.masks import Mask
@@ -174,3 +175,32 @@ def test_a_changed_attack_is_made_anew_and_the_eraser_is_not(metrics, project, r
     assert spent["gradient_steps"] == 5 * PROMPTS
     plain = [m["erasers"][e]["attacks"]["plain"] for m in (metrics, changed) for e in ("none", "esd")]
     assert plain[:2] == plain[2:]
+
+
+# last, since it reads what the runs above have left -----------------------------------------------------------------
+@pytest.mark.parametrize("split", ["fit", "test"])
+def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypatch, split):
+    """Second computation: each prompt of the split on its own seed."""
+    from excise.cache import Cache
+    from excise.pipelines.erase import nodes
+
+    seen = {}
+
+    class Spy:
+        def run(self, model, prompts, references, *rest):
+            seen.update(prompts=prompts, references=references)
+            return prompts
+
+    monkeypatch.setattr(nodes, "make_attack", lambda options: Spy())
+    spec, paths = (json.loads(newest(project, f"{n}.json").read_text()) for n in ("model", "trajectories"))
+    monkeypatch.chdir(project)
+    prompts = pd.read_parquet(newest(project, "prompts.parquet"))
+    nothing = Eraser.load(newest(project, "none/eraser.safetensors"))
+    nodes.attack_eraser(spec, nothing, prompts, paths, nodes.AttackOptions(), Cache("data/cache"), split)
+    rows = prompts[(prompts["set"] == "target") & (prompts["split"] == split)]
+    assert seen["prompts"]["prompt_id"].tolist() == rows["prompt_id"].tolist()
+    base = nodes.open_model(spec)
+    guidance = 2.0  # conf/base/erase
+    states, seeds = base.encode(rows["prompt"].tolist()), rows["seed"].tolist()
+    pictures = base.sample(states, seeds, BUDGET["eraser"]["sampling_steps"], guidance).final
+    torch.testing.assert_close(seen["references"], pictures, rtol=1e-2, atol=1e-2)

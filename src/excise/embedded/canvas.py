@@ -73,7 +73,7 @@ class Canvas:
         icons, captions, colours = [], [], []
         for _ in range(size):
             person = draw.random() < self.person_share and bool(world.shown_persons)
-            name_style = draw.random() < 0.7
+            name_style = draw.random() < 0.85
             style = draw.choice(world.shown_styles) if name_style else world.house_style
             index = draw.choice(self.by_style[person, style])
             name_ground = draw.random() < 0.7

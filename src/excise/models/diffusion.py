@@ -44,9 +44,11 @@ class DiffusionModel:
             UserError: there is no model at ``spec.path``.
         """
         from diffusers import StableDiffusionPipeline
-        from diffusers.utils import logging
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
 
-        logging.disable_progress_bar()
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
         pipe = StableDiffusionPipeline.from_pretrained(
             spec.folder,
