@@ -200,7 +200,6 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
     rows = prompts[(prompts["set"] == "target") & (prompts["split"] == split)]
     assert seen["prompts"]["prompt_id"].tolist() == rows["prompt_id"].tolist()
     base = nodes.open_model(spec)
-    guidance = 2.0  # conf/base/erase
-    states, seeds = base.encode(rows["prompt"].tolist()), rows["seed"].tolist()
-    pictures = base.sample(states, seeds, BUDGET["eraser"]["sampling_steps"], guidance).final
+    states, how = base.encode(rows["prompt"].tolist()), BUDGET["eraser"]
+    pictures = base.sample(states, rows["seed"].tolist(), how["sampling_steps"], how["guidance"]).final
     torch.testing.assert_close(seen["references"], pictures, rtol=1e-2, atol=1e-2)
