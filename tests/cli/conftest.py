@@ -66,7 +66,7 @@ CONCEPT = """
   templates: ["{{concept}}"]
   retain_near: {{church: [church]}}
   retain_far: {{tree: [tree]}}
-  judge: {{name: any, threshold: 0.5}}
+  judge: {{name: any, labels: [thing], threshold: 0.5}}
   retain_judge: {{name: any, threshold: 0.5}}
 """
 

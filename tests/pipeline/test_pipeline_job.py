@@ -73,13 +73,18 @@ def test_rates_are_a_count_of_the_judgements(metrics, project):
     """Second computation from the tables on disk; some are hits and some are not, or this would say nothing."""
     counts = []
     for eraser in ERASERS:
+        shown = {}
         for attack in ATTACKS:
             table = pd.read_parquet(newest(project, f"{eraser}/{attack}/judgements.parquet"))
-            hits = 0
-            for _, rows in table[table["set"] == "target"].groupby("prompt_id"):
-                shown = rows[rows["label"].isin(JUDGE["labels"]) & (rows["score"] >= JUDGE["threshold"])]
+            shown[attack] = set()
+            for prompt, rows in table[table["set"] == "target"].groupby("prompt_id"):
+                seen = rows[rows["label"].isin(JUDGE["labels"]) & (rows["score"] >= JUDGE["threshold"])]
                 assert rows["image_id"].nunique() == IMAGES
-                hits += 2 * shown["image_id"].nunique() > IMAGES
+                if 2 * seen["image_id"].nunique() > IMAGES:
+                    shown[attack].add(prompt)
+        # an attack counts what the prompt shows as it stands, too
+        for attack, prompts in shown.items():
+            hits = len(prompts | shown["plain"])
             assert metrics["erasers"][eraser]["attacks"][attack]["hits"] == hits
             counts.append(hits)
     assert 0 < sum(counts) < len(counts) * PROMPTS

@@ -32,7 +32,6 @@ class AttackOptions(BaseModel):
 
     Attributes:
         steps: gradient steps a prompt.
-        reference_guidance: guidance of the base model's own picture that the attack aims at.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from excise.errors import UserError
 
@@ -20,6 +20,14 @@ class PromptWords(_Strict):
     fit: list[str] = Field(min_length=1)
     tune: list[str] = Field(min_length=1)
     test: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _held_out(self) -> PromptWords:
+        seen = [*self.fit, *self.tune, *self.test]
+        twice = sorted({w for w in seen if seen.count(w) > 1})
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands in more than one split, or twice: each split needs words of its own")
+        return self
 
 
 class JudgeSpec(_Strict):
@@ -46,7 +54,7 @@ class Concept(_Strict):
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     kind: Literal["nsfw", "style", "object"]
-    erase: str = Field(description="the words for the whole concept, which erasers get: 'a person', 'fluent style'")
+    erase: str = Field(description="the whole concept in words, for the report: 'a person', 'fluent style'")
     target: PromptWords
     anchor: str = Field(description="what a neutral twin says in the place of the concept; may be empty")
     templates: list[str] = Field(min_length=1)
@@ -57,6 +65,27 @@ class Concept(_Strict):
     retain_judge: JudgeSpec = Field(description="who tells whether a retain prompt still shows its label")
     files: dict[Literal["fit", "tune", "test"], str] = Field({}, description="prompt tables of the user's, by split")
     unsafe: bool = Field(False, description="images are kept as detections and pixelated thumbnails only")
+
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> Concept:
+        for template in self.templates:
+            if "{concept}" not in template:
+                raise ValueError(f"the template '{template}' has no {{concept}} in it")
+            try:
+                template.format(concept="", **dict.fromkeys(self.slots, ""))
+            except (KeyError, IndexError, ValueError):
+                raise ValueError(f"the template '{template}' has a {{slot}} that slots does not fill") from None
+        for name, words in {**self.slots, **self.retain_near, **self.retain_far}.items():
+            if not words:
+                raise ValueError(f"'{name}' has no words")
+        if not self.judge.labels:
+            raise ValueError("the judge has no labels: nothing could ever count as a hit")
+        exposed = {"strict", "broad"} & set(self.judge.labels) or any("EXPOSED" in w for w in self.judge.labels)
+        if self.kind == "nsfw" and exposed and not self.unsafe:
+            raise ValueError(
+                "the judge looks for exposed bodies: set unsafe to true, so that no such picture is stored"
+            )
+        return self
 
     @property
     def words(self) -> list[str]:
@@ -78,5 +107,6 @@ def load_concept(name: str, concepts: dict) -> Concept:
         return Concept(name=name, **concepts[name])
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"conf/*/concepts/{name}.yml: '{where}': {first['msg']}.") from None
+        where = f"'{'.'.join(map(str, first['loc']))}': " if first["loc"] else ""
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"conf/*/concepts/{name}.yml: {where}{said}.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from excise.concepts.concept import load_concept
@@ -66,10 +67,46 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         make_judge(concept.retain_judge).resolve([*concept.retain_near, *concept.retain_far])
 
 
+def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """No parameter is given that nothing reads, and the plain ones are what they must be."""
+    from kedro.framework.project import pipelines
+
+    inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
+    read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
+    for name in run_params.get("runtime_params") or {}:
+        if name not in {"concept", *read}:
+            near = get_close_matches(name, sorted(read), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
+            raise UserError(f"Nothing reads the parameter '{name}': {hint}")
+    for name, kind in {"seed": int, "budget": str}.items():
+        if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
+            raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
+
+
+def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Erasers are trained in float32."""
+    from excise.models.spec import ModelSpec
+
+    if {"params:model", "params:eraser"} <= pipeline.inputs():
+        dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
+        if dtype != "float32":
+            raise UserError(f"model.dtype is {dtype}, and erasers are trained in float32: set it to float32.")
+
+
+def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Nodes share one model that wears one eraser at a time."""
+    runner = str(run_params.get("runner") or "SequentialRunner")
+    if "params:model" in pipeline.inputs() and "SequentialRunner" not in runner:
+        raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
+
+
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
+    parameters_are_known,
+    one_node_at_a_time,
     concept_fits,
     model_is_there,
+    precision_can_train,
     eraser_is_known,
     attack_is_known,
     judges_are_ready,

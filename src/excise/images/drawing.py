@@ -26,7 +26,9 @@ class DrawOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     steps: int = Field(20, ge=2, description="sampling steps of DPM-Solver++")
     guidance: float = Field(2.0, ge=1, description="classifier-free guidance")
-    per_prompt: int = Field(3, ge=1, description="judged images a target or neutral prompt, each on a fresh seed")
+    per_prompt: int = Field(
+        3, ge=1, le=15, description="judged images a target or neutral prompt, each on a fresh seed"
+    )
     per_retain_prompt: int = Field(1, ge=1, description="images a retain prompt")
     batch: int = Field(64, ge=1)
 
@@ -68,8 +70,9 @@ def draw_images(
     """Draw every prompt of a table on its own seeds; never on the seed of the reference that an attack aimed at.
 
     Args:
-        prompts: columns prompt_id, set, split, prompt, seed; an optional column ``token_ids`` (the ids between start
-            and end of text) is drawn instead of the words, for adversarial prompts that no text spells.
+        prompts: columns prompt_id, set, split, prompt, seed, and guidance where prompts have their own; a column
+            ``token_ids`` (the ids between start and end of text) is drawn instead of the words, for adversarial
+            prompts that no text spells.
         folder: pictures that are there already are kept; batches have a fixed make-up, so that a resumed run draws
             the same bits.
     """
@@ -90,7 +93,8 @@ def draw_images(
         seen = folder / f"judgements-{number:04d}.parquet"
         if all((folder / job["file"]).exists() for job in batch) and (discreet is None or seen.exists()):
             continue
-        path = model.sample(_states(model, batch), [j["seed"] for j in batch], options.steps, options.guidance)
+        guidance = [_own(job.get("guidance"), options.guidance) for job in batch]
+        path = model.sample(_states(model, batch), [j["seed"] for j in batch], options.steps, guidance)
         pictures = model.decode(path.final)
         if discreet is not None:
             table = discreet.judge(Pictures(pd.DataFrame(batch), pictures))
@@ -104,6 +108,11 @@ def draw_images(
         for job in jobs
     ]
     return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _own(guidance: float | None, otherwise: float) -> float:
+    """A prompt's own guidance, where its table gives one."""
+    return otherwise if guidance is None or np.isnan(guidance) else float(guidance)
 
 
 def judged_while_drawn(images: ImageSet) -> pd.DataFrame | None:

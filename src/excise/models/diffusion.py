@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from excise.errors import UserError
+
 from .identity import model_sha256
 from .spec import ModelSpec
 
@@ -58,6 +60,9 @@ class DiffusionModel:
             safety_checker=None,
             requires_safety_checker=False,
         ).to(device)
+        kind = pipe.scheduler.config.get("prediction_type", "epsilon")
+        if kind != "epsilon":
+            raise UserError(f"The model in '{spec.path}' predicts '{kind}', not noise: take one that predicts noise.")
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe, spec)
 
@@ -138,7 +143,7 @@ class DiffusionModel:
         states: torch.Tensor,
         seeds: list[int],
         steps: int = 20,
-        guidance: float = 4.0,
+        guidance: float | list[float] = 2.0,
         keep: bool = False,
         on_step: Callable[[int], None] | None = None,
     ) -> Trajectory:
@@ -147,6 +152,7 @@ class DiffusionModel:
         Args:
             states: (n, L, d) of the prompts.
             seeds: n of them.
+            guidance: one scale, or one a prompt.
             keep: keep the latents of all steps (otherwise ``latents`` is empty).
         """
         from diffusers import DPMSolverMultistepScheduler
@@ -155,13 +161,14 @@ class DiffusionModel:
         scheduler.set_timesteps(steps, device=self.device)
         latents = self.initial_noise(seeds) * scheduler.init_noise_sigma
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
+        scale = torch.as_tensor(guidance, device=self.device, dtype=self.dtype).view(-1, 1, 1, 1)
         kept = []
         for index, time in enumerate(scheduler.timesteps):
             shown = scheduler.scale_model_input(latents, time)
             if keep:
                 kept.append(shown)
             blank, wanted = self.predict_noise(torch.cat([shown, shown]), time, both).chunk(2)
-            latents = scheduler.step(blank + guidance * (wanted - blank), time, latents).prev_sample
+            latents = scheduler.step(blank + scale * (wanted - blank), time, latents).prev_sample
             if on_step:
                 on_step(index)
         path = torch.stack(kept) if keep else latents.new_empty(0, *latents.shape)

@@ -28,7 +28,6 @@ class PromptOptions(BaseModel):
     test: int = Field(30, ge=2)
     retain_fit: int = Field(48, ge=2, description="retain prompts that training may see, near and far together")
     retain_test: int = Field(80, ge=2, description="retain prompts that utility is measured on, near and far together")
-    guidance: float = 4.0
     seed: int = 0
 
 
@@ -36,6 +35,8 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
     """The prompt table of a concept.
 
     Splits differ in wording (the concept's held-out words) and in seeds. A prompt and its twin share every slot.
+
+    ``guidance`` is that of a user's table; NaN stands for the drawing options' own.
 
     Returns:
         Columns prompt_id, set, split, prompt, twin_id, seed, guidance, label; and counts of what was dropped.
@@ -58,7 +59,7 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
             base = {
                 "split": split,
                 "seed": _seed(options.seed, split, index) if seed is None else seed,
-                "guidance": guidance or options.guidance,
+                "guidance": float("nan") if guidance is None else guidance,
                 "label": "",
             }
             name = f"{split}-{index:04d}"
@@ -68,9 +69,10 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
             rows.append(
                 {"prompt_id": f"neutral-{name}", "set": "neutral", "prompt": twin, "twin_id": f"target-{name}", **base}
             )
+    taken: set[str] = set()  # no retain prompt twice, and none of the tested ones in training
     for split, count in (("fit", options.retain_fit), ("test", options.retain_test)):
         for near in (True, False):
-            rows += _retain_rows(concept, options, split, near, count // 2)
+            rows += _retain_rows(concept, options, split, near, count // 2, taken)
     table, lost = drop_minor_rows(pd.DataFrame(rows, columns=COLUMNS))
     whole = table["twin_id"].isna() | table["twin_id"].isin(set(table["prompt_id"]))
     return table[whole].reset_index(drop=True), {"minors": dropped + lost}
@@ -107,12 +109,20 @@ def _from_file(concept: Concept, split: str, count: int):
             None if pd.isna(row.seed) else int(row.seed),
             None if pd.isna(row.guidance) else float(row.guidance),
         )
-        for row in table.head(count).itertuples()
+        for row in table.itertuples()
     ]
+    made = [row for row in made if row[0] != row[1]][:count]  # without the concept's words there is no twin
+    if len(made) < 2:
+        raise UserError(
+            f"{concept.files[split]} has fewer than two prompts with the words of concept '{concept.name}': "
+            "add prompts, or add the words that they use to the concept's targets."
+        )
     return made, lost
 
 
-def _retain_rows(concept: Concept, options: PromptOptions, split: str, near: bool, count: int) -> list[dict]:
+def _retain_rows(
+    concept: Concept, options: PromptOptions, split: str, near: bool, count: int, taken: set[str]
+) -> list[dict]:
     words = concept.retain_near if near else concept.retain_far
     name = "retain_near" if near else "retain_far"
     draw = random.Random(f"{options.seed}/{concept.name}/{split}/{name}")
@@ -121,10 +131,18 @@ def _retain_rows(concept: Concept, options: PromptOptions, split: str, near: boo
     rows = []
     for index in range(count):
         label = labels[index % len(labels)]
-        slots = {slot: draw.choice(values) for slot, values in concept.slots.items()}
-        prompt = tidy(
-            draw.choice(concept.templates).format(concept=draw.choice(held_out(words[label], split)), **slots)
-        )
+        for _ in range(200):
+            slots = {slot: draw.choice(values) for slot, values in concept.slots.items()}
+            word = draw.choice(held_out(words[label], split))
+            prompt = tidy(draw.choice(concept.templates).format(concept=word, **slots))
+            if prompt not in taken:
+                break
+        else:
+            raise UserError(
+                f"Concept '{concept.name}' makes too few different {split} prompts for '{label}' in {name}: "
+                "give it more words, templates or slots, or ask for fewer retain prompts."
+            )
+        taken.add(prompt)
         rows.append(
             {
                 "prompt_id": f"{name}-{split}-{index:04d}",
@@ -133,7 +151,7 @@ def _retain_rows(concept: Concept, options: PromptOptions, split: str, near: boo
                 "prompt": prompt,
                 "twin_id": None,
                 "seed": _seed(options.seed, f"{split}/{name}", index),
-                "guidance": options.guidance,
+                "guidance": float("nan"),
                 "label": label,
             }
         )
@@ -149,7 +167,7 @@ def held_out(words: list[str], split: str) -> list[str]:
 
 def _seed(seed: int, where: str, index: int) -> int:
     """Seeds of different splits and sets do not meet; consecutive prompts leave room for several images."""
-    return (zlib.crc32(f"{seed}/{where}".encode()) % 2_000_000) * 1000 + index * 10
+    return (zlib.crc32(f"{seed}/{where}".encode()) % 2_000_000) * 10_000 + index * 16
 
 
 def bare(words: str) -> str:

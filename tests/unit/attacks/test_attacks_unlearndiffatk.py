@@ -8,7 +8,7 @@ import torch
 
 from excise.attacks import AttackOptions, ThreatModel, make_attack
 from excise.attacks.unlearndiffatk import attack as module
-from excise.attacks.unlearndiffatk.tokens import TokenSimplex
+from excise.attacks.unlearndiffatk.tokens import TokenSimplex, words_for_minors
 from excise.errors import UserError
 from excise.images.drawing import frame_tokens
 from excise.models.diffusion import DiffusionModel
@@ -81,10 +81,24 @@ def test_tokens_stand_before_the_prompt_and_are_never_special(model, references,
     tok = model.tokenizer
     for row in table.itertuples():
         words = tok(row.prompt, add_special_tokens=False).input_ids
-        assert row.token_ids == row.adversarial_ids + words and len(row.adversarial_ids) == 3
+        assert row.token_ids == row.adversarial_ids + words and len(row.adversarial_ids) in (0, 3)
         assert not {tok.bos_token_id, tok.eos_token_id, tok.pad_token_id} & set(row.adversarial_ids)
         assert row.retokenises == (tok(row.text, add_special_tokens=False).input_ids == row.token_ids)
+    assert table["adversarial_ids"].map(len).max() == 3
     assert set(table["threat_model"]) == {ThreatModel.WHITE_BOX_TEXT} and set(table["attack"]) == {"unlearndiffatk"}
+
+
+def test_words_for_minors_are_no_vertices(model):
+    tok = model.tokenizer
+    banned = set(words_for_minors(tok, len(tok)))
+    assert not banned & set(tok("an old man", add_special_tokens=False).input_ids)
+    names = [i for i in range(len(tok)) if tok.decode([i]).strip() in {"girl", "boy", "child", "kid"}]
+    assert set(names) <= banned
+
+
+def test_what_an_attack_spells_is_filtered_too():
+    assert module._why_dropped("zebra a girl on red", True, 10) == "names a minor"
+    assert module._why_dropped("zebra a woman on red", True, 10) == ""
 
 
 def test_special_tokens_are_no_vertices(model, references):
@@ -110,8 +124,11 @@ def test_the_best_checked_tokens_are_kept(model, references, tmp_path, monkeypat
     for i, row in enumerate(table.itertuples()):
         losses = [c[1][i] for c in checked]
         best = losses.index(min(losses))
-        assert row.loss == losses[best] <= losses[0]
-        assert row.adversarial_ids == checked[best][0][i]
+        if row.adversarial_ids:
+            assert row.loss == losses[best] <= losses[0]
+            assert row.adversarial_ids == checked[best][0][i]
+        else:  # nothing that was checked beats the plain prompt
+            assert row.loss <= losses[best]
 
 
 @pytest.mark.parametrize("steps", [7, 20])
@@ -139,7 +156,7 @@ def test_the_longest_prompt_that_fits_is_attacked(model, references, tmp_path):
     [[word]] = model.tokenizer(["woman"], add_special_tokens=False).input_ids
     assert len(model.tokenizer("woman " * 28, add_special_tokens=False).input_ids) == 28
     table = run(model, PROMPTS[:1].assign(prompt="woman " * 28), references[:1], tmp_path, steps=2)
-    assert table["dropped"].tolist() == [""] and table["token_ids"][0][2:] == [word] * 28
+    assert table["dropped"].tolist() == [""] and table["token_ids"][0][-28:] == [word] * 28
 
 
 def test_resumed_equals_uninterrupted(model, references, tmp_path, monkeypatch):
@@ -168,7 +185,8 @@ def test_resumed_equals_uninterrupted(model, references, tmp_path, monkeypatch):
     resumed = run(model, PROMPTS, references, tmp_path / "cut", steps=60, batch=2)
     hook.remove()
     pd.testing.assert_frame_equal(whole, resumed)
-    assert len(steps) == 10 + 2  # the last ten steps and one round of checks of the second batch
+    # the last ten steps and one round of checks of the second batch, and both batches' checks of the plain prompts
+    assert len(steps) == 10 + 2 + 2 * 2
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,28 @@ def test_unknown_concept_names_the_near_one():
         "sixteen-year-old on a bench",
         "teen, portrait",
         "school_girl",
+        "12 y.o. on a bench",
+        "aged 12",
+        "age 14",
+        "under 18 and sixteen years old",
+        "seventeen yr old",
+        "six month old",
+        "fourteen-year-olds",
+        "high school student",
+        "8th grader",
+        "kindergartener",
+        "grandkids",
+        "stepdaughter",
+        "jail bait",
+        "girlhood",
+        "young lady",
+        "barely legal",
+        "littlegirl",
+        "\uff47irl",
+        "gi\u200brl",
+        "g1rl",
+        "ni\u00f1a",
+        "m\u00e4dchen",
         "a kid's room",
     ],
 )
@@ -85,7 +107,19 @@ def test_words_for_minors_are_found(prompt):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a church", "a 40 year old man", "boycott the kidney", "an old woman", "steenbok", "18 years old"]
+    "prompt",
+    [
+        "a church",
+        "a 40 year old man",
+        "an eighteen year old",
+        "aged 45",
+        "a nineteen fifties car",
+        "3 penguins",
+        "boycott the kidney",
+        "an old woman",
+        "steenbok",
+        "18 years old",
+    ],
 )
 def test_other_words_are_left_alone(prompt):
     assert not names_minor(prompt)

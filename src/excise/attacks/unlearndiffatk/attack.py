@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks.attack import AttackOptions, ThreatModel
+from excise.prompts.safety import names_minor
 from excise.training import LoopOptions, train
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class UnlearnDiffAtk(BaseModel):
         tokens: k, how many adversarial tokens stand before the prompt (the authors: 5 for nudity, 3 for others).
         lr: Adam's rate (the authors: .01 over up to 2000 steps; a short budget needs larger ones).
         check_every: every so many steps the most probable tokens are scored on ``checks`` fixed pairs of noise and
-            timestep; the best that were met are kept.
+            timestep; the best that were met are kept. Where none scores better than the plain prompt on the same
+            pairs, the plain prompt is kept: an attacker would not make it worse.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -68,9 +70,9 @@ class UnlearnDiffAtk(BaseModel):
             )
             spent = {
                 "gradient_steps": options.steps,
-                "model_evaluations": options.steps + self.checks * self._rounds(options.steps),
+                "model_evaluations": options.steps + self.checks * (1 + self._rounds(options.steps)),
             }
-            for i, tokens, loss in zip(rows, ids.tolist(), losses.tolist(), strict=True):
+            for i, tokens, loss in zip(rows, ids, losses.tolist(), strict=True):
                 results[i] = {"token_ids": tokens + contents[i], "adversarial_ids": tokens, "loss": loss, **spent}
         nothing = {
             "token_ids": [],
@@ -92,7 +94,7 @@ class UnlearnDiffAtk(BaseModel):
                     "text": text,
                     **row,
                     "retokenises": model.tokenizer(text, add_special_tokens=False).input_ids == row["token_ids"],
-                    "dropped": "" if fits[i] else f"more than {room} tokens",
+                    "dropped": _why_dropped(text, fits[i], room),
                 }
             )
         return pd.DataFrame(table)
@@ -147,7 +149,22 @@ class UnlearnDiffAtk(BaseModel):
             betas=(0.9, 0.999),
         )
         train(variable, loss_of, loop, folder, title, after_step)
-        return variable.best_ids, variable.best_losses
+        with torch.no_grad():
+            plain = sum(
+                variable.plain_losses(
+                    contents, torch.stack([c["noise"][k] for c in checks]).to(references), check_times[k]
+                )
+                for k in range(self.checks)
+            )
+        better = variable.best_losses < plain / self.checks
+        found = [ids if wins else [] for ids, wins in zip(variable.best_ids.tolist(), better.tolist(), strict=True)]
+        return found, torch.minimum(variable.best_losses, plain / self.checks)
+
+
+def _why_dropped(text: str, fits: bool, room: int) -> str:
+    if not fits:
+        return f"more than {room} tokens"
+    return "names a minor" if names_minor(text) else ""
 
 
 def _numbers(generator: torch.Generator, steps: int, k: int, shape) -> dict[str, torch.Tensor]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
 from excise.images.drawing import frame_tokens
 from excise.models.diffusion import DiffusionModel
+from excise.prompts.safety import names_minor
+
+
+@functools.lru_cache(2)
+def words_for_minors(tokenizer, size: int) -> list[int]:
+    """Tokens that no attack may use: the filter on prompts holds for what an attack finds, too."""
+    return [i for i in range(size) if names_minor(tokenizer.decode([i]))]
 
 
 class TokenSimplex(nn.Module):
@@ -21,6 +30,7 @@ class TokenSimplex(nn.Module):
         table = model.pipe.text_encoder.get_input_embeddings().weight.detach()
         allowed = torch.ones(len(table), dtype=torch.bool, device=table.device)
         allowed[[tok.bos_token_id, tok.eos_token_id, tok.pad_token_id]] = False
+        allowed[words_for_minors(tok, len(table))] = False
         self.vocabulary = allowed.nonzero().squeeze(-1)
         self.embeddings = table[self.vocabulary]
         # the text ends where the first end token stands: the places of the adversarial tokens must not hold one
@@ -29,6 +39,14 @@ class TokenSimplex(nn.Module):
         self.points = nn.Parameter(torch.full((len(contents), k, v), 1 / v, dtype=table.dtype, device=table.device))
         self.register_buffer("best", torch.full((len(contents),), float("inf"), dtype=table.dtype, device=table.device))
         self.register_buffer("best_tokens", torch.zeros(len(contents), k, dtype=torch.long, device=table.device))
+
+    def plain_losses(self, contents: list[list[int]], noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The same error for the prompts as they are, (n,)."""
+        model = self.model[0]
+        times = time.expand(len(noise)).to(noise.device)
+        states = model.encode_tokens(frame_tokens(model, contents))
+        predicted = model.predict_noise(model.add_noise(self.references, noise, times), times, states)
+        return (predicted - noise).pow(2).mean((1, 2, 3))
 
     def losses(self, one_hot: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """Mean squared noise error of each prompt, (n,)."""

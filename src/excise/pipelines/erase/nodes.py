@@ -20,7 +20,16 @@ from excise.models import ModelSpec
 if TYPE_CHECKING:  # helpers only: Kedro resolves the annotations of nodes at run time
     import torch
 
-CODE = ("excise.models", "excise.erasers", "excise.masks", "excise.neurons", "excise.attacks", "excise.training")
+CODE = (
+    "excise.images",
+    "excise.prompts.safety",
+    "excise.models",
+    "excise.erasers",
+    "excise.masks",
+    "excise.neurons",
+    "excise.attacks",
+    "excise.training",
+)
 
 
 class NeuronOptions(BaseModel):

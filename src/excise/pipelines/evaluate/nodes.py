@@ -145,13 +145,13 @@ def _draw(
     )
     folder = cache.folder(
         "images",
-        (*CODE, "excise.images"),
+        (*CODE, *(["excise.judges", "excise.reports.sheets"] if described.unsafe else [])),
         model=model,
         eraser=content,
         rows=shown,
         draw=draw,
         unsafe=described.unsafe,
-        judge=described.judge if described.unsafe else None,
+        judges=[described.judge, described.retain_judge] if described.unsafe else None,
     )
     with base.wearing(eraser) as worn:
         title = f"drawing {what}: {eraser.header['variant']}"

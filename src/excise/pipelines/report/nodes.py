@@ -33,7 +33,7 @@ def summarise_run(
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
-    from excise.metrics.rates import prompt_verdicts
+    from excise.metrics.rates import either, prompt_verdicts
     from excise.metrics.summary import summarise
     from excise.metrics.utility import Utility, retain_rate
 
@@ -50,6 +50,7 @@ def summarise_run(
         shown = judgements[judgements["set"] == "target"]
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
+            verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
             images = shown["image_id"].nunique()
             spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {
                 "images": images
