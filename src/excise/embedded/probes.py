@@ -17,7 +17,7 @@ from .canvas import Canvas
 Target = Literal["object", "style"]
 PERSON = "person"
 TREATMENTS = ("sharp", "blurred", "noisy")
-DECODED = "decoded"
+DECODED, DISTURBED = "decoded", "disturbed"
 
 
 def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: int = 0, autoencoder=None) -> Probe:
@@ -29,22 +29,27 @@ def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: in
     weights as they are stored.
 
     Args:
-        target: ``object`` (all persons are one label, "person") or ``style``.
-        autoencoder: a trained ``AutoencoderKL``; each paint then also comes as it decodes it, since nothing that a
-            model draws is better than that. A style probe that has not seen this takes flat drawings for shaded ones.
+        target: ``object`` (all persons are one label, "person") or ``style`` (a row for every thing in every style: the
+            same style looks different on a banana and on a bell).
+        autoencoder: a trained ``AutoencoderKL``; each paint then also comes as it decodes it, from its latents as they
+            are and from disturbed ones, since nothing that a model draws is better than that. A style probe that has
+            not seen this takes flat drawings for shaded ones.
 
     Source: multinomial logistic regression on standardised features (scikit-learn, L2), standardisation folded in.
     """
     icons = canvas.world.icons
-    names = {"object": [PERSON if i.tone else i.thing for i in icons], "style": [i.style for i in icons]}[target]
-    treatments = [*TREATMENTS, DECODED] if autoencoder is not None else TREATMENTS
+    things = [PERSON if i.tone else i.thing for i in icons]
+    styles = [i.style for i in icons]
+    names = {"object": things, "style": styles}[target]
+    told_apart = {"object": things, "style": [f"{t}|{s}" for t, s in zip(things, styles, strict=True)]}[target]
+    treatments = [*TREATMENTS, DECODED, DISTURBED] if autoencoder is not None else TREATMENTS
     fitted = painted_features(canvas, paints_per_icon, seed, autoencoder)
-    weight, bias, labels = _regress(fitted.flatten(0, 2), np.array(names * (paints_per_icon * len(treatments))))
+    weight, bias, rows = _regress(fitted.flatten(0, 2), np.array(told_apart * (paints_per_icon * len(treatments))))
     probe = Probe(
-        labels=tuple(labels),
+        rows=tuple(row.split("|")[-1] for row in rows),
         weight=weight.half(),
         bias=bias.float(),
-        version="1",
+        version="2",
         fitted_on=(
             f"{len(icons)} drawings of emoji64's world, {paints_per_icon} paints each, {', '.join(treatments)}, "
             f"seed {seed}; {features_version()}"
@@ -54,7 +59,7 @@ def fit_probe(canvas: Canvas, target: Target, paints_per_icon: int = 5, seed: in
     held_out = painted_features(canvas, 1, seed + 1_000_003, autoencoder)[0]
     for treatment, features in zip(treatments, held_out, strict=True):
         named = probe.probabilities(features).argmax(1).tolist()
-        share = np.mean([labels[n] == name for n, name in zip(named, names, strict=True)])
+        share = np.mean([probe.labels[n] == name for n, name in zip(named, names, strict=True)])
         probe.accuracy[treatment] = round(float(share), 4)
     return probe
 
@@ -66,17 +71,30 @@ def painted_features(canvas: Canvas, paints: int, seed: int, autoencoder=None) -
     for paint in tqdm(range(paints), desc="painting", unit="round"):
         images = paint_all(canvas, seed * 1009 + paint, white=paint == 0)
         treated = [_treat(images, t, seed * 1009 + paint) for t in TREATMENTS]
-        treated += [decoded(images, autoencoder)] if autoencoder is not None else []
+        if autoencoder is not None:
+            treated += [decoded(images, autoencoder), decoded(images, autoencoder, disturb=seed * 1009 + paint)]
         rows.append(torch.stack([image_features(each) for each in treated]))
     return torch.stack(rows)
 
 
 @torch.inference_mode()
-def decoded(images: np.ndarray, autoencoder, batch: int = 32) -> np.ndarray:
-    """Images through an ``AutoencoderKL`` and back: (n, s, s, 3) uint8 RGB."""
+def decoded(images: np.ndarray, autoencoder, disturb: int | None = None, batch: int = 32) -> np.ndarray:
+    """Images through an ``AutoencoderKL`` and back: (n, s, s, 3) uint8 RGB.
+
+    Args:
+        disturb: a seed; latents then get noise, fine and coarse, of .1 to .5 of their deviation, each image its own.
+    """
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    back = [autoencoder.decode(autoencoder.encode(b).latent_dist.mean).sample for b in pixels.split(batch)]
-    return _bytes(torch.cat(back).clamp(-1, 1))
+    latents = torch.cat([autoencoder.encode(b).latent_dist.mean for b in pixels.split(batch)])
+    if disturb is not None:
+        generator = torch.Generator().manual_seed(disturb)
+        n, channels, height, width = latents.shape
+        fine = torch.randn(latents.shape, generator=generator)
+        coarse = torch.randn(n, channels, 4, 4, generator=generator)
+        coarse = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")
+        degree = 0.1 + 0.4 * torch.rand(n, 1, 1, 1, generator=generator)
+        latents = latents + latents.std() * degree * (0.7 * fine + 0.5 * coarse)
+    return _bytes(torch.cat([autoencoder.decode(z).sample for z in latents.split(batch)]).clamp(-1, 1))
 
 
 def paint_all(canvas: Canvas, seed: int, white: bool = False) -> np.ndarray:
@@ -117,7 +135,7 @@ def _regress(features: torch.Tensor, names: np.ndarray) -> tuple[torch.Tensor, t
     scaler = StandardScaler()
     standard = scaler.fit_transform(features.numpy())
     # persons have five times as many drawings as a thing: balanced, a prior for them does not enter the bias
-    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500).fit(standard, names)
+    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=150, tol=1e-3).fit(standard, names)
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes: the log odds of the second
         coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])

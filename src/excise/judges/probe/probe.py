@@ -14,10 +14,13 @@ from excise.judges.probe.features import WIDTH
 
 @dataclass(frozen=True)
 class Probe:
-    """Softmax over ``features @ weight.T + bias``.
+    """Softmax over ``features @ weight.T + bias``, summed over the rows of a label.
+
+    Several rows may have one label: a style looks different on every thing, so that a row stands for a thing in a
+    style, and its label is the style.
 
     Attributes:
-        labels: the classes, k of them.
+        rows: the label of each row, k of them.
         weight: (k, 2208) float16.
         bias: (k,) float32.
         version: of the probe.
@@ -25,23 +28,30 @@ class Probe:
         accuracy: share of held-out paints that it names rightly, by how they were treated.
     """
 
-    labels: tuple[str, ...]
+    rows: tuple[str, ...]
     weight: torch.Tensor
     bias: torch.Tensor
     version: str
     fitted_on: str
     accuracy: dict[str, float]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What can be told apart."""
+        return tuple(dict.fromkeys(self.rows))
+
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, 2208) features to (n, k) probabilities."""
-        return (features @ self.weight.float().T + self.bias).softmax(1)
+        """(n, 2208) features to (n, labels) probabilities."""
+        each = (features @ self.weight.float().T + self.bias).softmax(1)
+        places = torch.tensor([self.labels.index(row) for row in self.rows])
+        return each.new_zeros(len(each), len(self.labels)).index_add_(1, places, each)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file whose header holds all that is not a tensor."""
         from safetensors.torch import save_file
 
         header = {
-            "labels": self.labels,
+            "rows": self.rows,
             "version": self.version,
             "fitted_on": self.fitted_on,
             "accuracy": self.accuracy,
@@ -64,10 +74,10 @@ class Probe:
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads((file.metadata() or {})["probe"])
-                labels, accuracy = tuple(header["labels"]), header["accuracy"]
+                rows, accuracy = tuple(header["rows"]), header["accuracy"]
                 weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
         except (SafetensorError, KeyError, ValueError) as error:
             raise UserError(f"{path} is not the file of a probe ({error}): choose one that `fit_probe` made.") from None
-        if weight.shape != (len(labels), WIDTH) or bias.shape != (len(labels),):
+        if weight.shape != (len(rows), WIDTH) or bias.shape != (len(rows),):
             raise UserError(f"{path} has weights of another shape than its labels ask for: make it with `fit_probe`.")
-        return cls(labels, weight, bias, header["version"], header["fitted_on"], accuracy)
+        return cls(rows, weight, bias, header["version"], header["fitted_on"], accuracy)

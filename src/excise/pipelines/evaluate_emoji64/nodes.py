@@ -20,16 +20,18 @@ def ask_for_everything(world: World, seed: int) -> pd.DataFrame:
     return table.assign(prompt_id=ids, set="retain_far", split="test")
 
 
-def draw_everything(model: ModelSpec, captions: pd.DataFrame, draw: DrawOptions, cache: Cache) -> ImageSet:
+def draw_everything(model: ModelSpec, captions: pd.DataFrame, evaluation: DrawOptions, cache: Cache) -> ImageSet:
     """One picture a caption."""
     from excise.images import draw_images
     from excise.models.diffusion import DiffusionModel
 
     loaded = DiffusionModel.load(model)
     folder = cache.folder(
-        "evaluation", ("excise.models", "excise.images"), model=loaded.sha256, captions=captions, draw=draw
+        "evaluation", ("excise.models", "excise.images"), model=loaded.sha256, captions=captions, draw=evaluation
     )
-    return draw_images(loaded, captions, draw.model_copy(update={"per_retain_prompt": 1}), folder, "drawing the world")
+    return draw_images(
+        loaded, captions, evaluation.model_copy(update={"per_retain_prompt": 1}), folder, "drawing the world"
+    )
 
 
 def judge_everything(captions: pd.DataFrame, images: ImageSet) -> pd.DataFrame:

@@ -17,7 +17,7 @@ def create_pipeline(**_) -> Pipeline:
     return Pipeline(
         [
             node(ask_for_everything, ["params:world", "params:seed"], captions),
-            node(draw_everything, ["params:model", captions, "params:draw", "cache"], pictures),
+            node(draw_everything, ["params:model", captions, "params:evaluation", "cache"], pictures),
             node(judge_everything, [captions, pictures], f"{E}.evaluation"),
             node(show_samples, [captions, pictures], f"{E}.sheet"),
             node(print_table, f"{E}.evaluation", f"{E}.holds"),
