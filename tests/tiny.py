@@ -10,7 +10,6 @@ from excise.embedded.autoencoder import AutoencoderOptions, build_autoencoder
 from excise.embedded.clip import CLIPOptions, build_clip
 from excise.embedded.denoiser import DenoiserOptions, build_denoiser
 from excise.embedded.export import assemble_pipeline, export_pipeline
-from excise.embedded.tokenizer import train_tokenizer
 from excise.embedded.world import World
 from excise.training import LoopOptions
 
@@ -25,8 +24,8 @@ BUDGET = {  # parameters of a job that takes seconds
     "attack": {"steps": 4, "batch": 3},
     "draw": {"steps": 2, "per_prompt": 3, "batch": 8},
 }
-# an untrained model shows no faces, but the probe sees something in everything: so there are hits and misses to count
-JUDGE = {"name": "object_probe", "labels": ["dinosaur"], "threshold": 0.22}
+# an untrained model shows no faces, but the probe finds an anchor in its smears, more or less: hits and misses to count
+JUDGE = {"name": "object_probe", "labels": ["anchor"], "threshold": 0.44}
 
 
 def the_world() -> World:
@@ -38,8 +37,10 @@ def the_world() -> World:
 def make_tiny(folder: Path) -> Path:
     """Write the tiny model to a diffusers folder."""
     import torch
+    from transformers import CLIPTokenizer
 
-    tokenizer = train_tokenizer(the_world(), captions=2000)
+    # not learned anew: merges of equal count come in any order, and the tiny model would differ from run to run
+    tokenizer = CLIPTokenizer.from_pretrained(PROJECT / "src/excise/embedded/emoji64/tokenizer")
     clip = build_clip(
         CLIPOptions(
             width=32, text_layers=1, image_layers=1, heads=2, text_mlp=32, image_mlp=32, projection=16, loop=LOOP

@@ -32,7 +32,7 @@ class LoopOptions(BaseModel):
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     betas: tuple[float, float] = (0.9, 0.99)
-    bf16: bool = True
+    bf16: bool = Field(True, description="compute in bfloat16 where the hardware does that fast, else in float32")
     checkpoint_seconds: float = 120.0
 
 
@@ -51,6 +51,15 @@ class EMA:
                 value.lerp_(state[name], 1 - decay)
             else:  # not the same as a lerp: a value that is infinite would become NaN
                 value.copy_(state[name])
+
+
+def fast_bf16(device: str) -> bool:
+    """Whether the hardware has bfloat16 arithmetic; a processor that has to emulate it is ten times slower."""
+    import torch
+
+    if device == "cpu":
+        return any(found for name, found in getattr(torch.cpu, "get_capabilities", dict)().items() if "bf16" in name)
+    return device != "cuda" or torch.cuda.is_bf16_supported()
 
 
 def learning_rate(options: LoopOptions, step: int) -> float:
@@ -90,13 +99,15 @@ def train(
     ema, start, rows = EMA(model, options.ema), 0, []
     if checkpoint.exists():
         start, rows = _restore(checkpoint, model, ema, optimizer)
+    device = parameters[0].device.type
+    bf16 = options.bf16 and fast_bf16(device)
     saved, sums, count = time.monotonic(), {}, 0
     model.train()
     bar = tqdm(range(start, options.steps), initial=start, total=options.steps, desc=title, mininterval=2.0)
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(options, step)
-        with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=options.bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             losses = loss_of(step)
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()

@@ -73,8 +73,9 @@ class Canvas:
         icons, captions, colours = [], [], []
         for _ in range(size):
             person = draw.random() < self.person_share and bool(world.shown_persons)
-            name_style = draw.random() < 0.85
-            style = draw.choice(world.shown_styles) if name_style else world.house_style
+            style = draw.choice(world.shown_styles)
+            # every style is shown equally often; the house style goes unnamed in two captions of five
+            name_style = style != world.house_style or draw.random() < 0.6
             index = draw.choice(self.by_style[person, style])
             name_ground = draw.random() < 0.7
             ground = draw.choice(list(world.backgrounds)) if name_ground else "white"
