@@ -18,10 +18,13 @@ LOOP = LoopOptions(steps=1, batch=1, lr=1e-3)
 BUDGET = {  # parameters of a job that takes seconds
     "seed": 3,
     "prompts": {"fit": 4, "tune": 2, "test": 4, "retain_fit": 4, "retain_test": 4},
-    "eraser": {"steps": 4, "batch": 4, "trajectories": 2, "sampling_steps": 3, "guidance": 2.0},
+    "erasers": {
+        name: {"steps": 4, "batch": 4, "trajectories": 2, "sampling_steps": 3, "guidance": 2.0}
+        for name in ("esd", "ac", "salun", "uce", "rece", "conceptprune")
+    },
     "prune": {"steps": 4, "lr": 0.5},
     "neurons": {"timesteps": 2},
-    "attack": {"steps": 4, "batch": 3},
+    "attacks": {name: {"steps": 4, "batch": 3} for name in ("unlearndiffatk", "textual_inversion")},
     "draw": {"steps": 2, "per_prompt": 3, "batch": 8},
 }
 # an untrained model shows no faces, but the probe finds an anchor in its smears, more or less: hits and misses to count

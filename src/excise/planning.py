@@ -38,8 +38,11 @@ def count_work(
     prompts: PromptOptions, eraser: EraserOptions, prune: PruneOptions, attack: AttackOptions, draw: DrawOptions
 ) -> Work:
     """Work of a whole job: trajectories, three erasers, five attacks, eight sets of pictures."""
+    from excise.erasers import ERASERS, make_method
+
     rows = 2 if eraser.retain_weight > 0 or prune.retain_weight > 0 else 1
-    training = eraser.batch * rows * (eraser.steps + 2 * prune.steps)
+    steps = eraser.steps * make_method(eraser).trained + 2 * prune.steps * ERASERS[eraser.method].maskable
+    training = eraser.batch * rows * steps
     training += attack.steps * (prompts.fit + EVALUATED * prompts.test)
     sampled = eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
     forward = 4 * eraser.sampling_steps * sampled  # guided sampling, then both predictions at every step

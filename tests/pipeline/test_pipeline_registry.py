@@ -96,7 +96,7 @@ def test_annotations_of_nodes_can_be_read(pipelines, caplog) -> None:
         found = {n: TypeExtractor({n: p}).extract_types_from_pipelines() for n, p in pipelines.items()}
     assert not caplog.records
     assert {"world", "model", "evaluation"} <= set(found["evaluate_emoji64"])
-    jobs = {"model", "prompts", "eraser", "prune", "neurons", "attack", "draw"}
+    jobs = {"model", "prompts", "erasers.esd", "prune", "neurons", "attacks.unlearndiffatk", "draw"}
     assert all(set(found[job]) == jobs for job in ("erase_nsfw", "erase_style", "erase_object"))
 
 
@@ -104,13 +104,18 @@ def test_annotations_of_nodes_can_be_read(pipelines, caplog) -> None:
 def test_parameters_of_every_environment_fit(pipelines, types, env) -> None:
     parameters = of_kind(configuration(env), "parameters")
     for name, model in types.items():
-        model.model_validate(parameters[name])
-    make_method(EraserOptions(**parameters["eraser"]))
-    make_attack(AttackOptions(**parameters["attack"]))
+        value = parameters
+        for key in name.split("."):
+            value = value[key]
+        model.model_validate(value)
+    for described in parameters["erasers"].values():
+        make_method(EraserOptions(**described))
+    for described in parameters["attacks"].values():
+        make_attack(AttackOptions(**described))
     used = {
         i.removeprefix("params:").split(".")[0] for i in pipelines["__default__"].inputs() if i.startswith("params:")
     }
-    assert used <= set(parameters) <= used | {"concept"}
+    assert used <= set(parameters) <= used | {"concept", "eraser", "attack"}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -59,7 +59,8 @@ class Attack(Protocol):
 
         Returns:
             One row a prompt: attack, threat_model, prompt_id, prompt, text (the adversarial prompt), token_ids,
-            adversarial_ids, retokenises (the text spells these tokens), loss, gradient_steps, model_evaluations,
+            adversarial_ids, embedding (numbers of learned embeddings, which ids beyond the vocabulary stand for; empty
+            for text), retokenises (the text spells these tokens), loss, gradient_steps, model_evaluations,
             dropped (the reason why it was not attacked, or "").
         """
         ...
@@ -73,18 +74,23 @@ def register(name: str, attack: type) -> None:
     ATTACKS[name] = attack
 
 
+def refuse_unknown(name: str) -> None:
+    """Raise a ``UserError`` unless there is an attack of that name."""
+    if name not in ATTACKS:
+        near = get_close_matches(name, ATTACKS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ATTACKS))}."
+        raise UserError(f"There is no attack '{name}': {hint}")
+
+
 def make_attack(options: AttackOptions) -> Attack:
     """The attack that the options name.
 
     Raises:
         UserError: there is none of that name, or it does not know one of its options.
     """
-    if options.method not in ATTACKS:
-        near = get_close_matches(options.method, ATTACKS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ATTACKS))}."
-        raise UserError(f"There is no attack '{options.method}': {hint}")
+    refuse_unknown(options.method)
     try:
         return ATTACKS[options.method](**options.options)
     except ValueError as error:
         detail = str(error).splitlines()[1:3]
-        raise UserError(f"attack.options: {' '.join(d.strip() for d in detail)}") from None
+        raise UserError(f"attacks.{options.method}.options: {' '.join(d.strip() for d in detail)}") from None

@@ -1,7 +1,7 @@
 """Erasers, one folder a method. A new one registers itself with one line in its ``__init__``."""
 
-from . import esd  # noqa: F401
+from . import ac, conceptprune, esd, rece, salun, uce  # noqa: F401
 from .eraser import Eraser
-from .registry import ERASERS, EraserOptions, make_method
+from .registry import ERASERS, EraserOptions, make_method, refuse_unknown
 
-__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method"]
+__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method", "refuse_unknown"]

@@ -9,70 +9,80 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from excise.masks.gates import HardConcrete
+from excise.masks.gates import make_gates
 from excise.masks.options import PruneOptions
 from excise.models.diffusion import DiffusionModel
 from excise.models.layers import parameter_names
 from excise.training import LoopOptions, train
 
-from .bank import Bank
-from .registry import EraserOptions, make_method
+from .material import Material
+from .method import EraserMethod
+from .registry import EraserOptions
+
+Values = dict[str, torch.Tensor]
 
 
 class Weights(nn.Module):
-    """Trainable copies of some of a model's parameters."""
+    """Trainable copies of some of a model's parameters.
 
-    def __init__(self, denoiser: nn.Module, names: list[str]):
+    Args:
+        start: values to start from, where they are not the model's own.
+        salient: parameter name -> bool; where it is False a weight does not move.
+    """
+
+    def __init__(self, denoiser: nn.Module, names: list[str], start: Values, salient: Values | None):
         super().__init__()
         self.names = names
-        self.values = nn.ParameterList([denoiser.get_parameter(n).detach().float().clone() for n in names])
+        first = [start.get(n, denoiser.get_parameter(n)).detach().float().clone() for n in names]
+        self.values = nn.ParameterList(first)
+        if salient is not None:
+            for name, value in zip(names, self.values, strict=True):
+                moves = salient[name].to(value.device)
+                value.register_hook(lambda gradient, moves=moves: gradient * moves)
 
-    def current(self) -> dict[str, torch.Tensor]:
+    def current(self) -> Values:
         return dict(zip(self.names, self.values, strict=True))
 
 
 def erasure_loss(
     model: DiffusionModel,
-    options: EraserOptions,
+    method: EraserMethod,
+    batch: int,
     retain_weight: float,
-    concept: Bank,
-    retain: Bank,
-    adversarial: torch.Tensor | None,
+    material: Material,
     seed: int,
-) -> Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+) -> Callable[[int, Values], Values]:
     """L_erase + λ L_retain for a student that is the frozen model with some parameters replaced.
 
-    Half of the concept batch takes adversarial prompts where there are any: at the latents of the concept prompt that
-    they were made from, with the same target. One in six retain rows is the empty prompt, which guidance uses too.
-
-    Args:
-        adversarial: (n, L, d) states, row i made from concept prompt i; or None.
+    Half of the concept batch takes adversarial prompts where there are any: in the place of the concept prompt that
+    they were made from, with the same target.
     """
-    method = make_method(options)
-    blank_state = model.encode([""])
 
-    def loss_of(step: int, replaced: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def loss_of(step: int, replaced: Values) -> Values:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        steps, rows = concept.draw(generator, options.batch)
-        states = concept.states[rows]
-        if adversarial is not None:
-            attacked = (torch.arange(options.batch) % 2 == 1).view(-1, 1, 1).to(states.device)
-            states = torch.where(attacked, adversarial[rows], states)
-        wanted = method.target(concept.blank[steps, rows], concept.wanted[steps, rows])
-        latents, times = [concept.latents[steps, rows]], [concept.times[steps]]
+        steps, rows = material.concept.draw(generator, batch)
+
+        @torch.no_grad()
+        def student(latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+            return functional_call(model.denoiser, replaced, (latents, times, states)).sample
+
+        lesson = method.lesson(model, material, steps, rows, generator, student)
+        states = lesson.states
+        if material.adversarial is not None:
+            attacked = (torch.arange(batch) % 2 == 1).view(-1, 1, 1).to(states.device)
+            states = torch.where(attacked, material.adversarial[rows], states)
+        latents, times, target = [lesson.latents], [lesson.times], [lesson.target]
         if retain_weight > 0:
-            r_steps, r_rows = retain.draw(generator, options.batch)
-            empty = (torch.arange(options.batch) % 6 == 5).view(-1, 1, 1).to(states.device)
-            states = torch.cat([states, torch.where(empty, blank_state, retain.states[r_rows])])
-            kept = torch.where(empty.unsqueeze(-1), retain.blank[r_steps, r_rows], retain.wanted[r_steps, r_rows])
-            wanted = torch.cat([wanted, kept])
-            latents.append(retain.latents[r_steps, r_rows])
-            times.append(retain.times[r_steps])
+            kept = method.keep(model, material, batch, generator)
+            states = torch.cat([states, kept.states])
+            latents.append(kept.latents)
+            times.append(kept.times)
+            target.append(kept.target)
         arguments = (torch.cat(latents), torch.cat(times), states)
         predicted = functional_call(model.denoiser, replaced, arguments).sample
-        errors = (predicted - wanted).pow(2).mean((1, 2, 3))
-        erase = errors[: options.batch].mean()
-        keep = errors[options.batch :].mean() if retain_weight > 0 else torch.zeros(())
+        errors = (predicted - torch.cat(target)).pow(2).mean((1, 2, 3))
+        erase = errors[:batch].mean()
+        keep = errors[batch:].mean() if retain_weight > 0 else torch.zeros(())
         return {"loss": erase + retain_weight * keep, "erase": erase.detach(), "retain": keep.detach()}
 
     return loss_of
@@ -80,56 +90,82 @@ def erasure_loss(
 
 def train_weights(
     model: DiffusionModel,
+    method: EraserMethod,
     options: EraserOptions,
     group: str,
     steps: int,
     retain_weight: float,
-    concept: Bank,
-    retain: Bank,
-    adversarial: torch.Tensor | None,
+    material: Material,
     seed: int,
     folder: Path,
     title: str,
-) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """Fine-tune weights; returns the changed parameters and the loss curve."""
-    weights = Weights(model.denoiser, parameter_names(model.denoiser, group))
-    loss_of = erasure_loss(model, options, retain_weight, concept, retain, adversarial, seed)
+    pruned: Values | None = None,
+) -> tuple[Values, list[dict]]:
+    """Fine-tune weights from where the method starts; returns the changed parameters and the loss curve.
+
+    Args:
+        pruned: parameter name -> bool; weights that are zero throughout (a fixed mask).
+    """
+    names = parameter_names(model.denoiser, group)
+    start = method.start(model, material)
+    closed = {n: p.to(model.device) for n, p in (pruned or {}).items()}
+    weights = Weights(model.denoiser, names, start, method.salient(model, material, names))
+    loss_of = erasure_loss(model, method, options.batch, retain_weight, material, seed)
+    solved = {n: w for n, w in start.items() if n not in names}
+    masked = {n: model.denoiser.get_parameter(n).detach() for n in closed if n not in names} | solved
+
+    def current() -> Values:
+        values = {**masked, **weights.current()}
+        return {n: v.masked_fill(closed[n], 0) if n in closed else v for n, v in values.items()}
+
     loop = _loop(steps, options.batch, options.lr)
-    rows = train(weights, lambda step: loss_of(step, weights.current()), loop, folder, title)
-    changed = {n: v.detach().to(model.dtype).cpu() for n, v in weights.current().items()}
-    return {n: v for n, v in changed.items() if not torch.equal(v, model.denoiser.get_parameter(n).cpu())}, rows
+    rows = train(weights, lambda step: loss_of(step, current()), loop, folder, title)
+    return changed(model, {**solved, **weights.current()}), rows
 
 
 def train_mask(
     model: DiffusionModel,
+    method: EraserMethod,
     options: EraserOptions,
     prune: PruneOptions,
-    support: dict[str, torch.Tensor],
-    scores: dict[str, torch.Tensor],
-    concept: Bank,
-    retain: Bank,
-    adversarial: torch.Tensor | None,
+    support: Values,
+    scores: Values,
+    material: Material,
     seed: int,
     folder: Path,
     title: str,
-) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """Learn which weights to drop, all weights frozen; returns the pruned positions and the loss curve.
+) -> tuple[Values, Values, list[dict]]:
+    """Learn which weights to drop, all weights frozen where the method starts.
 
     Loss: L_erase(θ · m) + λ_retain L_retain(θ · m) + λ_sparse · fraction pruned (our reconstruction).
-    """
-    gates = HardConcrete(support, scores, prune).to(model.device)
-    frozen = {n: model.denoiser.get_parameter(n).detach() for n in gates.names}
-    loss_of = erasure_loss(model, options, prune.retain_weight, concept, retain, adversarial, seed)
 
-    def gated_loss(step: int) -> dict[str, torch.Tensor]:
+    Returns:
+        The weights that the method solved for, the pruned positions, and the loss curve.
+    """
+    start = method.start(model, material)
+    salient = method.salient(model, material, list(support))
+    if salient is not None:
+        support = {n: s & salient[n] for n, s in support.items()}
+    gates = make_gates(support, scores, prune, model.denoiser).to(model.device)
+    frozen = {n: start.get(n, model.denoiser.get_parameter(n)).detach() for n in gates.names}
+    fixed = {n: w for n, w in start.items() if n not in frozen}
+    loss_of = erasure_loss(model, method, options.batch, prune.retain_weight, material, seed)
+
+    def gated_loss(step: int) -> Values:
         generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
         open_ = gates.spread_out(gates.sample(generator))
-        losses = loss_of(step, {n: frozen[n] * open_[n] for n in gates.names})
+        losses = loss_of(step, {**fixed, **{n: frozen[n] * open_[n] for n in gates.names}})
         closed = gates.closed_fraction()
         return {**losses, "loss": losses["loss"] + prune.sparse_weight * closed, "closed": closed.detach()}
 
     rows = train(gates, gated_loss, _loop(prune.steps, options.batch, prune.lr), folder, title)
-    return gates.pruned(), rows
+    return changed(model, start), gates.pruned(), rows
+
+
+def changed(model: DiffusionModel, values: Values) -> Values:
+    """Of some parameters' values those that are not the model's own, in its precision, on the CPU."""
+    stored = {n: v.detach().to(model.dtype).cpu() for n, v in values.items()}
+    return {n: v for n, v in stored.items() if not torch.equal(v, model.denoiser.get_parameter(n).cpu())}
 
 
 def _loop(steps: int, batch: int, lr: float) -> LoopOptions:

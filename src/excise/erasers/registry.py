@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,21 +12,21 @@ from excise.errors import UserError
 from excise.models.layers import ParameterGroup
 
 if TYPE_CHECKING:
-    import torch
+    from .method import EraserMethod
 
 
 class EraserOptions(BaseModel):
     """What all fine-tuned erasers share; a method's own options go to ``options``.
 
     Attributes:
-        group: parameters that are fine-tuned.
+        group: parameters that are fine-tuned; None for those that the method's paper takes.
         retain_weight: weight of the term that holds retain prompts where the base model has them; 0 leaves it out,
             as the original recipes do.
     """
 
     model_config = ConfigDict(extra="forbid")
     method: str = "esd"
-    group: ParameterGroup = "esd-x"
+    group: ParameterGroup | None = None
     steps: int = Field(200, ge=1)
     batch: int = Field(16, ge=1)
     lr: float = Field(2e-4, gt=0)
@@ -36,34 +37,47 @@ class EraserOptions(BaseModel):
     options: dict[str, Any] = {}
 
 
-class Method(Protocol):
-    """A fine-tuned eraser: a target for the student's noise on the concept."""
+class Registered(NamedTuple):
+    """A method's class as ``module:Class``, so that listing methods imports no torch; and whether there is a P-X."""
 
-    def target(self, blank: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """What the student shall predict, from the frozen model's noise on the empty prompt and on the concept."""
-        ...
-
-
-ERASERS: dict[str, type] = {}
+    location: str
+    maskable: bool
 
 
-def register(name: str, method: type) -> None:
-    """Make a method known under a name."""
-    ERASERS[name] = method
+ERASERS: dict[str, Registered] = {}
 
 
-def make_method(options: EraserOptions) -> Method:
+def register(name: str, location: str, maskable: bool = True) -> None:
+    """Make a method known under a name.
+
+    Args:
+        maskable: False where the method is a mask already.
+    """
+    ERASERS[name] = Registered(location, maskable)
+
+
+def method_class(name: str) -> type[EraserMethod]:
+    """The class behind a registered name."""
+    return resolve_name(ERASERS[name].location)
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise a ``UserError`` unless there is a method of that name."""
+    if name not in ERASERS:
+        near = get_close_matches(name, ERASERS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ERASERS))}."
+        raise UserError(f"There is no eraser '{name}': {hint}")
+
+
+def make_method(options: EraserOptions) -> EraserMethod:
     """The method that the options name.
 
     Raises:
         UserError: there is none of that name, or it does not know one of its options.
     """
-    if options.method not in ERASERS:
-        near = get_close_matches(options.method, ERASERS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ERASERS))}."
-        raise UserError(f"There is no eraser '{options.method}': {hint}")
+    refuse_unknown(options.method)
     try:
-        return ERASERS[options.method](**options.options)
+        return method_class(options.method)(**options.options)
     except ValueError as error:
         detail = str(error).splitlines()[1:3]
-        raise UserError(f"eraser.options: {' '.join(d.strip() for d in detail)}") from None
+        raise UserError(f"erasers.{options.method}.options: {' '.join(d.strip() for d in detail)}") from None

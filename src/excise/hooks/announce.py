@@ -7,8 +7,10 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from .preflight import named_options
+
 logger = logging.getLogger(__name__)
-NEEDED = ("prompts", "eraser", "prune", "attack", "draw", "model")
+NEEDED = ("prompts", "prune", "draw", "model")
 
 
 class AnnounceHook:
@@ -22,6 +24,11 @@ class AnnounceHook:
         from excise.planning import count_work, measure_seconds
 
         options = {n: _validated(n, catalog[f"params:{n}"].load()) for n in NEEDED}
+        for what in ("eraser", "attack"):
+            chosen = named_options(pipeline, f"{what}s")
+            if len(chosen) != 1:
+                return
+            options[what] = _validated(what, catalog[f"params:{what}s.{chosen.pop()}"].load())
         name = next(o for o in pipeline.outputs() if o.endswith(".report")).removesuffix(".report")
         model = options.pop("model")
         work = count_work(**options)

@@ -36,20 +36,38 @@ def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
         _ = ModelSpec.model_validate(model).folder  # says itself what to download or where to point
 
 
+def named_options(pipeline: Any, what: str) -> set[str]:
+    """The ``erasers`` or ``attacks`` whose options a pipeline reads."""
+    start = f"params:{what}."
+    return {name.removeprefix(start).split(".")[0] for name in pipeline.inputs() if name.startswith(start)}
+
+
 def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a method of the eraser's name, and it takes the eraser's options."""
-    if "params:eraser" in pipeline.inputs():
-        from excise.erasers import EraserOptions, make_method
+    for name in sorted(named_options(pipeline, "erasers")):
+        from excise.erasers import EraserOptions, make_method, refuse_unknown
 
-        make_method(EraserOptions.model_validate(catalog["params:eraser"].load()))
+        refuse_unknown(name)
+        if f"params:erasers.{name}" not in catalog:
+            raise UserError(f"The parameters have no options for the eraser '{name}': add erasers.{name}.")
+        options = EraserOptions.model_validate(catalog[f"params:erasers.{name}"].load())
+        if options.method != name:
+            raise UserError(f"erasers.{name}.method is '{options.method}': it must be the name that it stands under.")
+        make_method(options)
 
 
 def attack_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a method of the attack's name, and it takes the attack's options."""
-    if "params:attack" in pipeline.inputs():
-        from excise.attacks import AttackOptions, make_attack
+    for name in sorted(named_options(pipeline, "attacks")):
+        from excise.attacks import AttackOptions, make_attack, refuse_unknown
 
-        make_attack(AttackOptions.model_validate(catalog["params:attack"].load()))
+        refuse_unknown(name)
+        if f"params:attacks.{name}" not in catalog:
+            raise UserError(f"The parameters have no options for the attack '{name}': add attacks.{name}.")
+        options = AttackOptions.model_validate(catalog[f"params:attacks.{name}"].load())
+        if options.method != name:
+            raise UserError(f"attacks.{name}.method is '{options.method}': it must be the name that it stands under.")
+        make_attack(options)
 
 
 def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -74,7 +92,7 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
     for name in run_params.get("runtime_params") or {}:
-        if name not in {"concept", *read}:
+        if name not in {"concept", "eraser", "attack", *read}:
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
@@ -87,7 +105,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
     """Erasers are trained in float32."""
     from excise.models.spec import ModelSpec
 
-    if {"params:model", "params:eraser"} <= pipeline.inputs():
+    if "params:model" in pipeline.inputs() and named_options(pipeline, "erasers"):
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype != "float32":
             raise UserError(f"model.dtype is {dtype}, and erasers are trained in float32: set it to float32.")

@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
 from excise.cache import Cache
-from excise.pipelines.selection import set_selection
+from excise.pipelines.selection import ATTACK, ERASER, set_selection
 
 from .preflight import preflight
 
@@ -26,8 +26,14 @@ class ProjectHook:
     def after_context_created(self, context: Any) -> None:
         """Choose the concept, before Kedro builds any pipeline."""
         settings = _config(context, "globals")
-        concept = _config(context, "parameters").get("concept")
-        set_selection(None if concept is None else str(concept), settings.get("concepts", {}))
+        parameters = _config(context, "parameters")
+        concept = parameters.get("concept")
+        set_selection(
+            None if concept is None else str(concept),
+            settings.get("concepts", {}),
+            eraser=str(parameters.get("eraser", ERASER)),
+            attack=str(parameters.get("attack", ATTACK)),
+        )
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")
 

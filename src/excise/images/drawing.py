@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from excise.cache import write_atomically
 
 from .image_set import COLUMNS, ImageSet, save_picture
+from .tokens import states_of_tokens
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
@@ -70,9 +71,9 @@ def draw_images(
     """Draw every prompt of a table on its own seeds; never on the seed of the reference that an attack aimed at.
 
     Args:
-        prompts: columns prompt_id, set, split, prompt, seed, and guidance where prompts have their own; a column
-            ``token_ids`` (the ids between start and end of text) is drawn instead of the words, for adversarial
-            prompts that no text spells.
+        prompts: columns prompt_id, set, split, prompt, seed, and guidance where prompts have their own; columns
+            ``token_ids`` (the ids between start and end of text) and ``embedding`` (of ids beyond the vocabulary) are
+            drawn instead of the words, for adversarial prompts that no text spells.
         folder: pictures that are there already are kept; batches have a fixed make-up, so that a resumed run draws
             the same bits.
     """
@@ -122,25 +123,7 @@ def judged_while_drawn(images: ImageSet) -> pd.DataFrame | None:
 
 
 def _states(model: DiffusionModel, batch: list[dict]):
-    import torch
-
     if batch and batch[0].get("token_ids") is not None:
-        with torch.no_grad():
-            return model.encode_tokens(frame_tokens(model, [list(map(int, job["token_ids"])) for job in batch]))
+        none: list[float] = []
+        return states_of_tokens(model, [j["token_ids"] for j in batch], [j.get("embedding", none) for j in batch])
     return model.encode([job["prompt"] for job in batch])
-
-
-def frame_tokens(model: DiffusionModel, contents: list[list[int]]):
-    """Content ids between start and end of text, padded; (n, L).
-
-    Raises:
-        ValueError: a text is longer than the model reads.
-    """
-    import torch
-
-    tok = model.tokenizer
-    length = tok.model_max_length
-    if any(len(c) > length - 2 for c in contents):
-        raise ValueError(f"a prompt has more than {length - 2} tokens")
-    rows = [[tok.bos_token_id, *c, tok.eos_token_id] for c in contents]
-    return torch.tensor([r + [tok.pad_token_id] * (length - len(r)) for r in rows], device=model.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class PruneOptions(BaseModel):
@@ -16,7 +16,14 @@ class PruneOptions(BaseModel):
             ``all``: the whole group.
         top: share of each layer's neurons that count as concept-correlated.
 
-    Parameters of the learned mask (hard concrete gates, Louizos et al. 2018):
+    Parameters of every mask:
+        unit: what goes together: a single weight, or all weights of a neuron.
+        rate: share of the support that a scored mask prunes, and top-k gates; None gives a scored mask as many as the
+            learned one prunes.
+        tune_weights: fine-tune the weights that a scored or random mask leaves, under it; otherwise they stay frozen.
+
+    Parameters of the learned mask:
+        gates: ``hard_concrete`` (Louizos et al. 2018), whose number follows from the loss, or ``top_k``, with ``rate``.
         start: logit of a gate whose weight has the lowest score.
         spread: how much lower the highest score starts.
         lr, steps: Adam on the logits.
@@ -26,6 +33,10 @@ class PruneOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     group: Literal["ffn", "kv", "ffn+kv"] = "ffn+kv"
     neurons: Literal["correlated", "all"] = "all"
+    unit: Literal["weight", "neuron"] = "weight"
+    gates: Literal["hard_concrete", "top_k"] = "hard_concrete"
+    rate: float | None = Field(None, gt=0, lt=1)
+    tune_weights: bool = False
     top: float = Field(0.1, gt=0, le=1)
     bins: int = Field(2, ge=1, description="timestep bins of the neuron statistics")
     start: float = 1.0
@@ -36,3 +47,9 @@ class PruneOptions(BaseModel):
     steps: int = Field(300, ge=1)
     retain_weight: float = Field(4.0, ge=0)
     sparse_weight: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _rate_of_top_k(self) -> PruneOptions:
+        if self.gates == "top_k" and self.rate is None:
+            raise ValueError("top_k gates need a rate: say what share of the weights shall go")
+        return self

@@ -14,5 +14,9 @@ def bind(function: Callable, **fixed) -> Callable:
 
 
 def variants(method: str) -> dict[str, str]:
-    """Names of an eraser X, its control X+ and P-X."""
-    return {"unpruned": method, "plus": f"{method}_plus", "learned": f"p_{method}"}
+    """Names of an eraser X, its control X+ and P-X; of a method that is a mask already, X alone."""
+    from excise.erasers import ERASERS
+
+    names = {"unpruned": method, "plus": f"{method}_plus", "learned": f"p_{method}"}
+    pruned = method not in ERASERS or ERASERS[method].maskable  # what is unknown is refused later, by name
+    return names if pruned else {"unpruned": method}

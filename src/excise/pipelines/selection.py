@@ -1,6 +1,6 @@
-"""Which concept a pipeline works on: ``--params=concept=NAME``, else the default of the pipeline's kind.
+"""Which concept, eraser and attack a pipeline works on: ``--params=concept=NAME,eraser=NAME,attack=NAME``.
 
-Pipelines are namespaced by the concept's name, so the choice has to be known before they are built.
+Data sets are named by them, so the choice has to be known before pipelines are built.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ from collections.abc import Mapping
 # (`kedro registry describe`)
 DEFAULTS = {"nsfw": "person", "style": "fluent", "object": "church"}
 
+ERASER, ATTACK = "esd", "unlearndiffatk"
+
 _concept: str | None = None
+_eraser: str = ERASER
+_attack: str = ATTACK
 _defaults: dict[str, str] = dict(DEFAULTS)
 
 
-def set_selection(concept: str | None, defaults: Mapping[str, str]) -> None:
+def set_selection(concept: str | None, defaults: Mapping[str, str], eraser: str = ERASER, attack: str = ATTACK) -> None:
     """Choose for all pipelines that are built from now on.
 
     Args:
         concept: the user's choice for this run, or None.
         defaults: kind -> concept; kinds that are not in it keep ``DEFAULTS``.
+        eraser: the method X.
+        attack: the attack on it.
     """
-    global _concept, _defaults
-    chosen = (concept, {**DEFAULTS, **defaults})
-    if chosen == (_concept, _defaults):
+    global _concept, _defaults, _eraser, _attack
+    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack)
+    if chosen == (_concept, _defaults, _eraser, _attack):
         return
-    _concept, _defaults = chosen
+    _concept, _defaults, _eraser, _attack = chosen
     from kedro.framework.project import pipelines
 
     # Kedro keeps the pipelines that it built; a second run in this process would work on the first one's concept
@@ -36,6 +42,16 @@ def set_selection(concept: str | None, defaults: Mapping[str, str]) -> None:
 def selected_concept(kind: str) -> str:
     """The name of the concept for pipelines of a kind (``nsfw``, ``style``, ``object``)."""
     return _concept or _defaults[kind]
+
+
+def selected_eraser() -> str:
+    """The name of the eraser X: a key of the parameter ``erasers``."""
+    return _eraser
+
+
+def selected_attack() -> str:
+    """The name of the attack: a key of the parameter ``attacks``."""
+    return _attack
 
 
 def pipeline_kind(pipeline: str) -> str | None:

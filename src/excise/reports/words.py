@@ -6,7 +6,15 @@ from typing import Any
 
 BASE, PLAIN = "none", "plain"
 
-ERASERS = {BASE: "Base model", "esd": "ESD", "ac": "AC", "uce": "UCE"}
+ERASERS = {
+    BASE: "Base model",
+    "esd": "ESD",
+    "ac": "AC",
+    "uce": "UCE",
+    "rece": "RECE",
+    "salun": "SalUn",
+    "conceptprune": "ConceptPrune",
+}
 ATTACKS = {PLAIN: "plain prompt", "unlearndiffatk": "UnlearnDiffAtk", "random": "random words"}
 VARIANTS = {"_plus": "{}+", "_scored": "{} (scored mask)", "_random": "{} (random mask)"}
 
@@ -52,6 +60,12 @@ def count(rate: dict[str, Any]) -> str:
 ABOUT_ERASERS = {
     BASE: "The model as it came. It is the control for every figure: what does not differ from it was not erased.",
     "esd": "Fine-tunes the model to steer away from the concept (Gandikota et al. 2023).",
+    "ac": "Fine-tunes the model to draw what it draws for the neutral words (Concept Ablation, Kumari et al. 2023).",
+    "uce": "Maps the concept's words to the neutral ones in closed form; nothing is trained (Gandikota et al. 2024).",
+    "rece": "UCE, then rounds that find what still means the concept and edit that too (Gong et al. 2024).",
+    "salun": "Fine-tunes only the weights that matter most for the concept, towards the neutral words (Fan et al. 2024).",
+    "conceptprune": "Sets feed-forward weights to zero that the concept uses more than the neutral words do; nothing is "
+    "trained (Chavhan et al. 2024).",
 }
 ABOUT_VARIANTS = {
     "_plus": "The control for the mask: trained like P-{x}, on the same parameters, steps, retain term and adversarial "

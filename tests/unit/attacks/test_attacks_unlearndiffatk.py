@@ -10,7 +10,7 @@ from excise.attacks import AttackOptions, ThreatModel, make_attack
 from excise.attacks.unlearndiffatk import attack as module
 from excise.attacks.unlearndiffatk.tokens import TokenSimplex, words_for_minors
 from excise.errors import UserError
-from excise.images.drawing import frame_tokens
+from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
 
 PROMPTS = pd.DataFrame(

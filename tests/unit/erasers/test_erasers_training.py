@@ -9,6 +9,7 @@ import torch
 from excise.erasers import Eraser, EraserOptions, finetune, make_method
 from excise.erasers.bank import build_bank
 from excise.erasers.finetune import erasure_loss, train_mask, train_weights
+from excise.erasers.material import Material, Words
 from excise.errors import UserError
 from excise.masks import PruneOptions, mask_support
 from excise.models.diffusion import DiffusionModel
@@ -47,6 +48,10 @@ def base_model_is_untouched(model):
     assert all(torch.equal(before[n], after[n]) for n in before)
     parts = (model.pipe.unet, model.pipe.text_encoder, model.pipe.vae)
     assert not any(p.requires_grad or p.grad is not None for part in parts for p in part.parameters())
+
+
+def material(banks, adversarial=None) -> Material:
+    return Material(banks[0], None, banks[1], Words(["man"], "", ["church"]), adversarial)
 
 
 def options(**more) -> EraserOptions:
@@ -107,9 +112,9 @@ def test_an_unknown_method_or_option_is_one_sentence(settings, said):
 # loss ---------------------------------------------------------------------------------------------------------------
 def test_the_frozen_model_without_guidance_is_its_plain_distance(model, banks):
     """η = 0: the target is the noise on the empty prompt, and the student still predicts that on the concept."""
-    concept, retain = banks
+    concept, _ = banks
     settings = options(options={"negative_guidance": 0.0})
-    losses = erasure_loss(model, settings, 1.0, concept, retain, None, seed=3)(5, {})
+    losses = erasure_loss(model, make_method(settings), 12, 1.0, material(banks), seed=3)(5, {})
     generator = torch.Generator().manual_seed(3 * 1_000_003 + 5)
     steps, rows = torch.randint(4, (12,), generator=generator), torch.randint(3, (12,), generator=generator)
     distances = [
@@ -131,7 +136,8 @@ def test_loss_equals_a_computation_row_by_row(model, banks, adversarial, weight,
         n: (p := model.denoiser.get_parameter(n).detach()) + 0.05 * torch.randn(p.shape, generator=random)
         for n in names
     }
-    loss_of = erasure_loss(model, settings, weight, concept, retain, adversarial if attacked else None, seed=2)
+    given = material(banks, adversarial if attacked else None)
+    loss_of = erasure_loss(model, make_method(settings), 12, weight, given, seed=2)
     with torch.no_grad():
         losses = loss_of(7, student)
 
@@ -163,7 +169,8 @@ def test_loss_equals_a_computation_row_by_row(model, banks, adversarial, weight,
 # weights ------------------------------------------------------------------------------------------------------------
 def fit_weights(model, banks, folder, group="esd-x", steps=4, adversarial=None, **more):
     settings = options(**more)
-    return train_weights(model, settings, group, steps, 1.0, *banks, adversarial, 0, folder, "test")
+    given = material(banks, adversarial)
+    return train_weights(model, make_method(settings), settings, group, steps, 1.0, given, 0, folder, "test")
 
 
 @pytest.mark.parametrize("group", ["esd-x", "kv", "ffn+kv"])
@@ -171,8 +178,7 @@ def test_only_the_groups_parameters_change_and_the_loss_falls(model, banks, adve
     weights, rows = fit_weights(model, banks, tmp_path, group, steps=30, adversarial=adversarial, lr=3e-3)
     assert weights and set(weights) <= set(parameter_names(model.denoiser, group))
     assert all(not torch.equal(w, model.denoiser.get_parameter(n)) for n, w in weights.items())
-    concept, retain = banks
-    loss_of = erasure_loss(model, options(), 1.0, concept, retain, adversarial, seed=9)
+    loss_of = erasure_loss(model, make_method(options()), 12, 1.0, material(banks, adversarial), seed=9)
     with torch.no_grad():
         assert float(loss_of(0, weights)["erase"]) < float(loss_of(0, {})["erase"])
     assert [r["step"] for r in rows] == [30]
@@ -222,7 +228,12 @@ def fit_mask(model, banks, adversarial, folder, support, seed=0, steps=12, **pru
     settings = PruneOptions(**{"steps": steps, "start": 0.5, "spread": 1.0} | prune)
     generator = torch.Generator().manual_seed(4)
     scores = {n: torch.rand(s.shape, generator=generator) for n, s in support.items()}
-    return train_mask(model, options(batch=4), settings, support, scores, *banks, adversarial, seed, folder, "test")
+    given, chosen = material(banks, adversarial), options(batch=4)
+    solved, pruned, rows = train_mask(
+        model, make_method(chosen), chosen, settings, support, scores, given, seed, folder, "test"
+    )
+    assert not solved  # ESD starts from the base model's weights
+    return pruned, rows
 
 
 def test_a_learned_mask_stays_in_its_support(model, banks, adversarial, tmp_path):

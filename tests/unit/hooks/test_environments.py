@@ -43,7 +43,8 @@ def configured(environment: str) -> dict[str, Any]:
 
 def options(environment: str) -> dict[str, Any]:
     parameters = configured(environment)["parameters"]
-    return {name: block.model_validate(parameters[name]) for name, block in BLOCKS.items()}
+    given = {**parameters, **{what: parameters[f"{what}s"][parameters[what]] for what in ("eraser", "attack")}}
+    return {name: block.model_validate(given[name]) for name, block in BLOCKS.items()}
 
 
 def default_concept(environment: str, kind: str) -> Concept:
@@ -54,8 +55,10 @@ def default_concept(environment: str, kind: str) -> Concept:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_parameters_are_known_and_in_range(environment: str) -> None:
     given = options(environment)
-    make_method(given["eraser"])
-    make_attack(given["attack"])
+    for name, described in configured(environment)["parameters"]["erasers"].items():
+        assert make_method(EraserOptions.model_validate(described)) and described["method"] == name
+    for name, described in configured(environment)["parameters"]["attacks"].items():
+        assert make_attack(AttackOptions.model_validate(described)) and described["method"] == name
     assert given["model"].name == configured(environment)["globals"]["model"]
 
 

@@ -36,6 +36,8 @@ class Run:
 
     def check(self) -> None:
         given = {f"params:{name}": value for name, value in self.parameters.items()} | {"concepts": self.concepts}
+        for what in ("erasers", "attacks"):
+            given |= {f"params:{what}.{name}": value for name, value in self.parameters[what].items()}
         preflight({}, DataCatalog({name: MemoryDataset(value) for name, value in given.items()}), self.pipeline)
 
     def sentence(self) -> str:
@@ -56,23 +58,33 @@ def test_what_ships_is_accepted(concept: str) -> None:
 
 
 def test_unknown_eraser(run: Run) -> None:
-    run.parameters["eraser"]["method"] = "esdd"
+    run.pipeline = create_job("person", "esdd")
     assert "did you mean 'esd'?" in run.sentence()
 
 
+def test_eraser_without_options(run: Run) -> None:
+    del run.parameters["erasers"]["esd"]
+    assert "add erasers.esd" in run.sentence()
+
+
+def test_eraser_under_the_name_of_another(run: Run) -> None:
+    run.parameters["erasers"]["esd"]["method"] = "uce"
+    assert "erasers.esd.method is 'uce'" in run.sentence()
+
+
 def test_option_that_the_eraser_does_not_have(run: Run) -> None:
-    run.parameters["eraser"]["options"] = {"negative": 1.0}
-    assert run.sentence().startswith("eraser.options: negative")
+    run.parameters["erasers"]["esd"]["options"] = {"negative": 1.0}
+    assert run.sentence().startswith("erasers.esd.options: negative")
 
 
 def test_unknown_attack(run: Run) -> None:
-    run.parameters["attack"]["method"] = "unlearndifatk"
+    run.pipeline = create_job("person", attack="unlearndifatk")
     assert "did you mean 'unlearndiffatk'?" in run.sentence()
 
 
 def test_option_that_the_attack_cannot_have(run: Run) -> None:
-    run.parameters["attack"]["options"]["tokens"] = 0
-    assert run.sentence().startswith("attack.options: tokens")
+    run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = 0
+    assert run.sentence().startswith("attacks.unlearndiffatk.options: tokens")
 
 
 @pytest.mark.parametrize("which", ["judge", "retain_judge"])
@@ -94,7 +106,7 @@ def test_retain_label_that_the_judge_does_not_know(run: Run, retain: str) -> Non
 
 def test_only_what_is_used_is_checked(run: Run) -> None:
     run.concept["judge"]["name"] = "nobody"
-    run.parameters["attack"]["method"] = "nothing"
+    run.parameters["attacks"]["unlearndiffatk"]["method"] = "nothing"
     run.pipeline = prepare.create_pipeline(concept="person")
     run.check()
 

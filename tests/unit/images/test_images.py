@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from excise.images import Discreet, DrawOptions, ImageSet, draw_images, judged_while_drawn
-from excise.images.drawing import frame_tokens
+from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
 from excise.reports import pixelate
 

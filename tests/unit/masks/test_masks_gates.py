@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from excise.masks.gates import HardConcrete
+from excise.masks.layout import PerWeight
 from excise.masks.options import PruneOptions
 
 
 def make_gates(scores: torch.Tensor, support: torch.Tensor | None = None, **options) -> HardConcrete:
     support = torch.ones_like(scores, dtype=torch.bool) if support is None else support
-    return HardConcrete({"w": support}, {"w": scores}, PruneOptions(**options))
+    return HardConcrete(PerWeight({"w": support}), {"w": scores}, PruneOptions(**options))
 
 
 def scores(*shape: int) -> torch.Tensor:
@@ -72,7 +73,7 @@ def test_gates_outside_the_support_do_not_exist_and_stay_open():
 def test_several_parameters_get_their_own_gates():
     parts = {"a": scores(3, 4), "b": scores(5, 2) + 1}
     support = {n: torch.ones_like(s, dtype=torch.bool) for n, s in parts.items()}
-    gates = HardConcrete(support, parts, PruneOptions())
+    gates = HardConcrete(PerWeight(support), parts, PruneOptions())
     out = gates.spread_out(torch.arange(22.0))
     assert torch.equal(out["a"], torch.arange(12.0).view(3, 4)) and torch.equal(
         out["b"], torch.arange(12.0, 22.0).view(5, 2)

@@ -93,6 +93,7 @@ class UnlearnDiffAtk(BaseModel):
                     "prompt": prompt,
                     "text": text,
                     **row,
+                    "embedding": [],
                     "retokenises": model.tokenizer(text, add_special_tokens=False).input_ids == row["token_ids"],
                     "dropped": _why_dropped(text, fits[i], room),
                 }

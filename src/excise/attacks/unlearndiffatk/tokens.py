@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import nn
 
-from excise.images.drawing import frame_tokens
+from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
 from excise.prompts.safety import names_minor
 

@@ -2,6 +2,4 @@
 
 from excise.erasers.registry import register
 
-from .method import ESD
-
-register("esd", ESD)
+register("esd", "excise.erasers.esd.method:ESD")

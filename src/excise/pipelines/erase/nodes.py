@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks import AttackOptions, make_attack
 from excise.cache import Cache
-from excise.erasers import Eraser, EraserOptions
+from excise.erasers import Eraser, EraserOptions, make_method
 from excise.errors import UserError
 from excise.masks import Mask, PruneOptions
 from excise.models import ModelSpec
@@ -70,11 +70,14 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
     from excise.erasers.bank import build_bank
 
     base, paths = open_model(model), {}
-    for name, sets, split, repeats in (
+    wanted = [
         ("concept", ["target"], "fit", eraser.trajectories),
         ("retain", ["retain_near", "retain_far"], "fit", 1),
         ("test", ["target"], "test", 1),
-    ):
+    ]
+    if make_method(eraser).anchored:
+        wanted.append(("anchor", ["neutral"], "fit", eraser.trajectories))
+    for name, sets, split, repeats in wanted:
         rows = rows_of(prompts, sets, split)
         texts = rows["prompt"].tolist() * repeats
         seeds = [int(s) + 5 * k for k in range(repeats) for s in rows["seed"]]
@@ -104,6 +107,25 @@ def open_bank(model, trajectories: dict, name: str):
     return Bank(**load_file(trajectories[name], device=str(model.device)))
 
 
+def open_material(model, trajectories: dict, concept: dict, adversarial: pd.DataFrame | None = None):
+    """What a method learns from; adversarial states are repeated for every trajectory of their prompt."""
+    from excise.concepts import Concept
+    from excise.erasers.material import Material, Words
+    from excise.prompts.build import held_out
+
+    described = Concept(**concept)
+    kept = {**described.retain_near, **described.retain_far}
+    words = Words(described.target.fit, described.anchor, [w for v in kept.values() for w in held_out(v, "fit") if w])
+    banks = {
+        n: open_bank(model, trajectories, n) if n in trajectories else None for n in ("concept", "anchor", "retain")
+    }
+    states = None
+    if adversarial is not None:
+        states = adversarial_states(model, adversarial)
+        states = states.repeat(len(banks["concept"].states) // len(states), 1, 1)
+    return Material(**banks, words=words, adversarial=states)
+
+
 def no_eraser(concept: dict, model: dict, run_info: dict) -> Eraser:
     """The control: an eraser that changes nothing."""
     return Eraser(_header("none", "none", concept, model, {}, 0, run_info))
@@ -113,25 +135,15 @@ def train_unpruned(
     concept: dict, model: dict, trajectories: dict, eraser: EraserOptions, seed: int, cache: Cache, run_info: dict
 ) -> tuple[Eraser, list[dict]]:
     """Eraser X."""
-    from excise.erasers.finetune import train_weights
+    from excise.erasers.make import make_erased
 
     base = open_model(model)
-    folder = cache.folder("eraser", CODE, model=model, banks=_bank_names(trajectories), options=eraser, seed=seed)
-    weights, losses = train_weights(
-        base,
-        eraser,
-        eraser.group,
-        eraser.steps,
-        eraser.retain_weight,
-        open_bank(base, trajectories, "concept"),
-        open_bank(base, trajectories, "retain"),
-        None,
-        seed,
-        folder,
-        eraser.method,
-    )
+    material = open_material(base, trajectories, concept)
+    inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "options": eraser, "seed": seed}
+    folder = cache.folder("eraser", CODE, model=model, **inputs)
+    erased = make_erased(base, eraser, material, seed, folder, eraser.method)
     header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
-    return Eraser(header, weights), losses
+    return Eraser(header, erased.weights, erased.pruned), erased.losses
 
 
 def attack_eraser(
@@ -241,19 +253,19 @@ def train_learned(
     run_info: dict,
 ) -> tuple[Eraser, Mask, list[dict]]:
     """Eraser P-X: weights frozen, a mask learned under X's loss on plain and adversarial prompts."""
-    from excise.erasers.finetune import train_mask
+    from excise.erasers.make import make_erased
     from excise.masks import mask_support
 
     base = open_model(model)
-    bank = open_bank(base, trajectories, "concept")
-    states = _repeat(adversarial_states(base, adversarial), len(bank.states))
+    material = open_material(base, trajectories, concept, adversarial)
     support = mask_support(base.denoiser, prune, sensitivity)
     folder = cache.folder(
         "mask",
         CODE,
         model=model,
         banks=_bank_names(trajectories),
-        adversarial=states,
+        words=vars(material.words),
+        adversarial=material.adversarial,
         scores=mask_scores,
         support=support,
         options=eraser,
@@ -261,23 +273,11 @@ def train_learned(
         seed=seed,
     )
     name = f"p_{eraser.method}"
-    pruned, losses = train_mask(
-        base,
-        eraser,
-        prune,
-        support,
-        mask_scores,
-        bank,
-        open_bank(base, trajectories, "retain"),
-        states,
-        seed,
-        folder,
-        name,
-    )
+    erased = make_erased(base, eraser, material, seed, folder, name, prune, support, mask_scores)
     options = {"eraser": eraser.model_dump(mode="json"), "prune": prune.model_dump(mode="json")}
     header = _header(eraser.method, name, concept, model, options, seed, run_info) | {"support": prune.group}
-    made = Eraser(header, {}, pruned)
-    return made, made.mask, losses
+    made = Eraser(header, erased.weights, erased.pruned)
+    return made, made.mask, erased.losses
 
 
 def train_plus(
@@ -295,14 +295,14 @@ def train_plus(
     from excise.erasers.finetune import train_weights
 
     base = open_model(model)
-    bank = open_bank(base, trajectories, "concept")
-    states = _repeat(adversarial_states(base, adversarial), len(bank.states))
+    material = open_material(base, trajectories, concept, adversarial)
     folder = cache.folder(
         "plus",
         CODE,
         model=model,
         banks=_bank_names(trajectories),
-        adversarial=states,
+        words=vars(material.words),
+        adversarial=material.adversarial,
         options=eraser,
         prune=prune,
         seed=seed,
@@ -310,13 +310,12 @@ def train_plus(
     name = f"{eraser.method}_plus"
     weights, losses = train_weights(
         base,
+        make_method(eraser),
         eraser,
         prune.group,
         prune.steps,
         prune.retain_weight,
-        bank,
-        open_bank(base, trajectories, "retain"),
-        states,
+        material,
         seed,
         folder,
         name,
@@ -332,15 +331,12 @@ def train_plus(
 
 # shared by the nodes of this and the next stage ----------------------------------------------------------------------
 def adversarial_states(model, adversarial: pd.DataFrame) -> torch.Tensor:
-    """States of adversarial token ids; a prompt that was not attacked keeps its plain words."""
-    import torch
-
-    from excise.images.drawing import frame_tokens
+    """States of adversarial prompts; one that was not attacked keeps its plain words."""
+    from excise.images.tokens import states_of_tokens
 
     plain = model.tokenizer(adversarial["prompt"].tolist(), add_special_tokens=False).input_ids
-    contents = [list(map(int, ids)) or words for ids, words in zip(adversarial["token_ids"], plain, strict=True)]
-    with torch.no_grad():
-        return model.encode_tokens(frame_tokens(model, contents))
+    contents = [list(ids) if len(ids) else words for ids, words in zip(adversarial["token_ids"], plain, strict=True)]
+    return states_of_tokens(model, contents, adversarial["embedding"].tolist())
 
 
 def _spaced(bank, count: int, prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -360,11 +356,6 @@ def measure(
     times, latents = _spaced(open_bank(model, trajectories, bank), neurons.timesteps, len(first))
     units = find_units(model.denoiser, neurons.values)
     return collect_activations(model, units, first, second, times, latents, min(prune.bins, len(times)), neurons.batch)
-
-
-def _repeat(states: torch.Tensor, count: int) -> torch.Tensor:
-    """Adversarial states for every trajectory of a prompt."""
-    return states.repeat(count // len(states), 1, 1)
 
 
 def _bank_names(trajectories: dict) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from excise.pipelines.names import bind, variants
-from excise.pipelines.selection import selected_concept
+from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
     attack_eraser,
@@ -21,10 +21,11 @@ from .nodes import (
 )
 
 
-def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pipeline:
-    c = concept or selected_concept("nsfw")
-    names = variants(method)
-    x, plus, p = (f"{c}.{names[v]}" for v in ("unpruned", "plus", "learned"))
+def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
+    c, name = concept or selected_concept("nsfw"), method or selected_eraser()
+    attack = attack or selected_attack()
+    names, options = variants(name), f"params:erasers.{name}"
+    x = f"{c}.{names['unpruned']}"
     given = [f"{c}.concept", f"{c}.model", f"{c}.trajectories"]
     made = ["params:seed", "cache", "run_info"]
     fit = f"{x}.fit.adversarial"
@@ -32,14 +33,14 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
     def node(function, inputs, outputs, namespace):
         return Node(function, inputs, outputs, name=function.__name__, namespace=namespace)
 
-    return Pipeline(
+    unpruned = Pipeline(
         [
-            node(sample_trajectories, [f"{c}.model", f"{c}.prompts", "params:eraser", "cache"], f"{c}.trajectories", c),
+            node(sample_trajectories, [f"{c}.model", f"{c}.prompts", options, "cache"], f"{c}.trajectories", c),
             node(no_eraser, [f"{c}.concept", f"{c}.model", "run_info"], f"{c}.none.eraser", f"{c}.none"),
-            node(train_unpruned, [*given, "params:eraser", *made], [f"{x}.eraser", f"{x}.losses"], x),
+            node(train_unpruned, [*given, options, *made], [f"{x}.eraser", f"{x}.losses"], x),
             node(
                 bind(attack_eraser, split="fit"),
-                [f"{c}.model", f"{x}.eraser", f"{c}.prompts", f"{c}.trajectories", "params:attack", "cache"],
+                [f"{c}.model", f"{x}.eraser", f"{c}.prompts", f"{c}.trajectories", f"params:attacks.{attack}", "cache"],
                 fit,
                 f"{x}.fit",
             ),
@@ -61,6 +62,13 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
                 f"{c}.sensitivity",
                 c,
             ),
+        ]
+    )
+    if "learned" not in names:  # the method is a mask already
+        return unpruned
+    plus, p = f"{c}.{names['plus']}", f"{c}.{names['learned']}"
+    return unpruned + Pipeline(
+        [
             node(
                 score_masks,
                 [
@@ -76,13 +84,13 @@ def create_pipeline(concept: str | None = None, method: str = "esd", **_) -> Pip
             ),
             node(
                 train_learned,
-                [*given, fit, f"{c}.sensitivity", f"{c}.mask_scores", "params:eraser", "params:prune", *made],
+                [*given, fit, f"{c}.sensitivity", f"{c}.mask_scores", options, "params:prune", *made],
                 [f"{p}.eraser", f"{p}.mask", f"{p}.losses"],
                 p,
             ),
             node(
                 train_plus,
-                [*given, fit, "params:eraser", "params:prune", *made],
+                [*given, fit, options, "params:prune", *made],
                 [f"{plus}.eraser", f"{plus}.losses"],
                 plus,
             ),

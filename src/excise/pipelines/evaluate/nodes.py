@@ -53,7 +53,7 @@ def draw_attacked(
 ) -> ImageSet:
     """Pictures of adversarial prompts, drawn from their tokens."""
     rows = rows_of(prompts, ["target"], "test").merge(
-        adversarial[["prompt_id", "token_ids", "dropped"]], on="prompt_id"
+        adversarial[["prompt_id", "token_ids", "embedding", "dropped"]], on="prompt_id"
     )
     return _draw(
         concept, model, eraser, rows[rows["dropped"] == ""].drop(columns="dropped"), draw, cache, "adversarial prompts"
@@ -139,7 +139,7 @@ def _draw(
     base = open_model(model)
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
     shown = (
-        rows.assign(token_ids=rows["token_ids"].map(lambda ids: " ".join(map(str, ids))))
+        rows.assign(**{c: rows[c].map(lambda values: " ".join(map(str, values))) for c in ("token_ids", "embedding")})
         if "token_ids" in rows
         else rows
     )

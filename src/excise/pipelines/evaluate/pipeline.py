@@ -5,7 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from excise.pipelines.names import PLAIN, variants
-from excise.pipelines.selection import selected_concept
+from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
     attack_test_prompts,
@@ -18,8 +18,9 @@ from .nodes import (
 )
 
 
-def create_pipeline(concept: str | None = None, method: str = "esd", attack: str = "unlearndiffatk", **_) -> Pipeline:
-    c = concept or selected_concept("nsfw")
+def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
+    c, x_name = concept or selected_concept("nsfw"), method or selected_eraser()
+    attack = attack or selected_attack()
     reference = Node(
         measure_reference,
         [f"{c}.model", f"{c}.prompts", f"{c}.trajectories", "params:neurons", "params:prune"],
@@ -27,7 +28,7 @@ def create_pipeline(concept: str | None = None, method: str = "esd", attack: str
         name="measure_reference",
         namespace=c,
     )
-    return sum((_cell(c, eraser, attack) for eraser in ("none", *variants(method).values())), Pipeline([reference]))
+    return sum((_cell(c, eraser, attack) for eraser in ("none", *variants(x_name).values())), Pipeline([reference]))
 
 
 def _cell(c: str, eraser: str, attack: str) -> Pipeline:
@@ -46,7 +47,7 @@ def _cell(c: str, eraser: str, attack: str) -> Pipeline:
             node(judge_retain, [f"{c}.concept", f"{plain}.images"], f"{plain}.retain_judgements", plain),
             node(
                 attack_test_prompts,
-                [*worn, f"{c}.trajectories", "params:attack", "cache"],
+                [*worn, f"{c}.trajectories", f"params:attacks.{attack}", "cache"],
                 f"{attacked}.adversarial",
                 attacked,
             ),
@@ -67,7 +68,7 @@ def _cell(c: str, eraser: str, attack: str) -> Pipeline:
                     f"{c}.reference_activations",
                     "params:neurons",
                     "params:prune",
-                    "params:attack",
+                    f"params:attacks.{attack}",
                 ],
                 f"{attacked}.neurons",
                 name=f"measure_reactivation_{eraser}",

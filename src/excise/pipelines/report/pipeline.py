@@ -5,14 +5,15 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from excise.pipelines.names import PLAIN, variants
-from excise.pipelines.selection import selected_concept
+from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import draw_contact_sheet, draw_rates, draw_reactivation, summarise_run, write_report
 
 
-def create_pipeline(concept: str | None = None, method: str = "esd", attack: str = "unlearndiffatk", **_) -> Pipeline:
-    c = concept or selected_concept("nsfw")
-    erasers = ["none", *variants(method).values()]
+def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
+    c, x_name = concept or selected_concept("nsfw"), method or selected_eraser()
+    attack = attack or selected_attack()
+    erasers = ["none", *variants(x_name).values()]
 
     def cells(*whats: tuple[str, tuple[str, ...]]) -> dict[str, str]:
         """Keyword -> data set, for (what, attacks) of every eraser."""

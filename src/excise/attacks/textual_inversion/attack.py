@@ -1,0 +1,116 @@
+"""Textual inversion through an erased model: learn new words that mean the concept to it, and use them.
+
+"Circumventing Concept Erasure" (Pham et al. 2024) learns an embedding v (Gal et al. 2023) on pictures of the concept:
+min over v of E ‖ε − ε_erased(√ᾱ x_0 + √(1−ᾱ) ε, t, text with v)‖². The attacker holds the model and gives it vectors
+that no text spells. Pictures are the base model's own for the attacked prompts; all of them share v. For testing one's
+own eraser.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from excise.attacks.attack import AttackOptions, ThreatModel
+from excise.training import LoopOptions, train
+
+if TYPE_CHECKING:
+    import torch
+
+    from excise.models.diffusion import DiffusionModel
+
+
+class TextualInversion(BaseModel):
+    """Options of the attack; its ``steps`` are gradient steps of ``batch`` pictures each.
+
+    Attributes:
+        vectors: how many embeddings are learned together (the authors: 1).
+        where: ``before`` the attacked prompt, or ``alone`` in its place.
+        start: a word that the embeddings start from (the authors: art, person, object); empty for the mean of all.
+        lr: Adam's rate (the authors: 5e-3, scaled by the batch, for 5000 steps).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    vectors: int = Field(1, ge=1)
+    where: Literal["before", "alone"] = "before"
+    start: str = ""
+    lr: float = Field(0.02, gt=0)
+    seed: int = 0
+
+    @property
+    def threat_model(self) -> ThreatModel:
+        return ThreatModel.EMBEDDING
+
+    def run(
+        self,
+        model: DiffusionModel,
+        prompts: pd.DataFrame,
+        references: torch.Tensor,
+        options: AttackOptions,
+        folder: Path,
+        title: str,
+    ) -> pd.DataFrame:
+        """See ``excise.attacks.attack.Attack.run``."""
+        from .vectors import LearnedWords
+
+        words = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
+        size = len(model.pipe.text_encoder.get_input_embeddings().weight)
+        new = list(range(size, size + self.vectors))
+        contents = [new + (w if self.where == "before" else []) for w in words]
+        room = model.tokenizer.model_max_length - 2
+        fits = [len(c) <= room for c in contents]
+        kept = [i for i, ok in enumerate(fits) if ok]
+        learned = LearnedWords(model, [contents[i] for i in kept], self.vectors, self.start)
+        rows = self._learn(model, learned, references[kept], options, folder, title) if kept else []
+        embedding = learned.vectors.detach().cpu().reshape(-1).tolist()
+        each = options.steps * options.batch // max(1, len(kept))
+        names = " ".join(f"<learned {k}>" for k in range(self.vectors))
+        table = []
+        for i, prompt in enumerate(prompts["prompt"]):
+            table.append(
+                {
+                    "attack": options.method,
+                    "threat_model": str(self.threat_model),
+                    "prompt_id": prompts["prompt_id"].iloc[i],
+                    "prompt": prompt,
+                    "text": f"{names} {prompt}" if self.where == "before" else names,
+                    "token_ids": contents[i] if fits[i] else [],
+                    "adversarial_ids": new if fits[i] else [],
+                    "loss": rows[-1]["loss"] if fits[i] else float("nan"),
+                    "gradient_steps": each if fits[i] else 0,
+                    "model_evaluations": each if fits[i] else 0,
+                    "embedding": embedding if fits[i] else [],
+                    "retokenises": False,
+                    "dropped": "" if fits[i] else f"more than {room - self.vectors} tokens",
+                }
+            )
+        return pd.DataFrame(table)
+
+    def _learn(self, model, learned, references, options: AttackOptions, folder: Path, title: str) -> list[dict]:
+        import torch
+
+        def loss_of(step: int) -> dict[str, torch.Tensor]:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+            picked = torch.randint(len(references), (options.batch,), generator=generator)
+            times = torch.randint(len(model.alphas_cumprod), (options.batch,), generator=generator).to(model.device)
+            clean = references[picked]
+            noise = torch.randn(clean.shape, generator=generator).to(clean)
+            predicted = model.predict_noise(model.add_noise(clean, noise, times), times, learned.states(picked))
+            return {"loss": (predicted - noise).pow(2).mean()}
+
+        loop = LoopOptions(
+            steps=options.steps,
+            batch=options.batch,
+            lr=self.lr,
+            schedule="constant",
+            warmup=1,
+            weight_decay=0.0,
+            ema=0.0,
+            clip=1e9,
+            bf16=False,
+            betas=(0.9, 0.999),
+        )
+        return train(learned, loss_of, loop, folder, title)

@@ -1,0 +1,98 @@
+"""What every eraser method is: what it starts from, what its student learns, what it holds on to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from excise.models.layers import ParameterGroup
+
+from .material import Material
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
+
+Student = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows for the student: at ``latents`` (n, c, h, w) and ``times`` (n,), given ``states`` (n, L, d), it shall
+    predict ``target`` (n, c, h, w)."""
+
+    latents: torch.Tensor
+    times: torch.Tensor
+    states: torch.Tensor
+    target: torch.Tensor
+
+
+class EraserMethod(BaseModel):
+    """Base of all methods; a method's options are its fields.
+
+    Class attributes:
+        group: the parameters that the method's paper changes; ``eraser.group`` overrides it.
+        anchored: whether it needs trajectories of the neutral twins.
+        trained: False where ``start`` (or ``mask``) is the whole method and no step is taken.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    group: ClassVar[ParameterGroup] = "esd-x"
+    anchored: ClassVar[bool] = False
+    trained: ClassVar[bool] = True
+
+    def start(self, model: DiffusionModel, material: Material) -> dict[str, torch.Tensor]:
+        """Weights that are solved for before any training: parameter name -> value. None by default."""
+        return {}
+
+    def mask(self, model: DiffusionModel, material: Material) -> dict[str, torch.Tensor]:
+        """Weights that the method itself prunes: parameter name -> bool. None by default."""
+        return {}
+
+    def salient(self, model: DiffusionModel, material: Material, names: list[str]) -> dict[str, torch.Tensor] | None:
+        """The only weights that training may move: parameter name -> bool; None for all."""
+        return None
+
+    def lesson(
+        self,
+        model: DiffusionModel,
+        material: Material,
+        steps: torch.Tensor,
+        rows: torch.Tensor,
+        generator: torch.Generator,
+        student: Student,
+    ) -> Lesson:
+        """What the student learns on the concept.
+
+        Args:
+            model: frozen.
+            steps, rows: (n,) indices into the banks of concept and anchor.
+            generator: source of all that is random.
+            student: its predictions as it is now, without a gradient.
+        """
+        raise NotImplementedError
+
+    def keep(self, model: DiffusionModel, material: Material, count: int, generator: torch.Generator) -> Lesson:
+        """What the student holds on to: the frozen model's predictions on retain prompts, and for one row in six on
+        the empty prompt, which guidance uses too."""
+        bank = material.retain
+        steps, rows = bank.draw(generator, count)
+        empty = (torch.arange(count) % 6 == 5).view(-1, 1, 1).to(bank.states.device)
+        return Lesson(
+            bank.latents[steps, rows],
+            bank.times[steps],
+            torch.where(empty, model.encode([""]), bank.states[rows]),
+            torch.where(empty.unsqueeze(-1), bank.blank[steps, rows], bank.wanted[steps, rows]),
+        )
+
+
+def noised(
+    model: DiffusionModel, clean: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Clean latents at uniformly drawn timesteps: (noisy latents, times, the noise)."""
+    times = torch.randint(len(model.alphas_cumprod), (len(clean),), generator=generator).to(clean.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    return model.add_noise(clean, noise, times), times, noise

@@ -1,0 +1,300 @@
+"""Every method against a second computation of its formula, and one contract for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from excise.erasers import ERASERS, Eraser, EraserOptions, make_method
+from excise.erasers.bank import build_bank
+from excise.erasers.conceptprune.method import skilled
+from excise.erasers.finetune import erasure_loss
+from excise.erasers.make import make_erased
+from excise.erasers.material import Material, Words
+from excise.erasers.rece.method import still_meant
+from excise.erasers.registry import method_class
+from excise.erasers.salun.method import largest
+from excise.erasers.uce.method import edit, word_states
+from excise.errors import UserError
+from excise.masks import PruneOptions, mask_support
+from excise.models.diffusion import DiffusionModel
+from excise.models.layers import feed_forwards, parameter_names
+
+TARGETS = ["an old man", "a woman", "a guy"]
+TWINS = ["a robot", "a robot", "a robot"]
+RETAIN = ["a church", "a fish", "a bee", "a rose"]
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def model(tiny_spec):
+    return DiffusionModel.load(tiny_spec)
+
+
+@pytest.fixture(scope="module")
+def material(model, tmp_path_factory) -> Material:
+    folder = tmp_path_factory.mktemp("banks")
+
+    def bank(name, prompts):
+        return build_bank(model, prompts, list(range(len(prompts))), STEPS, 3.0, folder / f"{name}.safetensors", name)
+
+    words = Words(["man", "old woman", "guy"], "robot", ["church", "delivery truck", "fish", "rose"])
+    return Material(bank("concept", TARGETS), bank("anchor", TWINS), bank("retain", RETAIN), words)
+
+
+@pytest.fixture(autouse=True)
+def base_model_is_untouched(model):
+    before = {n: p.clone() for n, p in model.pipe.unet.state_dict().items()}
+    yield
+    assert all(torch.equal(before[n], p) for n, p in model.pipe.unet.state_dict().items())
+    assert not any(p.grad is not None or p.requires_grad for p in model.pipe.unet.parameters())
+
+
+def options(name: str, **more) -> EraserOptions:
+    return EraserOptions(**{"method": name, "batch": 4, "steps": 3, "lr": 1e-3} | more)
+
+
+# what holds for all --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", sorted(ERASERS))
+def test_a_method_changes_what_it_says_and_lifts_bit_for_bit(model, material, tmp_path, name):
+    erased = make_erased(model, options(name), material, 0, tmp_path, name)
+    allowed = set(parameter_names(model.denoiser, method_class(name).group))
+    assert {*erased.weights, *erased.pruned} and {*erased.weights, *erased.pruned} <= allowed
+    assert all(torch.isfinite(w).all() for w in erased.weights.values())
+    eraser = Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, erased.weights, erased.pruned)
+    states, x, t = model.encode(["a guy"]), material.concept.latents[0, :1], material.concept.times[0]
+    before = model.predict_noise(x, t, states)
+    with model.wearing(eraser):
+        assert not torch.equal(model.predict_noise(x, t, states), before)
+    assert torch.equal(model.predict_noise(x, t, states), before)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, m in ERASERS.items() if m.maskable))
+def test_a_method_runs_pruned_by_one_switch(model, material, tmp_path, name):
+    prune = PruneOptions(steps=3, group="kv", start=0.2, spread=1.0, retain_weight=1.0)
+    support = mask_support(model.denoiser, prune, None)
+    scores = {n: torch.rand(s.shape, generator=torch.Generator().manual_seed(1)) for n, s in support.items()}
+    erased = make_erased(model, options(name), material, 0, tmp_path, name, prune, support, scores)
+    assert sum(int(p.sum()) for p in erased.pruned.values()) > 0
+    start = make_method(options(name)).start(model, material)
+    assert erased.weights.keys() == start.keys()  # weights stay where the method starts
+    assert all(torch.equal(erased.weights[n], start[n]) for n in start)
+    assert np.isfinite(erased.losses[-1]["loss"])
+
+
+def test_there_is_no_mask_over_a_mask(model, material, tmp_path):
+    with pytest.raises(UserError, match="a mask already"):
+        make_erased(model, options("conceptprune"), material, 0, tmp_path, "x", PruneOptions(), {}, {})
+
+
+@pytest.mark.parametrize("name", sorted(n for n in ERASERS if method_class(n).trained))
+def test_two_runs_are_the_same(model, material, tmp_path, name):
+    first, second = (make_erased(model, options(name), material, 5, tmp_path / i, name) for i in "ab")
+    assert all(torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
+
+
+# ESD -----------------------------------------------------------------------------------------------------------------
+def test_both_recipes_of_esd_have_one_target():
+    blank, wanted = (torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    paper = make_method(options("esd", options={"negative_guidance": 1.0})).target(blank, wanted)
+    later = make_method(options("esd", options={"negative_guidance": 2.0, "erase_from": "concept"})).target(
+        blank, wanted
+    )
+    torch.testing.assert_close(paper, later)
+
+
+# AC and SalUn --------------------------------------------------------------------------------------------------------
+def perturbed(model, group="kv"):
+    """A student that is not the frozen model."""
+    random = torch.Generator().manual_seed(1)
+    names = parameter_names(model.denoiser, group)
+    return {
+        n: (p := model.denoiser.get_parameter(n).detach()) + 0.05 * torch.randn(p.shape, generator=random)
+        for n in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "pictures"),
+    [
+        ("ac", {}, "anchor"),
+        ("ac", {"based_on": "noise"}, "anchor"),
+        ("salun", {}, "concept"),
+    ],
+)
+def test_relabelling_equals_a_computation_row_by_row(model, material, name, settings, pictures):
+    """The student wears its weights; every row is noised by the closed form and asked for on its own."""
+    student, n = perturbed(model), 5
+    chosen = options(name, options=settings)
+    with torch.no_grad():
+        losses = erasure_loss(model, make_method(chosen), n, 0.0, material, seed=2)(7, student)
+    generator = torch.Generator().manual_seed(2 * 1_000_003 + 7)
+    torch.randint(STEPS, (n,), generator=generator)
+    rows = torch.randint(len(TARGETS), (n,), generator=generator).tolist()
+    times = torch.randint(1000, (n,), generator=generator).tolist()
+    noise = torch.randn(n, *model.latent_shape, generator=generator)
+    final = getattr(material, pictures).final
+    errors = []
+    with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, student)), torch.no_grad():
+        for i, (row, time) in enumerate(zip(rows, times, strict=True)):
+            alpha = float(model.alphas_cumprod[time])
+            x = (alpha**0.5 * final[row] + (1 - alpha) ** 0.5 * noise[i])[None]
+            said = model.predict_noise(x, torch.tensor(time), model.encode([TARGETS[row]]))[0]
+            meant = model.predict_noise(x, torch.tensor(time), model.encode([TWINS[row]]))[0]
+            wanted = noise[i] if settings else meant
+            errors.append(float((said - wanted).double().pow(2).mean()))
+    assert float(losses["erase"]) == pytest.approx(np.mean(errors), rel=1e-3)
+
+
+def test_salun_keeps_the_ordinary_loss_on_retain_pictures(model, material):
+    """The loss on retain pictures does not vanish for the frozen model itself: it is against true noise."""
+    losses = erasure_loss(model, make_method(options("salun")), 4, 1.0, material, seed=0)(0, {})
+    assert float(losses["retain"]) > 0.1
+
+
+def test_salun_moves_only_salient_weights(model, material, tmp_path):
+    method = make_method(options("salun", options={"share": 0.1, "batches": 2}))
+    names = parameter_names(model.denoiser, "full")
+    salient = method.salient(model, material, names)
+    total = sum(s.numel() for s in salient.values())
+    assert sum(int(s.sum()) for s in salient.values()) == round(0.1 * total)
+    chosen = options("salun", options={"share": 0.1, "batches": 2}, lr=1e-2)
+    erased = make_erased(model, chosen, material, 0, tmp_path, "salun")
+    for name, weight in erased.weights.items():
+        moved = weight != model.denoiser.get_parameter(name)
+        assert not (moved & ~salient[name]).any()
+    assert sum(int((w != model.denoiser.get_parameter(n)).sum()) for n, w in erased.weights.items()) > 0.05 * total
+
+
+def test_largest_takes_a_share_of_all_entries():
+    values = {"a": torch.tensor([[5.0, 1.0], [0.0, 2.0]]), "b": torch.tensor([9.0, 3.0])}
+    chosen = largest(values, 0.5)
+    assert chosen["a"].tolist() == [[True, False], [False, False]] and chosen["b"].tolist() == [True, True]
+
+
+# UCE and RECE --------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def random_edit():
+    random = torch.Generator().manual_seed(3)
+    weight, erase, anchor, keep = (torch.randn(n, 6, generator=random, dtype=torch.float64) for n in (5, 3, 3, 4))
+    return weight, erase, anchor, keep
+
+
+def test_uce_is_the_minimum_of_its_objective(random_edit):
+    """The closed form against gradient descent on ‖W c − W0 a‖² + ‖W k − W0 k‖² + λ‖W − W0‖²."""
+    weight, erase, anchor, keep = random_edit
+    damping, scale, preserve = 0.5, 1.5, 0.7
+
+    def objective(w):
+        return (
+            scale * (w @ erase.T - weight @ anchor.T).pow(2).sum()
+            + preserve * ((w - weight) @ keep.T).pow(2).sum()
+            + damping * (w - weight).pow(2).sum()
+        )
+
+    w = weight.clone().requires_grad_(True)
+    descent = torch.optim.LBFGS([w], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-14)
+
+    def closure():
+        descent.zero_grad()
+        loss = objective(w)
+        loss.backward()
+        return loss
+
+    descent.step(closure)
+    torch.testing.assert_close(
+        edit(weight, erase, anchor, keep, damping, scale, preserve), w.detach(), atol=1e-6, rtol=1e-6
+    )
+
+
+def test_uce_with_much_damping_changes_nothing(random_edit):
+    weight, erase, anchor, keep = random_edit
+    torch.testing.assert_close(edit(weight, erase, anchor, keep, 1e12, 1.0, 1.0), weight, atol=1e-9, rtol=1e-9)
+
+
+def test_uce_maps_words_to_the_anchor(model, material):
+    method = make_method(options("uce", options={"damping": 1e-3, "preserve_scale": 0.0}))
+    edited = method.start(model, material)
+    erase, anchor = word_states(model, material.words.erase, material.words.anchor, "last")
+    for name, weight in edited.items():
+        before = model.denoiser.get_parameter(name).double()
+        far = (before @ erase.T - before @ anchor.T).norm()
+        assert (weight.double() @ erase.T - before @ anchor.T).norm() < 0.2 * far
+
+
+def test_word_states_are_those_of_the_last_word(model):
+    states, other = word_states(model, ["man", "old woman"], "", "last")
+    ids = model.tokenize(["man", "old woman", ""])
+    whole = model.encode(["man", "old woman", ""]).double()
+    end = model.tokenizer.eos_token_id
+    for row in range(2):
+        place = ids[row].tolist().index(end) - 1
+        torch.testing.assert_close(states[row], whole[row, place])
+    torch.testing.assert_close(other[0], whole[2, 0])
+    every, anchors = word_states(model, ["man", "old woman"], "robot", "all")
+    assert every.shape == anchors.shape == (2 * ids.shape[1], whole.shape[2])
+
+
+def test_rece_finds_the_ridge_regression():
+    from sklearn.linear_model import Ridge
+
+    random = torch.Generator().manual_seed(4)
+    edited, original = ([torch.randn(8, 5, generator=random, dtype=torch.float64) for _ in range(3)] for _ in range(2))
+    concept = torch.randn(2, 5, generator=random, dtype=torch.float64)
+    found = still_meant(edited, original, concept, strength=0.3)
+    for row in range(2):
+        wanted = torch.cat([o @ concept[row] for o in original])
+        ridge = Ridge(alpha=0.3, fit_intercept=False).fit(torch.cat(edited).numpy(), wanted.numpy())
+        np.testing.assert_allclose(found[row].numpy(), ridge.coef_, rtol=1e-6, atol=1e-8)
+
+
+def test_rece_goes_on_from_uce(model, material):
+    """What the edited model takes for the concept is farther from the concept's values than before its round."""
+    uce, rece = (make_method(options(n)).start(model, material) for n in ("uce", "rece"))
+    assert uce.keys() == rece.keys() and any(not torch.equal(uce[n], rece[n]) for n in uce)
+    original = [model.denoiser.get_parameter(n).double() for n in uce]
+    concept, _ = word_states(model, material.words.erase, material.words.anchor, "all")
+
+    def residual(weights):
+        now = [weights[n].double() for n in uce]
+        found = still_meant(now, original, concept, 1e-4)
+        return sum(float((w @ found.T - o @ concept.T).pow(2).sum()) for w, o in zip(now, original, strict=True))
+
+    assert residual(rece) > residual(uce)
+
+
+# ConceptPrune --------------------------------------------------------------------------------------------------------
+def test_skilled_weights_by_hand():
+    concept = torch.tensor([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
+    anchor = torch.tensor([[5.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    assert skilled(concept, anchor, 0.5).tolist() == [[False, True, False, False], [False, False, True, True]]
+
+
+def test_conceptprune_equals_its_definition(model, material):
+    """Row by row in NumPy, from activations that are read one prompt at a time."""
+    method = make_method(options("conceptprune", options={"share": 0.05, "timesteps": 2}))
+    pruned = method.mask(model, material)
+    name = feed_forwards(model.denoiser)[1].down
+    layer = dict(model.denoiser.named_modules())[name]
+    weight = np.abs(layer.weight.detach().numpy().astype(float))
+    expected = np.zeros(weight.shape, bool)
+    for step in range(2):
+        scores = []
+        for bank in (material.concept, material.anchor):
+            squares = np.zeros(weight.shape[1])
+            for row in range(len(bank.states)):
+                seen = []
+                hook = layer.register_forward_pre_hook(lambda m, a, seen=seen: seen.append(a[0].double().numpy()))
+                with torch.no_grad():
+                    model.predict_noise(bank.latents[step, row : row + 1], bank.times[step], bank.states[row : row + 1])
+                hook.remove()
+                tokens = seen[0].reshape(-1, weight.shape[1])
+                tokens = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+                squares += (tokens**2).sum(0)
+            scores.append(weight * np.sqrt(squares))
+        count = max(1, round(0.05 * weight.shape[1]))
+        for i in range(len(weight)):
+            for j in np.argsort(-scores[0][i])[:count]:
+                expected[i, j] |= scores[0][i, j] > scores[1][i, j]
+    assert expected.any() and (pruned[f"{name}.weight"].numpy() != expected).mean() < 1e-3
