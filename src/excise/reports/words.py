@@ -63,9 +63,9 @@ ABOUT_ERASERS = {
     "ac": "Fine-tunes the model to draw what it draws for the neutral words (Concept Ablation, Kumari et al. 2023).",
     "uce": "Maps the concept's words to the neutral ones in closed form; nothing is trained (Gandikota et al. 2024).",
     "rece": "UCE, then rounds that find what still means the concept and edit that too (Gong et al. 2024).",
-    "salun": "Fine-tunes only the weights that matter most for the concept, towards the neutral words (Fan et al. 2024).",
-    "conceptprune": "Sets feed-forward weights to zero that the concept uses more than the neutral words do; nothing is "
-    "trained (Chavhan et al. 2024).",
+    "salun": "Fine-tunes the weights that matter most for the concept, towards the neutral words (Fan et al. 2024).",
+    "conceptprune": "Sets feed-forward weights to zero that the concept uses more than the neutral words do; nothing "
+    "is trained (Chavhan et al. 2024).",
 }
 ABOUT_VARIANTS = {
     "_plus": "The control for the mask: trained like P-{x}, on the same parameters, steps, retain term and adversarial "
