@@ -27,7 +27,11 @@ class FeedForwardLayers:
 
 @dataclass(frozen=True)
 class CrossAttentionLayers:
-    """Key and value projections of the prompt."""
+    """Key and value projections of the prompt.
+
+    In a U-Net those of a cross-attention; in a transformer with joint attention (MMDiT) those that the prompt's tokens
+    have to themselves.
+    """
 
     name: str
     key: str
@@ -54,11 +58,13 @@ def cross_attentions(denoiser: nn.Module) -> list[CrossAttentionLayers]:
     """All attentions that read the prompt."""
     from diffusers.models.attention_processor import Attention
 
-    return [
-        CrossAttentionLayers(name, f"{name}.to_k", f"{name}.to_v")
-        for name, module in denoiser.named_modules()
-        if isinstance(module, Attention) and module.is_cross_attention
-    ]
+    found = []
+    for name, module in denoiser.named_modules():
+        if isinstance(module, Attention) and module.is_cross_attention:
+            found.append(CrossAttentionLayers(name, f"{name}.to_k", f"{name}.to_v"))
+        elif getattr(module, "add_v_proj", None) is not None:
+            found.append(CrossAttentionLayers(name, f"{name}.add_k_proj", f"{name}.add_v_proj"))
+    return found
 
 
 ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "ffn+kv", "full"]

@@ -3,6 +3,7 @@
 from .activations import collect_activations
 from .correlation import concept_correlation, neuron_table, reactivation, sensitivity
 from .moments import Moments
+from .silence import random_neurons, silenced, top_neurons
 from .units import FFN, Unit, find_units, record_units
 
 __all__ = [
@@ -13,7 +14,10 @@ __all__ = [
     "concept_correlation",
     "find_units",
     "neuron_table",
+    "random_neurons",
     "reactivation",
     "record_units",
     "sensitivity",
+    "silenced",
+    "top_neurons",
 ]
