@@ -20,7 +20,7 @@ BUDGET = {  # parameters of a job that takes seconds
     "prompts": {"fit": 4, "tune": 2, "test": 4, "retain_fit": 4, "retain_test": 4},
     "erasers": {
         name: {"steps": 4, "batch": 4, "trajectories": 2, "sampling_steps": 3, "guidance": 2.0}
-        for name in ("esd", "ac", "salun", "uce", "rece", "conceptprune")
+        for name in ("esd", "ac", "salun", "uce", "rece", "conceptprune", "advunlearn")
     },
     "prune": {"steps": 4, "lr": 0.5},
     "neurons": {"timesteps": 2},

@@ -17,6 +17,7 @@ class Bank:
     """Where the frozen model went, and what it predicted there.
 
     Attributes:
+        ids: (n, L) tokens of the prompts.
         states: (n, L, d) of the prompts.
         times: (T,).
         latents: (T, n, c, h, w).
@@ -24,6 +25,7 @@ class Bank:
         final: (n, c, h, w) clean latents.
     """
 
+    ids: torch.Tensor
     states: torch.Tensor
     times: torch.Tensor
     latents: torch.Tensor
@@ -71,7 +73,7 @@ def build_bank(
             parts["wanted"].append(torch.stack([p[1] for p in predicted]))
             parts["final"].append(path_.final)
         tensors = {k: torch.cat(v, dim=0 if k == "final" else 1) for k, v in parts.items()}
-        tensors |= {"times": path_.times, "states": model.encode(prompts)}
+        tensors |= {"times": path_.times, "ids": model.tokenize(prompts), "states": model.encode(prompts)}
         write_atomically(path, lambda p: save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, p))
     stored = load_file(path, device=str(model.device))
     return Bank(**stored)

@@ -24,7 +24,8 @@ class Eraser:
 
     Attributes:
         header: method, variant, options, concept, base (name and sha256), seed, versions, run id.
-        weights: parameter name -> new value.
+        weights: parameter name -> new value; names are the denoiser's, those of the text encoder begin with
+            ``text_encoder.``.
         pruned: parameter name -> bool, True where the weight becomes zero (after ``weights`` are in).
 
     Example:
@@ -61,11 +62,12 @@ class Eraser:
                 f"({self.header['base']['sha256'][:12]}…), "
                 f"not for this one ({sha256[:12]}…): load that model, or erase from this one."
             )
-        names = {*self.weights, *self.pruned}
-        denoiser._excise_originals = {n: denoiser.get_parameter(n).detach().clone() for n in names}
+        denoiser._excise_originals = {}
         with torch.no_grad():
-            for name in names:
-                parameter = denoiser.get_parameter(name)
+            for name in {*self.weights, *self.pruned}:
+                module, own = _owner(pipe, name)
+                parameter = module.get_parameter(own)
+                module.__dict__.setdefault("_excise_originals", {})[own] = parameter.detach().clone()
                 value = self.weights.get(name, parameter).to(parameter)
                 if name in self.pruned:
                     value = value.masked_fill(self.pruned[name].to(parameter.device), 0)
@@ -79,13 +81,12 @@ class Eraser:
         """
         import torch
 
-        denoiser = _denoiser(pipe)
-        if not hasattr(denoiser, "_excise_originals"):
+        if not hasattr(_denoiser(pipe), "_excise_originals"):
             raise UserError("This pipeline wears no eraser: there is nothing to lift.")
-        with torch.no_grad():
-            for name, value in denoiser._excise_originals.items():
-                denoiser.get_parameter(name).copy_(value)
-        del denoiser._excise_originals
+        for module in (_denoiser(pipe), pipe.text_encoder):
+            with torch.no_grad():
+                for name, value in module.__dict__.pop("_excise_originals", {}).items():
+                    module.get_parameter(name).copy_(value)
 
     # storage ------------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
@@ -130,6 +131,12 @@ class Eraser:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             sentence = f"{path} is damaged or not an eraser file of excise: make it again, or point to another."
             raise UserError(sentence) from None
+
+
+def _owner(pipe, name: str) -> tuple[torch.nn.Module, str]:
+    """The module that has a parameter, and the parameter's name in it."""
+    part, _, own = name.partition(".")
+    return (pipe.text_encoder, own) if part == "text_encoder" else (_denoiser(pipe), name)
 
 
 def _denoiser(pipe) -> torch.nn.Module:

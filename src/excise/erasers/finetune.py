@@ -118,7 +118,7 @@ def train_weights(
         values = {**masked, **weights.current()}
         return {n: v.masked_fill(closed[n], 0) if n in closed else v for n, v in values.items()}
 
-    loop = _loop(steps, options.batch, options.lr)
+    loop = adam_loop(steps, options.batch, options.lr)
     rows = train(weights, lambda step: loss_of(step, current()), loop, folder, title)
     return changed(model, {**solved, **weights.current()}), rows
 
@@ -158,7 +158,7 @@ def train_mask(
         closed = gates.closed_fraction()
         return {**losses, "loss": losses["loss"] + prune.sparse_weight * closed, "closed": closed.detach()}
 
-    rows = train(gates, gated_loss, _loop(prune.steps, options.batch, prune.lr), folder, title)
+    rows = train(gates, gated_loss, adam_loop(prune.steps, options.batch, prune.lr), folder, title)
     return changed(model, start), gates.pruned(), rows
 
 
@@ -168,7 +168,7 @@ def changed(model: DiffusionModel, values: Values) -> Values:
     return {n: v for n, v in stored.items() if not torch.equal(v, model.denoiser.get_parameter(n).cpu())}
 
 
-def _loop(steps: int, batch: int, lr: float) -> LoopOptions:
+def adam_loop(steps: int, batch: int, lr: float) -> LoopOptions:
     """Adam at a constant rate, no decay: what erasers are trained with."""
     return LoopOptions(
         steps=steps,

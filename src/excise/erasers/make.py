@@ -11,7 +11,7 @@ from excise.errors import UserError
 from excise.masks.options import PruneOptions
 from excise.models.diffusion import DiffusionModel
 
-from .finetune import Values, changed, train_mask, train_weights
+from .finetune import Values, changed, train_mask
 from .material import Material
 from .registry import ERASERS, EraserOptions, make_method
 
@@ -52,6 +52,5 @@ def make_erased(
         return Erased(*train_mask(model, method, options, prune, support, scores, material, seed, folder, title))
     if not method.trained:
         return Erased(changed(model, method.start(model, material)), method.mask(model, material))
-    group, retain = options.group or method.group, options.retain_weight
-    weights, losses = train_weights(model, method, options, group, options.steps, retain, material, seed, folder, title)
+    weights, losses = method.train(model, options, material, seed, folder, title)
     return Erased(weights, {}, losses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -15,6 +16,8 @@ from .material import Material
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
+
+    from .registry import EraserOptions
 
 Student = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -55,6 +58,15 @@ class EraserMethod(BaseModel):
     def salient(self, model: DiffusionModel, material: Material, names: list[str]) -> dict[str, torch.Tensor] | None:
         """The only weights that training may move: parameter name -> bool; None for all."""
         return None
+
+    def train(
+        self, model: DiffusionModel, options: EraserOptions, material: Material, seed: int, folder: Path, title: str
+    ) -> tuple[dict[str, torch.Tensor], list[dict]]:
+        """Fine-tune weights with the method's own loss; the changed parameters and the loss curve."""
+        from .finetune import train_weights
+
+        group, retain = options.group or self.group, options.retain_weight
+        return train_weights(model, self, options, group, options.steps, retain, material, seed, folder, title)
 
     def lesson(
         self,

@@ -45,10 +45,13 @@ def material(model, tmp_path_factory) -> Material:
 
 @pytest.fixture(autouse=True)
 def base_model_is_untouched(model):
-    before = {n: p.clone() for n, p in model.pipe.unet.state_dict().items()}
+    parts = (model.pipe.unet, model.pipe.text_encoder)
+    before = [p.clone() for part in parts for p in part.state_dict().values()]
     yield
-    assert all(torch.equal(before[n], p) for n, p in model.pipe.unet.state_dict().items())
-    assert not any(p.grad is not None or p.requires_grad for p in model.pipe.unet.parameters())
+    after = [p for part in parts for p in part.state_dict().values()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not any(p.grad is not None or p.requires_grad for part in parts for p in part.parameters())
+    assert not model.pipe.text_encoder.get_input_embeddings()._forward_hooks
 
 
 def options(name: str, **more) -> EraserOptions:
@@ -60,14 +63,18 @@ def options(name: str, **more) -> EraserOptions:
 def test_a_method_changes_what_it_says_and_lifts_bit_for_bit(model, material, tmp_path, name):
     erased = make_erased(model, options(name), material, 0, tmp_path, name)
     allowed = set(parameter_names(model.denoiser, method_class(name).group))
+    if name == "advunlearn":  # the only one that does not touch the denoiser
+        allowed = {f"text_encoder.{n}" for n, _ in model.pipe.text_encoder.named_parameters()}
     assert {*erased.weights, *erased.pruned} and {*erased.weights, *erased.pruned} <= allowed
     assert all(torch.isfinite(w).all() for w in erased.weights.values())
     eraser = Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, erased.weights, erased.pruned)
-    states, x, t = model.encode(["a guy"]), material.concept.latents[0, :1], material.concept.times[0]
-    before = model.predict_noise(x, t, states)
-    with model.wearing(eraser):
-        assert not torch.equal(model.predict_noise(x, t, states), before)
-    assert torch.equal(model.predict_noise(x, t, states), before)
+    x, t = material.concept.latents[0, :1], material.concept.times[0]
+    before = model.predict_noise(x, t, model.encode(["a guy"]))
+    eraser.save(tmp_path / "eraser.safetensors")
+    with model.wearing(Eraser.load(tmp_path / "eraser.safetensors")):
+        assert not torch.equal(model.predict_noise(x, t, model.encode(["a guy"])), before)
+        assert model.sha256 == eraser.header["base"]["sha256"]  # that of what lies beneath
+    assert torch.equal(model.predict_noise(x, t, model.encode(["a guy"])), before)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, m in ERASERS.items() if m.maskable))
@@ -298,3 +305,62 @@ def test_conceptprune_equals_its_definition(model, material):
             for j in np.argsort(-scores[0][i])[:count]:
                 expected[i, j] |= scores[0][i, j] > scores[1][i, j]
     assert expected.any() and (pruned[f"{name}.weight"].numpy() != expected).mean() < 1e-3
+
+
+# AdvUnlearn ----------------------------------------------------------------------------------------------------------
+def test_a_token_of_the_text_before_it_is_read_as_in_a_prompt(model):
+    from excise.erasers.advunlearn.method import read
+
+    encoder = model.pipe.text_encoder
+    table = encoder.get_input_embeddings().weight.detach()
+    [bee] = model.tokenizer("bee", add_special_tokens=False).input_ids
+    ids = model.tokenize(["an old man", "a guy"])
+    with torch.no_grad():
+        states = read(encoder, {}, table, ids, table[[bee, bee]])
+        plain = read(encoder, {}, table, ids, None)
+    torch.testing.assert_close(states, model.encode(["bee an old man", "bee a guy"]))
+    torch.testing.assert_close(plain, model.encode(["an old man", "a guy"]))
+
+
+def test_advunlearn_before_its_attacker_is_esd_on_the_text_encoder(model, material, tmp_path, monkeypatch):
+    """The first losses against a computation row by row."""
+    from excise.erasers.advunlearn import method as module
+
+    seen = []
+    monkeypatch.setattr(module, "train", lambda weights, loss_of, *rest: seen.append(loss_of(0)) or [])
+    chosen = options("advunlearn", retain_weight=2.0, options={"negative_guidance": 2.0, "warmup": 5})
+    make_method(chosen).train(model, chosen, material, 3, tmp_path, "x")
+    generator = torch.Generator().manual_seed(3 * 1_000_003)
+    draws = [torch.randint(n, (4,), generator=generator).tolist() for n in (STEPS, len(TARGETS), STEPS, len(RETAIN))]
+    c, erase = material.concept, []
+    with torch.no_grad():
+        for step, row in zip(*draws[:2], strict=True):
+            x, t = c.latents[step, row][None], c.times[step]
+            on, off = (model.predict_noise(x, t, model.encode([w])) for w in (TARGETS[row], ""))
+            erase.append(float((on - (3 * off - 2 * on)).double().pow(2).mean()))
+    assert float(seen[0]["erase"]) == pytest.approx(np.mean(erase), rel=1e-3)
+    assert float(seen[0]["retain"]) < 1e-6 and float(seen[0]["loss"]) == pytest.approx(np.mean(erase), rel=1e-3)
+
+
+def test_the_attacker_brings_the_concepts_noise_nearer(model, material):
+    """With its token an erased text encoder is closer to what the frozen model predicts on the concept."""
+    from excise.erasers.advunlearn.method import read
+
+    bank, rows = material.concept, torch.tensor([0, 1, 2])
+    table = model.pipe.text_encoder.get_input_embeddings().weight.detach()
+    erased = {n: 0.7 * p for n, p in model.pipe.text_encoder.named_parameters() if "embeddings" not in n}
+
+    def states_of(ids, token):
+        return read(model.pipe.text_encoder, erased, table, ids, token)
+
+    errors = []
+    for steps, lr in ((1, 1e-9), (80, 0.05)):
+        method = make_method(options("advunlearn", options={"attack_steps": steps, "attack_lr": lr}))
+        token = method.find_token(model, bank, rows, states_of, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            predicted = [
+                model.predict_noise(bank.latents[step], bank.times[step], states_of(bank.ids, token))
+                for step in range(STEPS)
+            ]
+        errors.append(float((torch.stack(predicted) - bank.wanted).pow(2).mean()))
+    assert errors[1] < errors[0]

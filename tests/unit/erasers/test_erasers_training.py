@@ -195,7 +195,7 @@ def test_the_student_of_the_loss_is_the_model_that_wears_the_eraser(model, banks
 
 def interrupted_at(monkeypatch, step: int) -> None:
     """Save a checkpoint as often as the loop may; stop at a step."""
-    whole, loop = erasure_loss, finetune._loop
+    whole, loop = erasure_loss, finetune.adam_loop
 
     def stopping(*arguments):
         loss_of = whole(*arguments)
@@ -208,7 +208,7 @@ def interrupted_at(monkeypatch, step: int) -> None:
         return stop
 
     monkeypatch.setattr(finetune, "erasure_loss", stopping)
-    monkeypatch.setattr(finetune, "_loop", lambda *a: loop(*a).model_copy(update={"checkpoint_seconds": 0.0}))
+    monkeypatch.setattr(finetune, "adam_loop", lambda *a: loop(*a).model_copy(update={"checkpoint_seconds": 0.0}))
 
 
 def test_resumed_weights_equal_uninterrupted(model, banks, tmp_path, monkeypatch):

@@ -201,8 +201,8 @@ def measure_attacked(
 ) -> dict:
     """Activations of the erased model on fit prompts: plain beside adversarial."""
     base = open_model(model)
-    plain = base.encode(adversarial["prompt"].tolist())
     with base.wearing(eraser) as worn:
+        plain = worn.encode(adversarial["prompt"].tolist())
         return measure(worn, plain, adversarial_states(worn, adversarial), trajectories, neurons, prune)
 
 

@@ -112,11 +112,11 @@ def measure_reactivation(
     base = open_model(model)
     units = find_units(base.denoiser, neurons.values)
     base_norms = {u.name: outgoing_norms(base.denoiser, u).cpu() for u in units}
-    plain, twins = (base.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
-    attacked = adversarial_states(base, adversarial)
     concept_neurons = sensitivity[sensitivity["correlated"]]
     rows = []
     with base.wearing(eraser) as worn:
+        plain, twins = (worn.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
+        attacked = adversarial_states(worn, adversarial)
         norms = {u.name: outgoing_norms(worn.denoiser, u).cpu() for u in units}
         beside = measure(worn, plain, attacked, trajectories, neurons, prune, "test")
         values = pd.concat(
