@@ -94,7 +94,11 @@ def test_budgets_are_a_sum_of_the_attacks(metrics, project):
     for eraser in ERASERS:
         table = pd.read_parquet(newest(project, f"{eraser}/unlearndiffatk/adversarial.parquet"))
         budget = metrics["erasers"][eraser]["attacks"]["unlearndiffatk"]["budget"]
-        assert budget["gradient_steps"] == table["gradient_steps"].sum() == PROMPTS * BUDGET["attack"]["steps"]
+        assert (
+            budget["gradient_steps"]
+            == table["gradient_steps"].sum()
+            == PROMPTS * BUDGET["attacks"]["unlearndiffatk"]["steps"]
+        )
         assert budget["model_evaluations"] == table["model_evaluations"].sum() > budget["gradient_steps"]
         assert budget["images"] == PROMPTS * IMAGES
 
@@ -170,7 +174,7 @@ def test_the_report_alone_says_the_same(metrics, project, run_job):
 
 def test_a_changed_attack_is_made_anew_and_the_eraser_is_not(metrics, project, run_job):
     before = cached(project)
-    changed = run_job(project, attack={"steps": 5})
+    changed = run_job(project, attacks={"unlearndiffatk": {"steps": 5}})
     after = cached(project)
     assert after["eraser"] == before["eraser"] and after["trajectories"] == before["trajectories"]
     assert len(after["attack"]) == 2 * len(before["attack"]) and after["attack"] > before["attack"]
@@ -205,6 +209,24 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
     rows = prompts[(prompts["set"] == "target") & (prompts["split"] == split)]
     assert seen["prompts"]["prompt_id"].tolist() == rows["prompt_id"].tolist()
     base = nodes.open_model(spec)
-    states, how = base.encode(rows["prompt"].tolist()), BUDGET["eraser"]
+    states, how = base.encode(rows["prompt"].tolist()), BUDGET["erasers"]["esd"]
     pictures = base.sample(states, rows["seed"].tolist(), how["sampling_steps"], how["guidance"]).final
     torch.testing.assert_close(seen["references"], pictures, rtol=1e-2, atol=1e-2)
+
+
+# other methods -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("choice", "erasers", "attack"),
+    [
+        ({"eraser": "uce", "attack": "textual_inversion"}, ["none", "uce", "uce_plus", "p_uce"], "textual_inversion"),
+        ({"eraser": "conceptprune"}, ["none", "conceptprune"], "unlearndiffatk"),
+    ],
+)
+def test_another_eraser_or_attack_is_one_parameter(make_project, run_job, choice, erasers, attack):
+    """A method without a P-X is judged alone, beside the base model."""
+    project = make_project()
+    told = run_job(project, **choice)
+    assert list(told["erasers"]) == erasers
+    assert all(list(e["attacks"]) == ["plain", attack] for e in told["erasers"].values())
+    report = newest(project, "report.html").read_text()
+    assert "ConceptPrune" in report or "P-UCE" in report

@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
 from excise.cache import Cache
+from excise.errors import UserError
 from excise.pipelines.selection import ATTACK, ERASER, set_selection
 
 from .preflight import preflight
@@ -27,12 +28,16 @@ class ProjectHook:
         """Choose the concept, before Kedro builds any pipeline."""
         settings = _config(context, "globals")
         parameters = _config(context, "parameters")
+        for what in ("concept", "eraser", "attack"):
+            if not isinstance(parameters.get(what, ""), str):
+                plural = f"{what}s.NAME" if what != "concept" else "the concept's file"
+                raise UserError(f"The parameter '{what}' is a name; options are given in {plural}.")
         concept = parameters.get("concept")
         set_selection(
-            None if concept is None else str(concept),
+            concept,
             settings.get("concepts", {}),
-            eraser=str(parameters.get("eraser", ERASER)),
-            attack=str(parameters.get("attack", ATTACK)),
+            eraser=parameters.get("eraser", ERASER),
+            attack=parameters.get("attack", ATTACK),
         )
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")
