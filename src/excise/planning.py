@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from excise.models import ModelSpec
     from excise.prompts import PromptOptions
 
-TRAINED = 3  # erasers that are trained: X, X+, P-X
-EVALUATED = TRAINED + 1  # and the base model
-
 
 @dataclass(frozen=True)
 class Work:
@@ -37,20 +34,23 @@ class Work:
 def count_work(
     prompts: PromptOptions, eraser: EraserOptions, prune: PruneOptions, attack: AttackOptions, draw: DrawOptions
 ) -> Work:
-    """Work of a whole job: trajectories, three erasers, five attacks, eight sets of pictures."""
+    """Work of a whole job: trajectories, erasers, attacks, sets of pictures."""
+    from excise.attacks import make_attack
     from excise.erasers import ERASERS, make_method
 
-    rows = 2 if eraser.retain_weight > 0 or prune.retain_weight > 0 else 1
-    steps = eraser.steps * make_method(eraser).trained + 2 * prune.steps * ERASERS[eraser.method].maskable
-    training = eraser.batch * rows * steps
-    training += attack.steps * (prompts.fit + EVALUATED * prompts.test)
-    sampled = eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
+    method, attacker, pruned = make_method(eraser), make_attack(attack), ERASERS[eraser.method].maskable
+    erasers = 4 if pruned else 2  # the base model and X; with a mask X+ and P-X too
+    training = method.work(eraser)
+    if pruned:  # X+ and P-X
+        training += 2 * prune.steps * eraser.batch * (2 if prune.retain_weight > 0 else 1)
+    training += attacker.work(attack, prompts.fit) + erasers * attacker.work(attack, prompts.test)
+    sampled = (1 + method.anchored) * eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
     forward = 4 * eraser.sampling_steps * sampled  # guided sampling, then both predictions at every step
     pictures = (
-        draw.per_prompt * prompts.test * (2 * EVALUATED + 1) + EVALUATED * draw.per_retain_prompt * prompts.retain_test
+        draw.per_prompt * prompts.test * (2 * erasers + 1) + erasers * draw.per_retain_prompt * prompts.retain_test
     )
     forward += 2 * draw.steps * pictures
-    return Work(forward, training, pictures + EVALUATED * draw.per_retain_prompt * prompts.retain_test)
+    return Work(forward, training, pictures + erasers * draw.per_retain_prompt * prompts.retain_test)
 
 
 def measure_seconds(work: Work, model: ModelSpec, concept: Concept, batch: int = 32) -> float:

@@ -36,6 +36,22 @@ class LoopOptions(BaseModel):
     checkpoint_seconds: float = 120.0
 
 
+def adam_loop(steps: int, batch: int, lr: float, weight_decay: float = 0.0) -> LoopOptions:
+    """Plain Adam at a constant rate, in float32: what erasers and attacks are trained with."""
+    return LoopOptions(
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        schedule="constant",
+        warmup=1,
+        weight_decay=weight_decay,
+        ema=0.0,
+        clip=1e9,
+        bf16=False,
+        betas=(0.9, 0.999),
+    )
+
+
 class EMA:
     """Exponential moving average of a model's weights, with a warm start."""
 

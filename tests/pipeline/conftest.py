@@ -45,8 +45,11 @@ def run_job() -> Iterator[Callable[..., dict[str, Any]]]:
 
     def run(project: Path, pipeline: str = "erase_nsfw", **params: Any) -> dict[str, Any]:
         bootstrap_project(project)
-        with KedroSession.create(project, runtime_params=params) as session:
-            session.run(pipeline_names=[pipeline], runner=SequentialRunner())
+        try:
+            with KedroSession.create(project, runtime_params=params) as session:
+                session.run(pipeline_names=[pipeline], runner=SequentialRunner())
+        finally:
+            selection.set_selection(None, {})  # what was chosen for this run is not for the tests after it
         newest = max(project.glob("data/08_reporting/emoji64/person/metrics.json/*/metrics.json"))
         return json.loads(newest.read_text())
 

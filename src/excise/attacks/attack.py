@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.errors import UserError
+from excise.errors import UserError, refuse_unknown
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
@@ -46,6 +45,10 @@ class Attack(Protocol):
 
     threat_model: ThreatModel
 
+    def work(self, options: AttackOptions, prompts: int) -> int:
+        """Evaluations with a backward pass that an attack on so many prompts takes."""
+        ...
+
     def run(
         self, model: DiffusionModel, prompts: pd.DataFrame, references, options: AttackOptions, folder: Path, title: str
     ) -> pd.DataFrame:
@@ -74,21 +77,13 @@ def register(name: str, attack: type) -> None:
     ATTACKS[name] = attack
 
 
-def refuse_unknown(name: str) -> None:
-    """Raise a ``UserError`` unless there is an attack of that name."""
-    if name not in ATTACKS:
-        near = get_close_matches(name, ATTACKS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ATTACKS))}."
-        raise UserError(f"There is no attack '{name}': {hint}")
-
-
 def make_attack(options: AttackOptions) -> Attack:
     """The attack that the options name.
 
     Raises:
         UserError: there is none of that name, or it does not know one of its options.
     """
-    refuse_unknown(options.method)
+    refuse_unknown("attack", options.method, ATTACKS)
     try:
         return ATTACKS[options.method](**options.options)
     except ValueError as error:

@@ -2,6 +2,6 @@
 
 from . import ac, advunlearn, conceptprune, esd, rece, salun, uce  # noqa: F401
 from .eraser import Eraser
-from .registry import ERASERS, EraserOptions, make_method, refuse_unknown
+from .registry import ERASERS, EraserOptions, make_method
 
-__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method", "refuse_unknown"]
+__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method"]

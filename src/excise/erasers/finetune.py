@@ -13,7 +13,7 @@ from excise.masks.gates import make_gates
 from excise.masks.options import PruneOptions
 from excise.models.diffusion import DiffusionModel
 from excise.models.layers import parameter_names
-from excise.training import LoopOptions, train
+from excise.training import adam_loop, train
 
 from .material import Material
 from .method import EraserMethod
@@ -99,27 +99,15 @@ def train_weights(
     seed: int,
     folder: Path,
     title: str,
-    pruned: Values | None = None,
 ) -> tuple[Values, list[dict]]:
-    """Fine-tune weights from where the method starts; returns the changed parameters and the loss curve.
-
-    Args:
-        pruned: parameter name -> bool; weights that are zero throughout (a fixed mask).
-    """
+    """Fine-tune weights from where the method starts; returns the changed parameters and the loss curve."""
     names = parameter_names(model.denoiser, group)
     start = method.start(model, material)
-    closed = {n: p.to(model.device) for n, p in (pruned or {}).items()}
     weights = Weights(model.denoiser, names, start, method.salient(model, material, names))
     loss_of = erasure_loss(model, method, options.batch, retain_weight, material, seed)
     solved = {n: w for n, w in start.items() if n not in names}
-    masked = {n: model.denoiser.get_parameter(n).detach() for n in closed if n not in names} | solved
-
-    def current() -> Values:
-        values = {**masked, **weights.current()}
-        return {n: v.masked_fill(closed[n], 0) if n in closed else v for n, v in values.items()}
-
     loop = adam_loop(steps, options.batch, options.lr)
-    rows = train(weights, lambda step: loss_of(step, current()), loop, folder, title)
+    rows = train(weights, lambda step: loss_of(step, {**solved, **weights.current()}), loop, folder, title)
     return changed(model, {**solved, **weights.current()}), rows
 
 
@@ -166,19 +154,3 @@ def changed(model: DiffusionModel, values: Values) -> Values:
     """Of some parameters' values those that are not the model's own, in its precision, on the CPU."""
     stored = {n: v.detach().to(model.dtype).cpu() for n, v in values.items()}
     return {n: v for n, v in stored.items() if not torch.equal(v, model.denoiser.get_parameter(n).cpu())}
-
-
-def adam_loop(steps: int, batch: int, lr: float) -> LoopOptions:
-    """Adam at a constant rate, no decay: what erasers are trained with."""
-    return LoopOptions(
-        steps=steps,
-        batch=batch,
-        lr=lr,
-        schedule="constant",
-        warmup=1,
-        weight_decay=0.0,
-        ema=0.0,
-        clip=1e9,
-        bf16=False,
-        betas=(0.9, 0.999),
-    )

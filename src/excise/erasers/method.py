@@ -59,6 +59,10 @@ class EraserMethod(BaseModel):
         """The only weights that training may move: parameter name -> bool; None for all."""
         return None
 
+    def work(self, options: EraserOptions) -> int:
+        """Evaluations with a backward pass that training X takes."""
+        return options.steps * options.batch * (2 if options.retain_weight > 0 else 1) if self.trained else 0
+
     def train(
         self, model: DiffusionModel, options: EraserOptions, material: Material, seed: int, folder: Path, title: str
     ) -> tuple[dict[str, torch.Tensor], list[dict]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.errors import UserError
+from excise.errors import UserError, refuse_unknown
 from excise.models.layers import ParameterGroup
 
 if TYPE_CHECKING:
@@ -61,21 +60,13 @@ def method_class(name: str) -> type[EraserMethod]:
     return resolve_name(ERASERS[name].location)
 
 
-def refuse_unknown(name: str) -> None:
-    """Raise a ``UserError`` unless there is a method of that name."""
-    if name not in ERASERS:
-        near = get_close_matches(name, ERASERS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(ERASERS))}."
-        raise UserError(f"There is no eraser '{name}': {hint}")
-
-
 def make_method(options: EraserOptions) -> EraserMethod:
     """The method that the options name.
 
     Raises:
         UserError: there is none of that name, or it does not know one of its options.
     """
-    refuse_unknown(options.method)
+    refuse_unknown("eraser", options.method, ERASERS)
     try:
         return method_class(options.method)(**options.options)
     except ValueError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
 from excise.concepts.concept import load_concept
-from excise.errors import UserError
+from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_concept
 
 
@@ -44,30 +44,30 @@ def named_options(pipeline: Any, what: str) -> set[str]:
 
 def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a method of the eraser's name, and it takes the eraser's options."""
-    for name in sorted(named_options(pipeline, "erasers")):
-        from excise.erasers import EraserOptions, make_method, refuse_unknown
+    if named_options(pipeline, "erasers"):
+        from excise.erasers import ERASERS, EraserOptions, make_method
 
-        refuse_unknown(name)
-        if f"params:erasers.{name}" not in catalog:
-            raise UserError(f"The parameters have no options for the eraser '{name}': add erasers.{name}.")
-        options = EraserOptions.model_validate(catalog[f"params:erasers.{name}"].load())
-        if options.method != name:
-            raise UserError(f"erasers.{name}.method is '{options.method}': it must be the name that it stands under.")
-        make_method(options)
+        _check_named(catalog, pipeline, "eraser", ERASERS, EraserOptions, make_method)
 
 
 def attack_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a method of the attack's name, and it takes the attack's options."""
-    for name in sorted(named_options(pipeline, "attacks")):
-        from excise.attacks import AttackOptions, make_attack, refuse_unknown
+    if named_options(pipeline, "attacks"):
+        from excise.attacks import ATTACKS, AttackOptions, make_attack
 
-        refuse_unknown(name)
-        if f"params:attacks.{name}" not in catalog:
-            raise UserError(f"The parameters have no options for the attack '{name}': add attacks.{name}.")
-        options = AttackOptions.model_validate(catalog[f"params:attacks.{name}"].load())
+        _check_named(catalog, pipeline, "attack", ATTACKS, AttackOptions, make_attack)
+
+
+def _check_named(catalog: Any, pipeline: Any, kind: str, known: Iterable[str], model: Any, make: Callable) -> None:
+    for name in sorted(named_options(pipeline, f"{kind}s")):
+        where = f"{kind}s.{name}"
+        refuse_unknown(kind, name, known)
+        if f"params:{where}" not in catalog:
+            raise UserError(f"The parameters have no options for the {kind} '{name}': add {where}.")
+        options = model.model_validate(catalog[f"params:{where}"].load())
         if options.method != name:
-            raise UserError(f"attacks.{name}.method is '{options.method}': it must be the name that it stands under.")
-        make_attack(options)
+            raise UserError(f"{where}.method is '{options.method}': it must be the name that it stands under.")
+        make(options)
 
 
 def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -29,15 +29,15 @@ class ProjectHook:
         settings = _config(context, "globals")
         parameters = _config(context, "parameters")
         for what in ("concept", "eraser", "attack"):
-            if not isinstance(parameters.get(what, ""), str):
+            if isinstance(parameters.get(what), dict):
                 plural = f"{what}s.NAME" if what != "concept" else "the concept's file"
                 raise UserError(f"The parameter '{what}' is a name; options are given in {plural}.")
         concept = parameters.get("concept")
         set_selection(
-            concept,
+            None if concept is None else str(concept),
             settings.get("concepts", {}),
-            eraser=parameters.get("eraser", ERASER),
-            attack=parameters.get("attack", ATTACK),
+            eraser=str(parameters.get("eraser", ERASER)),
+            attack=str(parameters.get("attack", ATTACK)),
         )
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")

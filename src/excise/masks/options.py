@@ -18,12 +18,10 @@ class PruneOptions(BaseModel):
 
     Parameters of every mask:
         unit: what goes together: a single weight, or all weights of a neuron.
-        rate: share of the support that a scored mask prunes, and top-k gates; None gives a scored mask as many as the
-            learned one prunes.
-        tune_weights: fine-tune the weights that a scored or random mask leaves, under it; otherwise they stay frozen.
 
     Parameters of the learned mask:
-        gates: ``hard_concrete`` (Louizos et al. 2018), whose number follows from the loss, or ``top_k``, with ``rate``.
+        gates: ``hard_concrete`` (Louizos et al. 2018), whose number follows from the loss, or ``top_k``.
+        rate: share of the gates that ``top_k`` closes.
         start: logit of a gate whose weight has the lowest score.
         spread: how much lower the highest score starts.
         lr, steps: Adam on the logits.
@@ -36,7 +34,6 @@ class PruneOptions(BaseModel):
     unit: Literal["weight", "neuron"] = "weight"
     gates: Literal["hard_concrete", "top_k"] = "hard_concrete"
     rate: float | None = Field(None, gt=0, lt=1)
-    tune_weights: bool = False
     top: float = Field(0.1, gt=0, le=1)
     bins: int = Field(2, ge=1, description="timestep bins of the neuron statistics")
     start: float = 1.0

@@ -327,7 +327,11 @@ def test_advunlearn_before_its_attacker_is_esd_on_the_text_encoder(model, materi
     from excise.erasers.advunlearn import method as module
 
     seen = []
-    monkeypatch.setattr(module, "train", lambda weights, loss_of, *rest: seen.append(loss_of(0)) or [])
+    monkeypatch.setattr(
+        module,
+        "train",
+        lambda weights, loss_of, *rest: seen.append({k: v.detach() for k, v in loss_of(0).items()}) or [],
+    )
     chosen = options("advunlearn", retain_weight=2.0, options={"negative_guidance": 2.0, "warmup": 5})
     make_method(chosen).train(model, chosen, material, 3, tmp_path, "x")
     generator = torch.Generator().manual_seed(3 * 1_000_003)

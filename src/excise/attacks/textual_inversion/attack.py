@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks.attack import AttackOptions, ThreatModel
-from excise.training import LoopOptions, train
+from excise.training import adam_loop, train
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,10 @@ class TextualInversion(BaseModel):
     def threat_model(self) -> ThreatModel:
         return ThreatModel.EMBEDDING
 
+    def work(self, options: AttackOptions, prompts: int) -> int:
+        """See ``excise.attacks.attack.Attack.work``: prompts share their words."""
+        return options.steps * options.batch
+
     def run(
         self,
         model: DiffusionModel,
@@ -63,9 +67,10 @@ class TextualInversion(BaseModel):
         room = model.tokenizer.model_max_length - 2
         fits = [len(c) <= room for c in contents]
         kept = [i for i, ok in enumerate(fits) if ok]
-        learned = LearnedWords(model, [contents[i] for i in kept], self.vectors, self.start)
-        rows = self._learn(model, learned, references[kept], options, folder, title) if kept else []
-        embedding = learned.vectors.detach().cpu().reshape(-1).tolist()
+        if kept:
+            learned = LearnedWords(model, [contents[i] for i in kept], self.vectors, self.start)
+            rows = self._learn(model, learned, references[kept], options, folder, title)
+            embedding = learned.vectors.detach().cpu().reshape(-1).tolist()
         each = options.steps * options.batch // max(1, len(kept))
         names = " ".join(f"<learned {k}>" for k in range(self.vectors))
         table = []
@@ -101,16 +106,5 @@ class TextualInversion(BaseModel):
             predicted = model.predict_noise(model.add_noise(clean, noise, times), times, learned.states(picked))
             return {"loss": (predicted - noise).pow(2).mean()}
 
-        loop = LoopOptions(
-            steps=options.steps,
-            batch=options.batch,
-            lr=self.lr,
-            schedule="constant",
-            warmup=1,
-            weight_decay=0.0,
-            ema=0.0,
-            clip=1e9,
-            bf16=False,
-            betas=(0.9, 0.999),
-        )
+        loop = adam_loop(options.steps, options.batch, self.lr)
         return train(learned, loss_of, loop, folder, title)

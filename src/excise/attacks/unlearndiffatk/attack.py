@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks.attack import AttackOptions, ThreatModel
 from excise.prompts.safety import names_minor
-from excise.training import LoopOptions, train
+from excise.training import adam_loop, train
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,10 @@ class UnlearnDiffAtk(BaseModel):
     @property
     def threat_model(self) -> ThreatModel:
         return ThreatModel.WHITE_BOX_TEXT
+
+    def work(self, options: AttackOptions, prompts: int) -> int:
+        """See ``excise.attacks.attack.Attack.work``."""
+        return options.steps * prompts
 
     def run(
         self,
@@ -137,18 +141,7 @@ class UnlearnDiffAtk(BaseModel):
                 )
                 variable.remember(ids, total / self.checks)
 
-        loop = LoopOptions(
-            steps=steps,
-            batch=len(contents),
-            lr=self.lr,
-            schedule="constant",
-            warmup=1,
-            weight_decay=self.weight_decay,
-            ema=0.0,
-            clip=1e9,
-            bf16=False,
-            betas=(0.9, 0.999),
-        )
+        loop = adam_loop(steps, len(contents), self.lr, self.weight_decay)
         train(variable, loss_of, loop, folder, title, after_step)
         with torch.no_grad():
             plain = sum(

@@ -7,8 +7,8 @@ from pydantic import Field
 from torch.func import functional_call
 
 from excise.erasers.esd.method import ESD
-from excise.erasers.finetune import Weights, adam_loop
-from excise.training import train
+from excise.erasers.finetune import Weights
+from excise.training import adam_loop, train
 
 
 class AdvUnlearn(ESD):
@@ -23,6 +23,10 @@ class AdvUnlearn(ESD):
     warmup: int = Field(200, ge=0)
     attack_steps: int = Field(30, ge=1)
     attack_lr: float = Field(1e-3, gt=0)
+
+    def work(self, options) -> int:
+        attacked = max(0, options.steps - self.warmup)
+        return super().work(options) + attacked * self.attack_steps * options.batch
 
     def train(self, model, options, material, seed, folder, title):
         encoder, bank = model.pipe.text_encoder, material.concept
