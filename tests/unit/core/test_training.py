@@ -49,3 +49,19 @@ def test_learning_rate():
     assert learning_rate(cosine, 99) < 0.03
     constant = LoopOptions(steps=100, batch=1, lr=1.0, warmup=1, schedule="constant")
     assert {learning_rate(constant, s) for s in range(100)} == {1.0}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_bfloat16_only_where_the_hardware_has_it(tmp_path, monkeypatch, fast):
+    """A processor that has to emulate it would be ten times slower."""
+    from excise import training
+
+    monkeypatch.setattr(training, "fast_bf16", lambda device: fast)
+    model, seen = torch.nn.Linear(3, 1), []
+
+    def loss_of(step):
+        seen.append(model(torch.ones(2, 3)).dtype)
+        return {"loss": model(torch.ones(2, 3)).float().pow(2).mean()}
+
+    train(model, loss_of, LoopOptions(steps=1, batch=2, lr=0.1, bf16=True), tmp_path, "line")
+    assert seen == [torch.bfloat16 if fast else torch.float32]

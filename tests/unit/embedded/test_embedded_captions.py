@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import re
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from transformers import CLIPTokenizer
 
+from excise.embedded.canvas import Canvas
 from excise.embedded.captions import caption_of, with_article
 from excise.embedded.tokenizer import train_tokenizer
 from excise.embedded.world import World
@@ -157,3 +159,18 @@ def test_every_thing_is_drawn_in_every_style_and_tone(world):
 def test_what_the_world_does_not_have_is_refused(world, changes, said):
     with pytest.raises(ValidationError, match=said):
         describe(world, **changes)
+
+
+def test_styles_are_painted_equally_often_and_only_the_house_style_goes_unnamed(world):
+    canvas = Canvas(world, np.zeros((len(world.icons), 4, 4, 4), np.uint8))
+    batch = canvas.draw_batch(0, 3000)
+    styles = [world.icons[i].style for i in batch.icons]
+    for style in world.styles:
+        assert styles.count(style) / 3000 == pytest.approx(1 / 3, abs=0.035)
+    named = [
+        mentions(caption, phrases(world.templates.styles, style=world.styles[style].words))
+        for caption, style in zip(batch.captions, styles, strict=True)
+    ]
+    house = [n for n, s in zip(named, styles, strict=True) if s == world.house_style]
+    assert sum(house) / len(house) == pytest.approx(0.6, abs=0.06)
+    assert all(n for n, s in zip(named, styles, strict=True) if s != world.house_style)

@@ -1,0 +1,53 @@
+"""What is announced is what the job then spends: counted by hand for small budgets."""
+
+from __future__ import annotations
+
+import pytest
+
+from excise.attacks import AttackOptions
+from excise.erasers import EraserOptions
+from excise.images import DrawOptions
+from excise.masks import PruneOptions
+from excise.planning import count_work
+from excise.prompts import PromptOptions
+
+PROMPTS = PromptOptions(fit=10, tune=2, test=5, retain_fit=8, retain_test=6)
+DRAW = DrawOptions(steps=4, per_prompt=3, per_retain_prompt=1)
+PRUNE = PruneOptions(steps=7)
+TEXT = AttackOptions(method="unlearndiffatk", steps=3)
+SHARED = AttackOptions(method="textual_inversion", steps=3, batch=2)
+
+
+def eraser(method: str, **options) -> EraserOptions:
+    return EraserOptions(method=method, steps=20, batch=4, trajectories=2, sampling_steps=5, options=options)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "attack", "training"),
+    [
+        # X, then X+ and P-X; rows double with the retain term; each of four models is attacked on each prompt
+        (eraser("esd"), TEXT, 20 * 8 + 2 * 7 * 8 + 3 * (10 + 4 * 5)),
+        # new words are shared by all prompts: five attacks of three batches
+        (eraser("esd"), SHARED, 20 * 8 + 2 * 7 * 8 + 5 * 3 * 2),
+        # solved, not trained; its X+ and P-X are
+        (eraser("uce"), TEXT, 2 * 7 * 8 + 3 * (10 + 4 * 5)),
+        # a mask already: two models
+        (eraser("conceptprune"), TEXT, 3 * (10 + 2 * 5)),
+        # fifteen of its steps have an attacker of six steps in them
+        (eraser("advunlearn", warmup=5, attack_steps=6), TEXT, 20 * 8 + 15 * 6 * 4 + 3 * (10 + 2 * 5)),
+    ],
+)
+def test_training_is_counted_by_what_a_method_does(chosen, attack, training):
+    assert count_work(PROMPTS, chosen, PRUNE, attack, DRAW).training == training
+
+
+def test_pictures_are_counted_for_every_model():
+    work = count_work(PROMPTS, eraser("esd"), PRUNE, TEXT, DRAW)
+    pictures = 3 * 5 * (4 + 4 + 1) + 4 * 6  # plain and attacked, the base model's neutral twins; retain prompts
+    assert work.images == pictures + 4 * 6  # retain pictures are seen by both judges
+    assert work.forward == 2 * 4 * pictures + 4 * 5 * (2 * 10 + 8 + 5)
+
+
+def test_a_method_that_reads_the_anchor_samples_it():
+    esd, ac = (count_work(PROMPTS, eraser(m), PRUNE, TEXT, DRAW).forward for m in ("esd", "ac"))
+    assert ac - esd == 4 * 5 * 2 * 10
