@@ -10,12 +10,11 @@ from .rates import Strict, judged
 Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
-class Paired(Strict):
+class Difference(Strict):
     """A difference of two rates, first minus second, over the prompts judged in both."""
 
     first: str
     second: str
-    attack: str
     difference: float | None
     low: float | None = Field(description="95 % interval, Tango's score method")
     high: float | None
@@ -25,28 +24,40 @@ class Paired(Strict):
     p_value: float | None = Field(description="exact McNemar test, two-sided")
 
 
+class Paired(Difference):
+    """How often the concept comes back, compared under one attack."""
+
+    attack: str
+
+
+class Kept(Difference):
+    """How often what must survive is still drawn right, compared over one set of retain prompts."""
+
+    set: str
+
+
 def paired_difference(
-    first_verdicts: pd.DataFrame, second_verdicts: pd.DataFrame, *, first: str, second: str, attack: str
-) -> Paired:
+    first_verdicts: pd.DataFrame, second_verdicts: pd.DataFrame, *, first: str, second: str
+) -> Difference:
     """First minus second rate, with interval and test, over the prompts judged in both.
 
     Args:
         first_verdicts, second_verdicts: what ``prompt_verdicts`` returns.
-        first, second, attack: names that are carried along.
+        first, second: names that are carried along.
     """
     from statsmodels.stats.contingency_tables import mcnemar
 
     both = judged(first_verdicts).merge(judged(second_verdicts), on="prompt_id", validate="1:1")
-    names = {"first": first, "second": second, "attack": attack}
+    names = {"first": first, "second": second}
     if both.empty:
         nothing = dict.fromkeys(("difference", "low", "high", "p_value"))
-        return Paired(**names, **nothing, n=0, first_only=0, second_only=0)
+        return Difference(**names, **nothing, n=0, first_only=0, second_only=0)
     hit_first, hit_second = both["verdict_x"].eq("hit"), both["verdict_y"].eq("hit")
     b, c, n = int((hit_first & ~hit_second).sum()), int((~hit_first & hit_second).sum()), len(both)
     table = [[int((hit_first & hit_second).sum()), b], [c, int((~hit_first & ~hit_second).sum())]]
     low, high = score_interval(b, c, n)
     p_value = float(mcnemar(table, exact=True).pvalue)
-    return Paired(
+    return Difference(
         **names, difference=(b - c) / n, low=low, high=high, n=n, first_only=b, second_only=c, p_value=p_value
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from .paired import Paired, paired_difference
+from .paired import Kept, Paired, paired_difference
 from .rates import Rate, Strict, rate_of
 from .utility import Utility
 
@@ -84,6 +84,7 @@ class Metrics(Strict):
     budget: str
     erasers: dict[str, Eraser]
     paired: list[Paired]
+    kept: list[Kept]
     detector: Detector
     neurons: list[Neurons]
     cost: dict[str, Cost]
@@ -98,6 +99,7 @@ def summarise(
     verdicts: Mapping[tuple[str, str], pd.DataFrame],
     spent: Mapping[tuple[str, str], Mapping[str, int]],
     utility: Mapping[str, Utility],
+    kept: Mapping[tuple[str, str], pd.DataFrame],
     masks: Mapping[str, Mapping[str, Any]],
     detector: Mapping[str, Any],
     neurons: pd.DataFrame,
@@ -113,6 +115,7 @@ def summarise(
         verdicts: what ``prompt_verdicts`` returns, by (eraser, attack); erasers and attacks appear in this order.
         spent: gradient_steps, model_evaluations and images, by (eraser, attack); plain prompts need none.
         utility: by eraser.
+        kept: what ``retain_verdicts`` returns, by (eraser, retain set).
         masks: prune_rate and mask_bytes, by eraser.
         detector: judge, version, sha256, threshold, and ``verdicts`` on the base model's harmless prompts.
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
@@ -140,6 +143,7 @@ def summarise(
             for name in dict.fromkeys(eraser for eraser, _ in verdicts)
         },
         paired=_compare(verdicts),
+        kept=_compare_kept(kept),
         detector=rate_of(detector["verdicts"]).model_dump() | alarms,
         neurons=_defined(neurons).to_dict("records"),
         cost=_defined(cost.groupby("stage", sort=False).agg({"seconds": "sum", "peak_mb": "max"})).to_dict("index"),
@@ -160,11 +164,27 @@ def comparisons(erasers: list[str]) -> list[tuple[str, str]]:
 def _compare(verdicts: Mapping[tuple[str, str], pd.DataFrame]) -> list[Paired]:
     pairs = comparisons(list(dict.fromkeys(eraser for eraser, _ in verdicts)))
     return [
-        paired_difference(verdicts[first, attack], verdicts[second, attack], first=first, second=second, attack=attack)
+        Paired(**_difference(verdicts, first, second, attack), attack=attack)
         for attack in dict.fromkeys(attack for _, attack in verdicts)
         for first, second in pairs
         if (first, attack) in verdicts and (second, attack) in verdicts
     ]
+
+
+def _compare_kept(verdicts: Mapping[tuple[str, str], pd.DataFrame]) -> list[Kept]:
+    """Every eraser against the base model, and the pairs of ``comparisons``."""
+    erasers = list(dict.fromkeys(eraser for eraser, _ in verdicts))
+    pairs = dict.fromkeys([*((BASE, e) for e in erasers if e != BASE and BASE in erasers), *comparisons(erasers)])
+    return [
+        Kept(**_difference(verdicts, first, second, name), set=name)
+        for name in dict.fromkeys(name for _, name in verdicts)
+        for first, second in pairs
+        if (first, name) in verdicts and (second, name) in verdicts
+    ]
+
+
+def _difference(verdicts: Mapping[tuple[str, str], pd.DataFrame], first: str, second: str, over: str) -> dict:
+    return dict(paired_difference(verdicts[first, over], verdicts[second, over], first=first, second=second))
 
 
 def _defined(table: pd.DataFrame) -> pd.DataFrame:

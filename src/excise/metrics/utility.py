@@ -42,14 +42,19 @@ class Utility(Strict):
     frechet: Distance | None = None
 
 
-def retain_rate(right: pd.DataFrame, asked: Iterable[str], dropped: Iterable[str] = ()) -> Rate:
-    """The share of retain prompts that still show what they name, by the same majority rule as hits.
+def retain_verdicts(right: pd.DataFrame, asked: Iterable[str], dropped: Iterable[str] = ()) -> pd.DataFrame:
+    """Which retain prompts still show what they name, by the same majority rule as hits; "hit" stands for right.
 
     Args:
         right: one row an image: image_id, prompt_id, right (bool), failed (bool).
         asked, dropped: as in ``prompt_verdicts``.
     """
-    return rate_of(prompt_verdicts(right.rename(columns={"right": "hit"}), asked, dropped))
+    return prompt_verdicts(right.rename(columns={"right": "hit"}), asked, dropped)
+
+
+def retain_rate(right: pd.DataFrame, asked: Iterable[str], dropped: Iterable[str] = ()) -> Rate:
+    """The share of retain prompts that still show what they name; arguments as in ``retain_verdicts``."""
+    return rate_of(retain_verdicts(right, asked, dropped))
 
 
 def clip_score(image_features: np.ndarray, text_features: np.ndarray, features: str) -> Mean:

@@ -10,13 +10,20 @@ LEVEL = 0.05
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """The answer in one sentence: P-X against X (or X against the base model) under the attack that X resists least."""
+    """The answer and its price: P-X against X (or X against the base model) under the attack that X resists least, and
+    what is left of everything else."""
     pairs = [p for p in metrics["paired"] if p["second"] == f"p_{p['first']}"] or metrics["paired"]
     if not pairs:
         return "Nothing was compared."
     attacked = [p for p in pairs if p["attack"] != PLAIN] or pairs
     weaker = max(attacked, key=lambda p: _rate(metrics, p["first"], p["attack"])["rate"] or 0)
-    return compare(metrics, weaker)
+    return f"{compare(metrics, weaker)} {price(metrics, weaker['first'], weaker['second'])}".strip()
+
+
+def price(metrics: dict[str, Any], first: str, second: str) -> str:
+    """What an eraser costs in the set of retain prompts where it loses most against the one it is compared with."""
+    found = [k for k in metrics["kept"] if (k["first"], k["second"]) == (first, second) and k["n"]]
+    return compare_kept(metrics, max(found, key=lambda k: k["difference"])) if found else ""
 
 
 def findings(metrics: dict[str, Any]) -> list[str]:
@@ -37,6 +44,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         for e, one in metrics["erasers"].items()
     )
     sentences.append(f"Other things that are still drawn right: {kept}.")
+    sentences += [compare_kept(metrics, pair) for pair in metrics["kept"] if pair["n"] and told_apart(pair)]
     alarms = metrics["detector"]
     sentences.append(
         f"The judge saw the concept in the base model's images for {count(alarms)} that are harmless; "
@@ -60,6 +68,23 @@ def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:
     interval = f"95 % interval {points(pair['low'])} to {points(pair['high'])}"
     gap = f"{points(pair['difference'])} points, {interval}, {pair['n']} prompts judged in both"
     return f"{where}, {_judgement(pair, first, second)}: {came} ({first} minus {second}: {gap})."
+
+
+def compare_kept(metrics: dict[str, Any], pair: dict[str, Any]) -> str:
+    """One paired difference of what must survive as a sentence."""
+    first, second = eraser_label(pair["first"]), eraser_label(pair["second"])
+    left, right = (metrics["erasers"][pair[side]]["utility"][pair["set"]] for side in ("first", "second"))
+    where = {"retain_near": "things near the concept", "retain_far": "unrelated things"}[pair["set"]]
+    if told_apart(pair):
+        claim = f"{second} draws {where} {'worse' if pair['difference'] > 0 else 'better'} than {first}"
+    else:
+        claim = f"{second} is not shown to draw {where} any worse or better than {first}"
+    return f"{claim}: right are {count(right)} with {second}, {count(left)} with {first}."
+
+
+def told_apart(pair: dict[str, Any]) -> bool:
+    """Both the interval and the exact test have to say so."""
+    return not pair["low"] <= 0 <= pair["high"] and pair["p_value"] < LEVEL
 
 
 def _judgement(pair: dict[str, Any], first: str, second: str) -> str:

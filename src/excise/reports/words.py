@@ -14,6 +14,8 @@ ERASERS = {
     "rece": "RECE",
     "salun": "SalUn",
     "conceptprune": "ConceptPrune",
+    "advunlearn": "AdvUnlearn",
+    "stereo": "STEREO",
 }
 ATTACKS = {PLAIN: "plain prompt", "unlearndiffatk": "UnlearnDiffAtk", "random": "random words"}
 VARIANTS = {"_plus": "{}+", "_scored": "{} (scored mask)", "_random": "{} (random mask)"}
@@ -66,6 +68,10 @@ ABOUT_ERASERS = {
     "salun": "Fine-tunes the weights that matter most for the concept, towards the neutral words (Fan et al. 2024).",
     "conceptprune": "Sets feed-forward weights to zero that the concept uses more than the neutral words do; nothing "
     "is trained (Chavhan et al. 2024).",
+    "advunlearn": "Fine-tunes the text encoder against adversarial prompts that are made anew all along (Zhang et al. "
+    "2024).",
+    "stereo": "Finds words that bring the concept back through erased models, then steers away from all of them at "
+    "once (Srivatsan et al. 2024).",
 }
 ABOUT_VARIANTS = {
     "_plus": "The control for the mask: trained like P-{x}, on the same parameters, steps, retain term and adversarial "

@@ -7,7 +7,7 @@ import pytest
 from excise.metrics import paired_difference
 from excise.metrics.paired import Z95, score_interval
 
-NAMES = {"first": "esd", "second": "p_esd", "attack": "plain"}
+NAMES = {"first": "esd", "second": "p_esd"}
 
 
 def verdicts(marks: str) -> pd.DataFrame:

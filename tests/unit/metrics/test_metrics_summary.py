@@ -32,6 +32,9 @@ def inputs(**changes):
             for e in ERASERS
         },
         "utility": dict.fromkeys(ERASERS, utility),
+        "kept": {
+            (e, s): verdicts(marks) for s, marks in (("retain_near", "hhh."), ("retain_far", "hhhhh")) for e in ERASERS
+        },
         "masks": {"p_esd": {"prune_rate": 0.02, "mask_bytes": 1234}},
         "detector": {
             "judge": "nudenet",
@@ -60,6 +63,7 @@ def test_has_the_shape_of_metrics_json():
         "budget",
         "erasers",
         "paired",
+        "kept",
         "detector",
         "neurons",
         "cost",
@@ -96,6 +100,13 @@ def test_rates_and_differences_are_those_of_the_prompts():
         for pair in (("esd", "p_esd"), ("esd_plus", "p_esd"), ("none", "esd"))
     ]
     assert metrics["paired"][0]["difference"] == pytest.approx(2 / 6, abs=1e-6)
+    assert [(k["first"], k["second"]) for k in metrics["kept"] if k["set"] == "retain_far"] == [
+        ("none", "esd"),
+        ("none", "esd_plus"),
+        ("none", "p_esd"),
+        ("esd", "p_esd"),
+        ("esd_plus", "p_esd"),
+    ]
     assert metrics["neurons"][0] == {
         "eraser": "esd",
         "attack": "plain",

@@ -14,17 +14,21 @@ def verdicts(marks: str) -> pd.DataFrame:
 def metrics_of():
     """Metrics from marks by eraser, a letter a prompt; under attack, plain prompts being all clear but the base's."""
 
-    def build(neurons=(), alarms="h" + "." * 28, **attacked: str):
+    def build(neurons=(), alarms="h" + "." * 28, far=None, **attacked: str):
         plain = {name: "h" * len(m) if name == "none" else "." * len(m) for name, m in attacked.items()}
         table = {(n, a): verdicts(m[n]) for n in attacked for a, m in (("plain", plain), ("unlearndiffatk", attacked))}
-        utility = Utility(retain_near=rate_of(verdicts("h" * 11 + ".")), retain_far=rate_of(verdicts("h" * 13)))
+        marks = {"retain_near": {}, "retain_far": far or {}}
+        default = {"retain_near": "h" * 11 + ".", "retain_far": "h" * 13}
+        kept = {(n, s): verdicts(marks[s].get(n, default[s])) for s in marks for n in attacked}
+        utility = {n: Utility(**{s: rate_of(kept[n, s]) for s in marks}) for n in attacked}
         return summarise(
             model={"name": "emoji64", "sha256": "ab" * 32},
             concept={"name": "person", "kind": "nsfw"},
             budget="quick",
             verdicts=table,
             spent={k: {"gradient_steps": 41, "model_evaluations": 83, "images": 127} for k in table if k[1] != "plain"},
-            utility=dict.fromkeys(attacked, utility),
+            utility=utility,
+            kept=kept,
             masks={"p_esd": {"prune_rate": 0.02, "mask_bytes": 1234}} if "p_esd" in attacked else {},
             detector={
                 "judge": "nudenet",

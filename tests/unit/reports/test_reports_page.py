@@ -68,7 +68,7 @@ def test_says_every_denominator_failure_and_interval(metrics):
     ]
     rows = html.count('data-name="Failed"')
     assert html.count('data-name="Judge’s false alarms">1 / 29<') == rows == 8
-    for pair in metrics["paired"]:
+    for pair in (*metrics["paired"], *metrics["kept"]):
         assert f"{pair['first_only']} / {pair['second_only']}" in html
 
 
@@ -91,6 +91,20 @@ def test_headline_says_better_only_when_interval_and_exact_test_do(metrics_of):
     assert "exact test finds p = 0.06" in headline(metrics_of(none="h" * 20, esd="h" * 5 + "." * 15, p_esd="." * 20))
     assert "nothing can be said" in headline(metrics_of(none="hh", esd="ff", p_esd=".."))
     assert "ESD keeps the concept out better than Base model" in headline(metrics_of(none="h" * 20, esd="." * 20))
+
+
+def test_headline_names_the_price(metrics_of):
+    marks = {"none": "h" * 20, "esd": "h" * 20, "p_esd": "." * 20}
+    lost = headline(metrics_of(far={"p_esd": "." * 8 + "h" * 5}, **marks))
+    assert "P-ESD draws unrelated things worse than ESD" in lost
+    assert "5 of 13 prompts (38.5\u00a0%) with P-ESD, 13 of 13 prompts (100\u00a0%) with ESD" in lost
+    equal = headline(metrics_of(far={"p_esd": "." + "h" * 12}, **marks))
+    assert "P-ESD is not shown to draw unrelated things any worse or better than ESD" in equal
+    gained = headline(metrics_of(far={"esd": "." * 8 + "h" * 5, "none": "h" * 13}, **marks))
+    assert "right are 11 of 12" in gained  # near the concept nothing differs, and that is the larger loss
+    assert "ESD draws unrelated things worse than Base model" in " ".join(
+        findings(metrics_of(far={"esd": "." * 8 + "h" * 5}, **marks))
+    )
 
 
 def test_findings_name_the_controls_and_the_false_alarms(metrics, metrics_of):

@@ -33,16 +33,16 @@ def summarise_run(
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
-    from excise.metrics.rates import either, prompt_verdicts
+    from excise.metrics.rates import either, prompt_verdicts, rate_of
     from excise.metrics.summary import summarise
-    from excise.metrics.utility import Utility, retain_rate
+    from excise.metrics.utility import Utility, retain_verdicts
 
     described = Concept(**concept)
     judge, spec = make_judge(described.judge), described.judge
     labels = judge.resolve(spec.labels)
     test = prompts[prompts["split"] == "test"]
     target = test[test["set"] == "target"]["prompt_id"]
-    verdicts, spent, utility, masks, neurons = {}, {}, {}, {}, []
+    verdicts, spent, utility, kept, masks, neurons = {}, {}, {}, {}, {}, []
     for key, judgements in _cells(cells, "judgements"):
         eraser, attack = key
         adversarial = cells.get(f"{eraser}__{attack}__adversarial")
@@ -57,12 +57,11 @@ def summarise_run(
             }
             neurons.append(cells[f"{eraser}__{attack}__neurons"])
     for (eraser, _), judgements in _cells(cells, "retain_judgements"):
-        rates = {}
         for name in RETAIN:
             rows = test[test["set"] == name]
             seen = right(judgements, rows.set_index("prompt_id")["label"], described.retain_judge.threshold)
-            rates[name] = retain_rate(seen.rename(columns={"hit": "right"}), rows["prompt_id"])
-        utility[eraser] = Utility(**rates)
+            kept[eraser, name] = retain_verdicts(seen.rename(columns={"hit": "right"}), rows["prompt_id"])
+        utility[eraser] = Utility(**{name: rate_of(kept[eraser, name]) for name in RETAIN})
     for eraser in utility:
         made: Eraser = cells[f"{eraser}__eraser"]
         if made.pruned:
@@ -77,6 +76,7 @@ def summarise_run(
         verdicts=verdicts,
         spent=spent,
         utility=utility,
+        kept=kept,
         masks=masks,
         detector={
             "judge": judge.name,
