@@ -21,6 +21,16 @@ BUDGET = {  # parameters of a job that takes seconds
     "erasers": {
         name: {"steps": 4, "batch": 4, "trajectories": 2, "sampling_steps": 3, "guidance": 2.0}
         for name in ("esd", "ac", "salun", "uce", "rece", "conceptprune", "advunlearn")
+    }
+    | {
+        "stereo": {
+            "steps": 4,
+            "batch": 4,
+            "trajectories": 2,
+            "sampling_steps": 3,
+            "guidance": 2.0,
+            "options": {"rounds": 1, "round_steps": 2, "attack_steps": 2},
+        }
     },
     "prune": {"steps": 4, "lr": 0.5},
     "neurons": {"timesteps": 2},

@@ -33,7 +33,8 @@ def export_pipeline(pipe, folder: Path) -> None:
     """Write half-precision safetensors, without a variant suffix, so that ``from_pretrained`` finds them."""
     pipe.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     _load_in_single_precision(folder / "text_encoder")
-    for config in [folder / "model_index.json", *folder.glob("*/config.json")]:  # diffusers notes where a part was loaded from: a path of one machine
+    # diffusers notes where a part was loaded from: a path of one machine
+    for config in [folder / "model_index.json", *folder.glob("*/config.json")]:
         told = json.loads(config.read_text())
         config.write_text(json.dumps({k: v for k, v in told.items() if k != "_name_or_path"}, indent=2) + "\n")
 

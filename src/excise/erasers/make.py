@@ -35,16 +35,21 @@ def make_erased(
     prune: PruneOptions | None = None,
     support: dict[str, torch.Tensor] | None = None,
     scores: dict[str, torch.Tensor] | None = None,
+    prepared: Path | None = None,
 ) -> Erased:
     """Run a method: X, or with ``prune`` P-X under a learned mask.
 
     Args:
+        folder: work in progress.
         support, scores: what the mask may touch and where it starts; needed with ``prune``.
+        prepared: work in progress that X, X+ and P-X share (``EraserMethod.prepare``); in ``folder`` unless given.
 
     Raises:
         UserError: the method is a mask already, so that there is no P-X of it.
     """
-    method = make_method(options)
+    method = make_method(options).prepare(
+        model, options, material, seed, prepared or folder / "prepared", options.method
+    )
     if prune is not None:
         if not ERASERS[options.method].maskable:
             raise UserError(f"The eraser '{options.method}' is a mask already: leave out prune, or choose another.")

@@ -47,6 +47,16 @@ class EraserMethod(BaseModel):
     anchored: ClassVar[bool] = False
     trained: ClassVar[bool] = True
 
+    def prepare(
+        self, model: DiffusionModel, options: EraserOptions, material: Material, seed: int, folder: Path, title: str
+    ) -> EraserMethod:
+        """The method with what it has to find out before any training; itself by default.
+
+        Args:
+            folder: work in progress, shared by X, X+ and P-X: it may not depend on ``material.adversarial``.
+        """
+        return self
+
     def start(self, model: DiffusionModel, material: Material) -> dict[str, torch.Tensor]:
         """Weights that are solved for before any training: parameter name -> value. None by default."""
         return {}

@@ -146,6 +146,8 @@ class DiffusionModel:
         guidance: float | list[float] = 2.0,
         keep: bool = False,
         on_step: Callable[[int], None] | None = None,
+        predict: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        until: int | None = None,
     ) -> Trajectory:
         """Draw with DPM-Solver++ (Lu et al. 2022) and classifier-free guidance, both halves in one batch.
 
@@ -154,6 +156,8 @@ class DiffusionModel:
             seeds: n of them.
             guidance: one scale, or one a prompt.
             keep: keep the latents of all steps (otherwise ``latents`` is empty).
+            predict: predicts noise in this model's place, as ``predict_noise`` does.
+            until: stop before this step; ``final`` is then what is left of the noise there.
         """
         from diffusers import DPMSolverMultistepScheduler
 
@@ -162,17 +166,17 @@ class DiffusionModel:
         latents = self.initial_noise(seeds) * scheduler.init_noise_sigma
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
         scale = torch.as_tensor(guidance, device=self.device, dtype=self.dtype).view(-1, 1, 1, 1)
-        kept = []
-        for index, time in enumerate(scheduler.timesteps):
+        kept, predict = [], predict or self.predict_noise
+        for index, time in enumerate(scheduler.timesteps[:until]):
             shown = scheduler.scale_model_input(latents, time)
             if keep:
                 kept.append(shown)
-            blank, wanted = self.predict_noise(torch.cat([shown, shown]), time, both).chunk(2)
+            blank, wanted = predict(torch.cat([shown, shown]), time, both).chunk(2)
             latents = scheduler.step(blank + scale * (wanted - blank), time, latents).prev_sample
             if on_step:
                 on_step(index)
         path = torch.stack(kept) if keep else latents.new_empty(0, *latents.shape)
-        return Trajectory(scheduler.timesteps, path, latents)
+        return Trajectory(scheduler.timesteps[:until], path, latents)
 
     # pictures -----------------------------------------------------------------------------------------------------
     @torch.no_grad()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from excise.attacks import AttackOptions, ThreatModel, make_attack
-from excise.attacks.textual_inversion.vectors import LearnedWords
 from excise.errors import UserError
+from excise.images.learned_words import LearnedWords
 from excise.images.tokens import states_of_tokens
 from excise.models.diffusion import DiffusionModel
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from excise.erasers.conceptprune.method import skilled
 from excise.erasers.finetune import erasure_loss
 from excise.erasers.make import make_erased
 from excise.erasers.material import Material, Words
+from excise.erasers.method import noised
 from excise.erasers.rece.method import still_meant
 from excise.erasers.registry import method_class
 from excise.erasers.salun.method import largest
@@ -54,8 +57,12 @@ def base_model_is_untouched(model):
     assert not model.pipe.text_encoder.get_input_embeddings()._forward_hooks
 
 
+SHORT = {"stereo": {"rounds": 2, "round_steps": 2, "attack_steps": 2}}  # its paper's search takes hours
+
+
 def options(name: str, **more) -> EraserOptions:
-    return EraserOptions(**{"method": name, "batch": 4, "steps": 3, "lr": 1e-3} | more)
+    own = {"options": SHORT.get(name, {})}
+    return EraserOptions(**{"method": name, "batch": 4, "steps": 3, "lr": 1e-3} | own | more)
 
 
 # what holds for all --------------------------------------------------------------------------------------------------
@@ -109,6 +116,113 @@ def test_both_recipes_of_esd_have_one_target():
         blank, wanted
     )
     torch.testing.assert_close(paper, later)
+
+
+def test_following_the_student_starts_on_the_frozen_models_own_trajectories(model, material):
+    method = make_method(options("esd", options={"follow": "student", "negative_guidance": 1.5, "guidance": 3.0}))
+    steps, rows = torch.tensor([0, 2, STEPS - 1]), torch.tensor([1, 0, 2])
+    lesson = method.lesson(model, material, steps, rows, torch.Generator().manual_seed(4), model.predict_noise)
+    seeds = torch.randint(2**31, (3,), generator=torch.Generator().manual_seed(4)).tolist()
+    whole = model.sample(model.encode([TARGETS[r] for r in rows]), seeds, STEPS, 3.0, keep=True)
+    for i, step in enumerate(steps):
+        torch.testing.assert_close(lesson.latents[i], whole.latents[step, i], atol=1e-5, rtol=1e-4)
+        blank, wanted = (
+            model.predict_noise(lesson.latents[i : i + 1], whole.times[step], model.encode([prompt]))
+            for prompt in ("", TARGETS[rows[i]])
+        )
+        expected = blank - 1.5 * (wanted - blank)
+        torch.testing.assert_close(lesson.target[i : i + 1], expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(lesson.times, whole.times[steps])
+
+
+def test_following_the_student_goes_where_the_student_goes(model, material):
+    method = make_method(options("esd", options={"follow": "student"}))
+    replaced = perturbed(model)
+
+    def student(latents, times, states):
+        return torch.func.functional_call(model.denoiser, replaced, (latents, times, states)).sample
+
+    steps, rows = torch.tensor([0, STEPS - 1]), torch.tensor([0, 0])
+    found = [
+        method.lesson(model, material, steps, rows, torch.Generator().manual_seed(4), s).latents
+        for s in (student, model.predict_noise)
+    ]
+    assert torch.equal(found[0][0], found[1][0])  # nothing was predicted yet
+    assert (found[0][1] - found[1][1]).abs().max() > 1e-3
+
+
+# STEREO --------------------------------------------------------------------------------------------------------------
+def test_stereo_steers_away_from_all_words_at_once(model, material):
+    method = make_method(options("stereo", options={"scale": 2.5}))
+    words = model.encode(["a fish", "a rose"])
+    method._found = words
+    steps, rows = torch.tensor([0, 1, 2, 3, 3, 1, 0, 2]), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+    lesson = method.lesson(model, material, steps, rows, torch.Generator().manual_seed(0), None)
+    asked = set()
+    for i in range(len(steps)):
+        x, t = lesson.latents[i : i + 1], lesson.times[i]
+
+        def noise(prompt, x=x, t=t):
+            return model.predict_noise(x, t, model.encode([prompt])).double()
+
+        prompt, blank = TARGETS[rows[i]], noise("")
+        push = sum(noise(p) - blank for p in (prompt, "a fish", "a rose")) / 3
+        expected = blank + 1.5 * (noise(TWINS[rows[i]]) - blank) - 3.5 * push
+        torch.testing.assert_close(lesson.target[i : i + 1].double(), expected, atol=1e-4, rtol=1e-4)
+        ways = [model.encode([p])[0] for p in (prompt, "a fish", "a rose")]
+        asked |= {k for k, way in enumerate(ways) if torch.allclose(way, lesson.states[i], atol=1e-5)}
+    assert asked == {0, 1, 2}
+
+
+def test_stereo_learns_words_through_erased_models_in_turn(model, material, tmp_path):
+    from excise.erasers.stereo.search import search_words
+
+    names = parameter_names(model.denoiser, "esd-x")
+    short = {"rounds": 2, "round_steps": 4, "round_lr": 1e-3, "attack_steps": 25, "attack_batch": 8, "attack_lr": 0.05}
+    method = make_method(options("stereo", options=short))
+    words = search_words(model, method, names, 4, material, 0, tmp_path / "a", "search")
+    assert words.shape == (2, *material.concept.states.shape[1:]) and not torch.equal(words[0], words[1])
+    again = search_words(model, method, names, 4, material, 0, tmp_path / "a", "search")  # from its checkpoints
+    assert torch.equal(words, again)
+    attacked = make_method(options("stereo", options=short | {"rounds": 1}))
+    first = search_words(model, attacked, names, 4, replace(material, adversarial=words[:1]), 0, tmp_path / "b", "s")
+    assert torch.equal(first[0], words[0])  # it does not read adversarial prompts: X and P-X share it
+
+    from excise.erasers.stereo.search import Away
+
+    away = Away(scale=3.0)
+    away._asked = words[0]
+    steps, rows = torch.tensor([1, 3]), torch.tensor([2, 0])
+    lesson = away.lesson(model, material, steps, rows, None, None)
+    assert torch.equal(lesson.states[0], words[0]) and torch.equal(lesson.states[1], words[0])
+    blank, wanted = (
+        model.predict_noise(lesson.latents, lesson.times, s.expand(2, -1, -1)) for s in (model.encode([""]), words[:1])
+    )
+    torch.testing.assert_close(lesson.target, 2 * blank + wanted - 2 * wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_word_of_stereo_means_more_of_the_concept_than_it_did(model, material, tmp_path):
+    from excise.erasers.stereo.search import search_words
+    from excise.images.learned_words import LearnedWords
+
+    def loss(states):  # over what the word was learned on: an untrained model has nothing else to say
+        total = 0.0
+        for step in range(60):
+            generator = torch.Generator().manual_seed(step)
+            picked = torch.randint(3, (8,), generator=generator)
+            x, times, noise = noised(model, material.concept.final[picked], generator)
+            with torch.no_grad():
+                predicted = model.predict_noise(x, times, states.expand(8, -1, -1))
+            total += float((predicted - noise).pow(2).mean())
+        return total
+
+    settings = {"rounds": 1, "round_steps": 1, "round_lr": 1e-12, "attack_lr": 0.01, "attack_batch": 8}
+    method = make_method(options("stereo", options=settings | {"attack_steps": 60}))
+    (word,) = search_words(model, method, parameter_names(model.denoiser, "kv"), 2, material, 0, tmp_path, "s")
+    size = len(model.pipe.text_encoder.get_input_embeddings().weight)
+    with torch.no_grad():
+        start = LearnedWords(model, [[size]], 1, "").states(torch.zeros(1, dtype=torch.long))[0]
+    assert loss(word) < loss(start)
 
 
 # AC and SalUn --------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class TextualInversion(BaseModel):
         title: str,
     ) -> pd.DataFrame:
         """See ``excise.attacks.attack.Attack.run``."""
-        from .vectors import LearnedWords
+        from excise.images.learned_words import LearnedWords
 
         words = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
         size = len(model.pipe.text_encoder.get_input_embeddings().weight)

@@ -141,7 +141,8 @@ def train_unpruned(
     material = open_material(base, trajectories, concept)
     inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "options": eraser, "seed": seed}
     folder = cache.folder("eraser", CODE, model=model, **inputs)
-    erased = make_erased(base, eraser, material, seed, folder, eraser.method)
+    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
+    erased = make_erased(base, eraser, material, seed, folder, eraser.method, prepared=prepared)
     header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
     return Eraser(header, erased.weights, erased.pruned), erased.losses
 
@@ -273,7 +274,8 @@ def train_learned(
         seed=seed,
     )
     name = f"p_{eraser.method}"
-    erased = make_erased(base, eraser, material, seed, folder, name, prune, support, mask_scores)
+    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
+    erased = make_erased(base, eraser, material, seed, folder, name, prune, support, mask_scores, prepared=prepared)
     options = {"eraser": eraser.model_dump(mode="json"), "prune": prune.model_dump(mode="json")}
     header = _header(eraser.method, name, concept, model, options, seed, run_info) | {"support": prune.group}
     made = Eraser(header, erased.weights, erased.pruned)
@@ -308,9 +310,10 @@ def train_plus(
         seed=seed,
     )
     name = f"{eraser.method}_plus"
+    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     weights, losses = train_weights(
         base,
-        make_method(eraser),
+        make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method),
         eraser,
         prune.group,
         prune.steps,
@@ -356,6 +359,12 @@ def measure(
     times, latents = _spaced(open_bank(model, trajectories, bank), neurons.timesteps, len(first))
     units = find_units(model.denoiser, neurons.values)
     return collect_activations(model, units, first, second, times, latents, min(prune.bins, len(times)), neurons.batch)
+
+
+def _prepared(cache: Cache, model: dict, trajectories: dict, material, eraser: EraserOptions, seed: int) -> Path:
+    """What X, X+ and P-X find out before training is found out once."""
+    inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "options": eraser, "seed": seed}
+    return cache.folder("prepared", CODE, model=model, **inputs)
 
 
 def _bank_names(trajectories: dict) -> dict:

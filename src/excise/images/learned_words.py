@@ -39,7 +39,5 @@ class LearnedWords(nn.Module):
 def _one_token(model: DiffusionModel, word: str) -> int:
     ids = model.tokenizer(word, add_special_tokens=False).input_ids
     if len(ids) != 1:
-        raise UserError(
-            f"attacks.textual_inversion.options.start: '{word}' is not one token to this model: take another word."
-        )
+        raise UserError(f"options.start: '{word}' is not one token to this model: take another word.")
     return ids[0]
