@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,14 +33,23 @@ class Work:
 
 
 def count_work(
-    prompts: PromptOptions, eraser: EraserOptions, prune: PruneOptions, attack: AttackOptions, draw: DrawOptions
+    prompts: PromptOptions,
+    eraser: EraserOptions,
+    prune: PruneOptions,
+    attack: AttackOptions,
+    draw: DrawOptions,
+    models: int | None = None,
 ) -> Work:
-    """Work of a whole job: trajectories, erasers, attacks, sets of pictures."""
+    """Work of a whole job: trajectories, erasers, attacks, sets of pictures.
+
+    Args:
+        models: how many are judged; unless given the base model and X, and with a mask X+ and P-X.
+    """
     from excise.attacks import make_attack
     from excise.erasers import ERASERS, make_method
 
     method, attacker, pruned = make_method(eraser), make_attack(attack), ERASERS[eraser.method].maskable
-    erasers = 4 if pruned else 2  # the base model and X; with a mask X+ and P-X too
+    erasers = models or (4 if pruned else 2)
     training = method.work(eraser)
     if pruned:  # X+ and P-X
         training += 2 * prune.steps * eraser.batch * (2 if prune.retain_weight > 0 else 1)
@@ -51,6 +61,12 @@ def count_work(
     )
     forward += 2 * draw.steps * pictures
     return Work(forward, training, pictures + erasers * draw.per_retain_prompt * prompts.retain_test)
+
+
+def sum_work(parts: Iterable[Work]) -> Work:
+    """All of it together."""
+    rows = list(parts)
+    return Work(*(sum(getattr(r, f.name) for r in rows) for f in fields(Work)))
 
 
 def measure_seconds(work: Work, model: ModelSpec, concept: Concept, batch: int = 32) -> float:

@@ -230,3 +230,28 @@ def test_another_eraser_or_attack_is_one_parameter(make_project, run_job, choice
     assert all(list(e["attacks"]) == ["plain", attack] for e in told["erasers"].values())
     report = newest(project, "report.html").read_text()
     assert "ConceptPrune" in report or "P-UCE" in report
+
+
+def test_control_masks_prune_as_much_as_the_learned_one(make_project, run_job):
+    project = make_project()
+    told = run_job(project, eraser="ac", masks="all")
+    assert list(told["erasers"]) == ["none", "ac", "ac_plus", "p_ac", "p_ac_scored", "p_ac_random"]
+    learned, scored, random = (
+        Eraser.load(newest(project, f"{name}/eraser.safetensors")) for name in ("p_ac", "p_ac_scored", "p_ac_random")
+    )
+    assert {n: int(m.sum()) for n, m in random.pruned.items()} == {n: int(m.sum()) for n, m in learned.pruned.items()}
+    assert any(not torch.equal(random.pruned[n], m) for n, m in learned.pruned.items())
+    assert learned.mask.count == scored.mask.count > 0
+    scores = torch.cat([s.flatten() for s in load_scores(project, "ac").values()])
+    chosen = torch.cat([scored.pruned[n].flatten() for n in load_scores(project, "ac")])
+    assert scores[chosen].min() >= scores[~chosen].max()
+    pairs = {(p["first"], p["second"]) for p in told["paired"]}
+    assert {("p_ac_scored", "p_ac"), ("p_ac_random", "p_ac"), ("ac_plus", "p_ac"), ("ac", "p_ac")} <= pairs
+    report = newest(project, "report.html").read_text()
+    assert "P-AC (random mask)" in report and "P-AC (scored mask)" in report
+
+
+def load_scores(project: Path, eraser: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(newest(project, f"{eraser}/mask_scores.safetensors"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from excise.training import LoopOptions
 
@@ -14,8 +14,12 @@ class AutoencoderOptions(BaseModel):
     latent_channels: int = 4
     kl_weight: float = 1e-3
     gradient_weight: float = 1.0
+    latent_noise: float = Field(
+        0.25, ge=0, description="highest noise that refining adds, in deviations of the latents"
+    )
     seed: int = 0
     loop: LoopOptions
+    refine: LoopOptions | None = None
 
 
 class CLIPOptions(BaseModel):

@@ -31,7 +31,8 @@ class AnnounceHook:
             options[what] = _validated(what, catalog[f"params:{what}s.{chosen.pop()}"].load())
         name = next(o for o in pipeline.outputs() if o.endswith(".report")).removesuffix(".report")
         model = options.pop("model")
-        work = count_work(**options)
+        models = sum(d.endswith(".eraser") for d in pipeline.datasets())
+        work = count_work(**options, models=models)
         minutes = (
             measure_seconds(work, model, load_concept(name, catalog["concepts"].load()), options["eraser"].batch) / 60
         )

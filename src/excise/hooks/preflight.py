@@ -92,7 +92,7 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
     for name in run_params.get("runtime_params") or {}:
-        if name not in {"concept", "eraser", "attack", *read}:
+        if name not in {"concept", "eraser", "attack", "masks", *read}:
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")

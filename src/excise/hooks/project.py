@@ -11,7 +11,7 @@ from kedro.io import MemoryDataset
 
 from excise.cache import Cache
 from excise.errors import UserError
-from excise.pipelines.selection import ATTACK, ERASER, set_selection
+from excise.pipelines.selection import ATTACK, ERASER, MASKS, set_selection
 
 from .preflight import preflight
 
@@ -38,6 +38,7 @@ class ProjectHook:
             settings.get("concepts", {}),
             eraser=str(parameters.get("eraser", ERASER)),
             attack=str(parameters.get("attack", ATTACK)),
+            masks=str(parameters.get("masks", MASKS[0])),
         )
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")

@@ -157,7 +157,8 @@ def comparisons(erasers: list[str]) -> list[tuple[str, str]]:
     """Who is compared with whom: X with P-X, the controls of P-X with P-X, and the base model with X."""
     pairs = []
     for name in (e for e in erasers if e != BASE and not e.startswith("p_") and not e.endswith("_plus")):
-        pairs += [(name, f"p_{name}"), (f"{name}_plus", f"p_{name}"), (f"p_{name}_random", f"p_{name}"), (BASE, name)]
+        controls = (name, f"{name}_plus", f"p_{name}_scored", f"p_{name}_random")
+        pairs += [*((control, f"p_{name}") for control in controls), (BASE, name)]
     return [(first, second) for first, second in pairs if first in erasers and second in erasers]
 
 

@@ -14,9 +14,13 @@ def bind(function: Callable, **fixed) -> Callable:
 
 
 def variants(method: str) -> dict[str, str]:
-    """Names of an eraser X, its control X+ and P-X; of a method that is a mask already, X alone."""
+    """Names of an eraser X, its control X+ and P-X, and where they are selected P-X's control masks; of a method that
+    is a mask already, X alone."""
     from excise.erasers import ERASERS
+    from excise.pipelines.selection import selected_masks
 
     names = {"unpruned": method, "plus": f"{method}_plus", "learned": f"p_{method}"}
+    if selected_masks() == "all":
+        names |= {kind: f"p_{method}_{kind}" for kind in ("scored", "random")}
     pruned = method not in ERASERS or ERASERS[method].maskable  # what is unknown is refused later, by name
     return names if pruned else {"unpruned": method}

@@ -1,4 +1,4 @@
-"""Which concept, eraser and attack a pipeline works on: ``--params=concept=NAME,eraser=NAME,attack=NAME``.
+"""What a pipeline works on: ``--params=concept=NAME,eraser=NAME,attack=NAME,masks=all``.
 
 Data sets are named by them, so the choice has to be known before pipelines are built.
 """
@@ -7,19 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from excise.errors import UserError
+
 # what conf/base/globals.yml says, for commands that build pipelines without reading the configuration
 # (`kedro registry describe`)
 DEFAULTS = {"nsfw": "person", "style": "fluent", "object": "church"}
 
 ERASER, ATTACK = "esd", "unlearndiffatk"
+MASKS = ("learned", "all")  # which masks of P-X are made: the learned one, or its two controls too
 
 _concept: str | None = None
 _eraser: str = ERASER
 _attack: str = ATTACK
+_masks: str = MASKS[0]
 _defaults: dict[str, str] = dict(DEFAULTS)
 
 
-def set_selection(concept: str | None, defaults: Mapping[str, str], eraser: str = ERASER, attack: str = ATTACK) -> None:
+def set_selection(
+    concept: str | None,
+    defaults: Mapping[str, str],
+    eraser: str = ERASER,
+    attack: str = ATTACK,
+    masks: str = MASKS[0],
+) -> None:
     """Choose for all pipelines that are built from now on.
 
     Args:
@@ -27,12 +37,18 @@ def set_selection(concept: str | None, defaults: Mapping[str, str], eraser: str 
         defaults: kind -> concept; kinds that are not in it keep ``DEFAULTS``.
         eraser: the method X.
         attack: the attack on it.
+        masks: one of ``MASKS``.
+
+    Raises:
+        UserError: ``masks`` is none of them.
     """
-    global _concept, _defaults, _eraser, _attack
-    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack)
-    if chosen == (_concept, _defaults, _eraser, _attack):
+    global _concept, _defaults, _eraser, _attack, _masks
+    if masks not in MASKS:
+        raise UserError(f"The parameter 'masks' is '{masks}': it must be one of {', '.join(MASKS)}.")
+    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks)
+    if chosen == (_concept, _defaults, _eraser, _attack, _masks):
         return
-    _concept, _defaults, _eraser, _attack = chosen
+    _concept, _defaults, _eraser, _attack, _masks = chosen
     from kedro.framework.project import pipelines
 
     # Kedro keeps the pipelines that it built; a second run in this process would work on the first one's concept
@@ -52,6 +68,11 @@ def selected_eraser() -> str:
 def selected_attack() -> str:
     """The name of the attack: a key of the parameter ``attacks``."""
     return _attack
+
+
+def selected_masks() -> str:
+    """Which masks of P-X are made: one of ``MASKS``."""
+    return _masks
 
 
 def pipeline_kind(pipeline: str) -> str | None:

@@ -36,7 +36,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
     sentences += [
         compare(metrics, pair)
         for pair in metrics["paired"]
-        if pair["first"].endswith(("_plus", "_random")) and pair["attack"] != PLAIN
+        if pair["first"].endswith(("_plus", "_scored", "_random")) and pair["attack"] != PLAIN
     ]
     kept = ", ".join(
         f"{eraser_label(e)} {percent(one['utility']['retain_near']['rate'])} of near and "

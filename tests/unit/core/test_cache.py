@@ -46,6 +46,23 @@ def test_a_changed_parameter_does_not_find_the_folder(tmp_path):
     assert code_fingerprint("excise.masks") != code_fingerprint("excise.neurons")
 
 
+def test_a_mended_sentence_loses_no_work_and_a_mended_line_does(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for n, source in enumerate(
+        [
+            '"""Old."""\ndef f(x):\n    """Doubles."""\n    return 2 * x\n',
+            '"""New words."""\n\n\ndef f(x):\n    """Twice x."""\n    return (2 * x)  # as it should be\n',
+            '"""New words."""\ndef f(x):\n    """Twice x."""\n    return 3 * x\n',
+            "def f(x):\n    return 2 * x\n",
+        ]
+    ):
+        (tmp_path / f"counted_{n}.py").write_text(source)
+        found.append(code_fingerprint(f"counted_{n}"))
+    assert found[0] == found[1] != found[2]
+    assert found[3] not in found[:3]  # a docstring counts as there or not: that much is code
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")

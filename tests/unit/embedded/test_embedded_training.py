@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from excise.embedded.autoencoder import build_autoencoder
+from excise.embedded.autoencoder import build_autoencoder, refine_decoder
 from excise.embedded.canvas import Canvas
 from excise.embedded.denoiser import build_denoiser, build_scheduler, train_denoiser
+from excise.embedded.export import export_pipeline
 from excise.embedded.options import AutoencoderOptions, DenoiserOptions
 from excise.embedded.world import World
 from excise.training import LoopOptions
@@ -141,6 +143,29 @@ def test_the_sampler_has_the_noise_levels_of_training(tiny_model):
     betas = np.linspace(np.sqrt(0.00085), np.sqrt(0.02), 1000) ** 2
     np.testing.assert_allclose(build_scheduler().alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
     np.testing.assert_allclose(tiny_model.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+
+
+def test_refining_moves_the_decoder_alone_and_lowers_its_loss(canvas, tmp_path):
+    loop = {"steps": 60, "batch": 8, "lr": 1e-2, "warmup": 1, "bf16": False, "ema": 0.0}
+    chosen = AutoencoderOptions(channels=(8, 8, 8), loop=loop, refine=loop)
+    vae = build_autoencoder(chosen).eval()
+    before = {n: p.clone() for n, p in vae.state_dict().items()}
+    images = canvas.draw_batch(5, 16).images
+    with torch.no_grad():
+        latents = vae.encode(images).latent_dist.mean
+        start = (vae.decode(latents).sample - images).abs().mean()
+    refine_decoder(chosen, canvas, vae, tmp_path)
+    with torch.no_grad():
+        assert torch.equal(vae.encode(images).latent_dist.mean, latents)
+        assert (vae.decode(latents).sample - images).abs().mean() < 0.9 * start
+    moved = {n for n, p in vae.state_dict().items() if not torch.equal(p, before[n])}
+    assert moved and all(n.startswith(("decoder.", "post_quant_conv.")) for n in moved)
+
+
+def test_an_exported_model_does_not_say_where_its_parts_came_from(tiny_model, tmp_path):
+    pipe = StableDiffusionPipeline.from_pretrained(tiny_model.spec.folder, safety_checker=None)
+    export_pipeline(pipe, tmp_path / "out")
+    assert not any("_name_or_path" in f.read_text() for f in (tmp_path / "out").rglob("*.json"))
 
 
 def test_latents_are_made_once(canvas, tiny_model, tmp_path):

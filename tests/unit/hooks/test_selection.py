@@ -9,7 +9,9 @@ import yaml
 from kedro.framework.project import pipelines
 
 from excise.concepts.concept import Concept
+from excise.errors import UserError
 from excise.pipelines import selection
+from excise.pipelines.names import variants
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,6 +44,16 @@ def test_pipelines_are_built_again_only_when_the_choice_changed(rebuilt: list[st
     assert rebuilt == ["excise.pipeline_registry"]
     selection.set_selection(None, {})
     assert len(rebuilt) == 2
+
+
+def test_masks_are_one_of_two(rebuilt: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_masks", "learned")
+    assert list(variants("ac").values()) == ["ac", "ac_plus", "p_ac"]
+    selection.set_selection(None, {}, masks="all")
+    assert list(variants("ac").values()) == ["ac", "ac_plus", "p_ac", "p_ac_scored", "p_ac_random"]
+    assert list(variants("conceptprune").values()) == ["conceptprune"]
+    with pytest.raises(UserError, match="'masks' is 'none': it must be one of learned, all"):
+        selection.set_selection(None, {}, masks="none")
 
 
 def test_code_and_configuration_agree_on_the_defaults() -> None:

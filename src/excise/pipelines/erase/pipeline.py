@@ -1,4 +1,4 @@
-"""prompts -> X -> attack on fit prompts -> neurons -> mask scores -> P-X, with X+ beside it."""
+"""prompts -> X -> attack on fit prompts -> neurons -> mask scores -> P-X, with its controls beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from .nodes import (
     measure_attacked,
     measure_concept,
     no_eraser,
+    prune_at_random,
+    prune_by_score,
     rank_neurons,
     sample_trajectories,
     score_masks,
@@ -59,15 +61,15 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
             node(
                 rank_neurons,
                 [f"{c}.model", f"{c}.activations", f"{x}.attacked_activations", "params:neurons", "params:prune"],
-                f"{c}.sensitivity",
-                c,
+                f"{x}.sensitivity",
+                x,
             ),
         ]
     )
     if "learned" not in names:  # the method is a mask already
         return unpruned
     plus, p = f"{c}.{names['plus']}", f"{c}.{names['learned']}"
-    return unpruned + Pipeline(
+    pruned = Pipeline(
         [
             node(
                 score_masks,
@@ -75,16 +77,16 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     f"{c}.model",
                     f"{c}.prompts",
                     f"{c}.trajectories",
-                    f"{c}.sensitivity",
+                    f"{x}.sensitivity",
                     "params:neurons",
                     "params:prune",
                 ],
-                f"{c}.mask_scores",
-                c,
+                f"{x}.mask_scores",
+                x,
             ),
             node(
                 train_learned,
-                [*given, fit, f"{c}.sensitivity", f"{c}.mask_scores", options, "params:prune", *made],
+                [*given, fit, f"{x}.sensitivity", f"{x}.mask_scores", options, "params:prune", *made],
                 [f"{p}.eraser", f"{p}.mask", f"{p}.losses"],
                 p,
             ),
@@ -96,3 +98,24 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
             ),
         ]
     )
+    if "scored" not in names:
+        return unpruned + pruned
+    scored, random = f"{c}.{names['scored']}", f"{c}.{names['random']}"
+    ranked = [f"{c}.model", f"{p}.eraser", f"{x}.sensitivity"]
+    controls = Pipeline(
+        [
+            node(
+                prune_by_score,
+                [*ranked, f"{x}.mask_scores", "params:prune"],
+                [f"{scored}.eraser", f"{scored}.mask"],
+                scored,
+            ),
+            node(
+                prune_at_random,
+                [*ranked, "params:prune", "params:seed"],
+                [f"{random}.eraser", f"{random}.mask"],
+                random,
+            ),
+        ]
+    )
+    return unpruned + pruned + controls

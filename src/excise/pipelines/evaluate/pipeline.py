@@ -28,11 +28,13 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
         name="measure_reference",
         namespace=c,
     )
-    return sum((_cell(c, eraser, attack) for eraser in ("none", *variants(x_name).values())), Pipeline([reference]))
+    return sum(
+        (_cell(c, eraser, x_name, attack) for eraser in ("none", *variants(x_name).values())), Pipeline([reference])
+    )
 
 
-def _cell(c: str, eraser: str, attack: str) -> Pipeline:
-    """Everything that is asked of one eraser."""
+def _cell(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
+    """Everything that is asked of one eraser; neurons are ranked by what the attack on X wakes."""
     e = f"{c}.{eraser}"
     plain, attacked = f"{e}.{PLAIN}", f"{e}.{attack}"
 
@@ -64,7 +66,7 @@ def _cell(c: str, eraser: str, attack: str) -> Pipeline:
                     *worn,
                     f"{attacked}.adversarial",
                     f"{c}.trajectories",
-                    f"{c}.sensitivity",
+                    f"{c}.{x_name}.sensitivity",
                     f"{c}.reference_activations",
                     "params:neurons",
                     "params:prune",
@@ -72,7 +74,7 @@ def _cell(c: str, eraser: str, attack: str) -> Pipeline:
                 ],
                 f"{attacked}.neurons",
                 name=f"measure_reactivation_{eraser}",
-                namespace=c,  # it reads all erasers' ranking: inside the eraser's own box it would tie a knot
+                namespace=c,  # it reads X's ranking: inside the eraser's own box it would tie a knot
             ),
         ]
     )

@@ -58,12 +58,15 @@ def train_small_autoencoder(
     """The autoencoder; its folder, loss curve, and a grid of drawings above their reconstructions."""
     import torch
 
-    from excise.embedded.autoencoder import train_autoencoder
+    from excise.embedded.autoencoder import refine_decoder, train_autoencoder
 
     icons, grounds = [i.model_dump() for i in world.icons], world.model_dump()["backgrounds"]
     folder = _folder(cache, "autoencoder", icons=icons, grounds=grounds, options=autoencoder)
     canvas = _canvas(world, renders)
     vae, losses = train_autoencoder(autoencoder, canvas, folder)
+    if autoencoder.refine:
+        refined = refine_decoder(autoencoder, canvas, vae, folder / "refined")
+        losses = losses + [row | {"step": row["step"] + autoencoder.loop.steps} for row in refined]
     vae.save_pretrained(folder / "model")
     images = canvas.draw_batch(1, 16).images
     with torch.no_grad():

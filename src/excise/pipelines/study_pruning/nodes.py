@@ -1,0 +1,169 @@
+"""A study: every cell one JSON, made when it is missing; then tables and figures."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+from PIL import Image
+
+from excise.attacks import AttackOptions
+from excise.cache import Cache
+from excise.erasers import EraserOptions
+from excise.errors import UserError, refuse_unknown
+from excise.masks import PruneOptions
+from excise.models import ModelSpec
+from excise.pipelines.erase.nodes import NeuronOptions
+
+from .plan import Cell, StudyOptions, plan_cells
+from .workshop import Settings, Workshop
+
+logger = logging.getLogger(__name__)
+
+
+def run_cells(
+    study: StudyOptions,
+    concepts: dict,
+    model: ModelSpec,
+    erasers: dict,
+    attacks: dict,
+    prune: PruneOptions,
+    neurons: NeuronOptions,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+    committed: list,
+) -> tuple[dict[str, Callable[[], dict]], list[str]]:
+    """Rows to be made, as functions: they are called one by one while they are saved, so that a stop loses one row.
+
+    Args:
+        committed: rows of ``docs/results.json``: one whose fingerprint still fits is not made again.
+
+    Returns:
+        Cell id -> function that makes its row; and the ids of all cells in the order of the tables.
+    """
+    cells = plan_cells(study)
+    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
+    shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
+    prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
+    known = {(row["fingerprint"],): row for row in committed}
+    done = {cell: known[(prints[cell],)] for cell in cells if (prints[cell],) in known}
+    progress = _Progress(len(cells) - len(done))
+    logger.info(
+        "The study has %d cells, %d of them in docs/results.json already. %s",
+        len(cells),
+        len(done),
+        _forecast(study, settings, concepts, [c for c in cells if c not in done]),
+    )
+
+    def maker(cell: Cell) -> Callable[[], dict]:
+        def make() -> dict:
+            if cell in done:
+                return done[cell]
+            path = cache.folder("cell", (), fingerprint=prints[cell]) / "row.json"
+            if not path.exists():
+                row = shops[cell.concept].row(cell) | {"fingerprint": prints[cell]}
+                draft = path.with_suffix(".tmp")
+                draft.write_text(json.dumps(row))
+                draft.replace(path)
+            progress.step(cell)
+            return json.loads(path.read_text())
+
+        return make
+
+    return {cell.id: maker(cell) for cell in cells}, [cell.id for cell in cells]
+
+
+def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
+    """``docs/results.json``: one row a cell."""
+    return [cells[name]() for name in order]
+
+
+def write_results(rows: list[dict], study: StudyOptions, run_info: dict) -> str:
+    """``docs/results.md``."""
+    from .tables import results_page
+
+    return results_page(rows, list(study.never_saw), run_info["command"])
+
+
+def draw_results(rows: list[dict]) -> Image.Image:
+    """Every rate under every attack, a dot a training seed."""
+    from .tables import results_figure
+
+    return results_figure(rows)
+
+
+def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
+    """The parameters, checked before anything runs."""
+    from excise.attacks import ATTACKS, make_attack
+    from excise.erasers import ERASERS, make_method
+
+    for what, asked, known in (("eraser", study.erasers, ERASERS), ("attack", study.attacks, ATTACKS)):
+        for name in asked:
+            refuse_unknown(what, name, known)
+    chosen = {n: EraserOptions.model_validate(erasers[n]) for n in study.erasers}
+    tried = {n: AttackOptions.model_validate(attacks[n]) for n in study.attacks}
+    if not tried:
+        raise UserError("study.attacks is empty: name at least one attack.")
+    for options in chosen.values():
+        make_method(options)
+    for options in tried.values():
+        make_attack(options)
+    return Settings(model, study.prompts, chosen, tried, prune, neurons, study.draw, study.never_saw, seed)
+
+
+def _forecast(study: StudyOptions, settings: Settings, concepts: dict, missing: list[Cell]) -> str:
+    """How long the missing cells take here."""
+    from excise.concepts import load_concept
+    from excise.planning import measure_seconds, sum_work
+
+    if not missing:
+        return "Nothing is left to do."
+    work = sum_work(_work(settings, missing))
+    concept = load_concept(missing[0].concept, concepts)
+    hours = measure_seconds(work, settings.model, concept) / 3600
+    return f"The other {len(missing)} take about {hours:.1f} hours here, less what an earlier run left in the cache."
+
+
+def _work(s: Settings, missing: list[Cell]):
+    """The work of cells, what they share counted once."""
+    from excise.attacks import make_attack
+    from excise.erasers import make_method
+    from excise.planning import Work
+
+    first_attack = next(iter(s.attacks.values()))
+    shown = s.prompts.test * s.draw.per_prompt
+    seen: set = set()
+    for cell in missing:
+        if cell.eraser in s.erasers:
+            options = s.erasers[cell.eraser]
+            for variant in {"unpruned", cell.variant, *(["learned"] if cell.variant in ("scored", "random") else [])}:
+                key = (cell.concept, cell.eraser, variant, cell.seed)
+                if key in seen or variant in ("scored", "random"):
+                    continue
+                seen.add(key)
+                if variant == "unpruned":  # X, and the attack that P-X learns against
+                    training = make_method(options).work(options)
+                    yield Work(0, training + make_attack(first_attack).work(first_attack, s.prompts.fit), 0)
+                else:
+                    yield Work(0, s.prune.steps * options.batch * (2 if s.prune.retain_weight > 0 else 1), 0)
+        plain = (cell.concept, cell.eraser, cell.variant, cell.seed, "plain")
+        if plain not in seen:  # what every attack of a model is compared with
+            seen.add(plain)
+            retain = s.prompts.retain_test * s.draw.per_retain_prompt
+            yield Work(2 * s.draw.steps * (shown + retain), 0, shown + 2 * retain)
+        if cell.attack in s.attacks:
+            options = s.attacks[cell.attack]
+            yield Work(2 * s.draw.steps * shown, make_attack(options).work(options, s.prompts.test), shown)
+
+
+class _Progress:
+    """Says after every cell how many are left."""
+
+    def __init__(self, total: int):
+        self.total, self.made = total, 0
+
+    def step(self, cell: Cell) -> None:
+        self.made += 1
+        logger.info("%d of %d: %s", self.made, self.total, cell.id)

@@ -1,0 +1,86 @@
+"""Which cells a study has: concept x eraser x variant x attack x training seed."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from excise.errors import UserError
+from excise.images import DrawOptions
+from excise.pipelines.names import PLAIN
+from excise.prompts import PromptOptions
+
+Variant = Literal["unpruned", "plus", "learned", "scored", "random"]
+NOTHING, NEVER_SAW = "none", "never_saw"  # rows of the base model, and of one that never saw the concept
+
+
+class Studied(BaseModel):
+    """How one eraser is studied.
+
+    Attributes:
+        seeds: of training, for the variants X, X+ and P-X.
+        variants: those that are trained with every seed.
+        once: variants that are made with the first seed alone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    seeds: list[int] = Field([1], min_length=1)
+    variants: list[Variant] = ["unpruned", "learned"]
+    once: list[Variant] = []
+
+
+class StudyOptions(BaseModel):
+    """The grid.
+
+    Attributes:
+        attacks: names in the parameter ``attacks``; plain prompts are always asked.
+        never_saw: concept -> folder of a model that was trained without it.
+        prompts, draw: more than one report needs: as the parameters of these names.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    concepts: list[str] = Field(min_length=1)
+    erasers: dict[str, Studied]
+    attacks: list[str]
+    never_saw: dict[str, str] = {}
+    prompts: PromptOptions
+    draw: DrawOptions
+
+
+class Cell(NamedTuple):
+    """One row of the results."""
+
+    concept: str
+    eraser: str
+    variant: str
+    attack: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        return ".".join(map(str, self))
+
+
+def plan_cells(study: StudyOptions) -> list[Cell]:
+    """All cells, those that share work one after the other.
+
+    Raises:
+        UserError: a variant that the method does not have.
+    """
+    from excise.erasers import ERASERS
+
+    cells = []
+    for concept in study.concepts:
+        made = [(NOTHING, "unpruned", 0)]
+        if concept in study.never_saw:
+            made.append((NEVER_SAW, "unpruned", 0))
+        for eraser, how in study.erasers.items():
+            if eraser in ERASERS and not ERASERS[eraser].maskable and {*how.variants, *how.once} != {"unpruned"}:
+                raise UserError(f"study.erasers.{eraser}: this method has no P-X, so its only variant is unpruned.")
+            for seed in how.seeds:
+                first = how.once if seed == how.seeds[0] else []
+                made += [(eraser, variant, seed) for variant in [*how.variants, *first]]
+        for name, variant, seed in made:
+            cells += [Cell(concept, name, variant, attack, seed) for attack in (PLAIN, *study.attacks)]
+    return cells

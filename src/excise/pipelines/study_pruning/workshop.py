@@ -1,0 +1,254 @@
+"""Makes a study's rows; what several rows share is made once and kept in the cache: work goes on after a stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from excise.attacks import AttackOptions
+from excise.cache import Cache, code_fingerprint, fingerprint
+from excise.concepts import Concept
+from excise.erasers import Eraser, EraserOptions
+from excise.images import DrawOptions
+from excise.masks import PruneOptions
+from excise.models import ModelSpec
+from excise.pipelines.erase import nodes as erase
+from excise.pipelines.evaluate import nodes as evaluate
+from excise.pipelines.names import PLAIN
+from excise.pipelines.prepare.nodes import find_concept, identify_model, make_prompts
+from excise.prompts import PromptOptions
+
+from .plan import NEVER_SAW, NOTHING, Cell
+
+CODE = (*erase.CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
+
+
+LETTERS = {"hit": "h", "clear": ".", "failed": "f", "dropped": "d"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All parameters that a row depends on."""
+
+    model: ModelSpec
+    prompts: PromptOptions
+    erasers: dict[str, EraserOptions]
+    attacks: dict[str, AttackOptions]
+    prune: PruneOptions
+    neurons: erase.NeuronOptions
+    draw: DrawOptions
+    never_saw: dict[str, str]
+    seed: int
+
+
+@dataclass
+class Workshop:
+    """Everything of one concept.
+
+    Args:
+        concepts: all concepts' descriptions.
+    """
+
+    name: str
+    settings: Settings
+    concepts: dict
+    cache: Cache
+    run_info: dict
+    _kept: dict = field(default_factory=dict)
+
+    # what all rows start from ----------------------------------------------------------------------------------------
+    @cached_property
+    def concept(self) -> dict:
+        return find_concept(self.concepts, self.name)
+
+    @cached_property
+    def base(self) -> dict:
+        return identify_model(self.settings.model)
+
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        return make_prompts(self.concept, self.settings.prompts, self.settings.seed)[0]
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Of all that decides a row: parameters, prompts, model, code."""
+        s = self.settings
+        model = self.model(cell)
+        inputs: dict[str, Any] = {"cell": list(cell), "concept": self.concept, "prompts": self.prompts, "draw": s.draw}
+        inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune, "code": code_fingerprint(*CODE)}
+        inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
+        # the attack on X decides P-X, also where the row is about plain prompts
+        inputs["attacks"] = [s.attacks[a] for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
+        return fingerprint(inputs)
+
+    @property
+    def fit_attack(self) -> str:
+        """The attack that P-X learns against: the first of the study's."""
+        return next(iter(self.settings.attacks))
+
+    def model(self, cell: Cell) -> dict:
+        if cell.eraser != NEVER_SAW:
+            return self.base
+        spec = self.settings.model.model_copy(update={"path": self.settings.never_saw[self.name]})
+        return self._once(("model",), lambda: identify_model(spec))
+
+    # erasers ---------------------------------------------------------------------------------------------------------
+    def eraser(self, cell: Cell) -> Eraser:
+        """The eraser of a cell; X and P-X of a seed are made for the variants that need them."""
+        if cell.eraser in (NOTHING, NEVER_SAW):
+            return erase.no_eraser(self.concept, self.model(cell), self.run_info)
+        return self._once(("eraser", cell.eraser, cell.variant, cell.seed), lambda: self._make(cell))
+
+    def _make(self, cell: Cell) -> Eraser:
+        s, options, seed = self.settings, self.settings.erasers[cell.eraser], cell.seed
+        given = (self.concept, self.base, self.trajectories(cell.eraser))
+        last = (seed, self.cache, self.run_info)
+        if cell.variant == "unpruned":
+            return erase.train_unpruned(*given, options, *last)[0]
+        adversarial = self.adversarial_fit(cell)
+        if cell.variant == "plus":
+            return erase.train_plus(*given, adversarial, options, s.prune, *last)[0]
+        ranked, scores = self.ranked(cell)
+        if cell.variant == "learned":
+            return erase.train_learned(*given, adversarial, ranked, scores, options, s.prune, *last)[0]
+        learned = self.eraser(cell._replace(variant="learned"))
+        if cell.variant == "scored":
+            return erase.prune_by_score(self.base, learned, ranked, scores, s.prune)[0]
+        return erase.prune_at_random(self.base, learned, ranked, s.prune, seed)[0]
+
+    def trajectories(self, eraser: str) -> dict:
+        options = self.settings.erasers.get(eraser) or next(iter(self.settings.erasers.values()))
+        return self._once(
+            ("trajectories", eraser),
+            lambda: erase.sample_trajectories(self.base, self.prompts, options, self.cache),
+        )
+
+    def adversarial_fit(self, cell: Cell) -> pd.DataFrame:
+        """The attack on X, fit prompts."""
+        x = cell._replace(variant="unpruned")
+        attack = self.settings.attacks[self.fit_attack]
+        return self._once(
+            ("fit", cell.eraser, cell.seed),
+            lambda: erase.attack_eraser(
+                self.base, self.eraser(x), self.prompts, self.trajectories(cell.eraser), attack, self.cache, "fit"
+            ),
+        )
+
+    def ranked(self, cell: Cell) -> tuple[pd.DataFrame, dict]:
+        """Neurons ranked by what the attack on X wakes, and the scores of weights."""
+        return self._once(("ranked", cell.eraser, cell.seed), lambda: self._rank(cell))
+
+    def _rank(self, cell: Cell) -> tuple[pd.DataFrame, dict]:
+        s, paths = self.settings, self.trajectories(cell.eraser)
+        x = self.eraser(cell._replace(variant="unpruned"))
+        how = (s.neurons, s.prune)
+        calm = erase.measure_concept(self.base, self.prompts, paths, *how)
+        woken = erase.measure_attacked(self.base, x, self.adversarial_fit(cell), paths, *how)
+        table = erase.rank_neurons(self.base, calm, woken, *how)
+        return table, erase.score_masks(self.base, self.prompts, paths, table, *how)
+
+    # rows ------------------------------------------------------------------------------------------------------------
+    def row(self, cell: Cell) -> dict:
+        """Draw, attack, judge, count: one row of the results, without its fingerprint."""
+        start = time.perf_counter()
+        eraser, model = self.eraser(cell), self.model(cell)
+        plain, kept = self._plain(cell)
+        verdicts, measured = plain, {}
+        if cell.attack != PLAIN:
+            adversarial, verdicts = self._attacked(cell)
+            measured = self._neurons(cell, adversarial)
+        from excise.metrics.rates import rate_of
+
+        rate, near, far = (rate_of(v) for v in (verdicts, kept["retain_near"], kept["retain_far"]))
+        return {
+            **{"concept": self.name, "kind": self.concept["kind"], "eraser": cell.eraser, "variant": cell.variant},
+            **{"attack": cell.attack, "seed": cell.seed},
+            **{k: getattr(rate, k) for k in ("n", "hits", "any_hits", "dropped", "failed")},
+            **{"retain_near": near.hits, "retain_far": far.hits, "retain_n": near.n + far.n},
+            **{"retain_near_n": near.n, "retain_far_n": far.n},
+            "prune_rate": round(eraser.mask.prune_rate, 6) if eraser.pruned else None,
+            "mask_bytes": eraser.mask.nbytes if eraser.pruned else None,
+            "reactivation": measured.get("reactivation"),
+            "sensitivity": measured.get("sensitivity"),
+            "model": model["sha256"],
+            # prompt by prompt, in the table's order, for paired comparisons: h hit, . clear, f failed, d dropped
+            "verdicts": "".join(LETTERS[v] for v in verdicts["verdict"]),
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+
+    def _plain(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        return self._once(("plain", cell.eraser, cell.variant, cell.seed), lambda: self._judge_plain(cell))
+
+    def _judge_plain(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        from excise.judges.judging import right
+        from excise.metrics.utility import retain_verdicts
+
+        images = evaluate.draw_plain(
+            self.concept, self.model(cell), self.eraser(cell), self.prompts, self.settings.draw, self.cache
+        )
+        described, test = Concept(**self.concept), self.prompts[self.prompts["split"] == "test"]
+        verdicts = self._verdicts(evaluate.judge_concept(self.concept, images))
+        seen = evaluate.judge_retain(self.concept, images)
+        kept = {}
+        for name in evaluate.RETAIN:
+            rows = test[test["set"] == name]
+            shown = right(seen, rows.set_index("prompt_id")["label"], described.retain_judge.threshold)
+            kept[name] = retain_verdicts(shown.rename(columns={"hit": "right"}), rows["prompt_id"])
+        return verdicts, kept
+
+    def _attacked(self, cell: Cell) -> tuple[pd.DataFrame, pd.DataFrame]:
+        from excise.metrics.rates import either
+
+        s, model, eraser = self.settings, self.model(cell), self.eraser(cell)
+        # the pictures that an attacker imitates are the base model's own, also against a model that cannot draw them
+        adversarial = evaluate.attack_test_prompts(
+            model, eraser, self.prompts, self.trajectories(cell.eraser), s.attacks[cell.attack], self.cache
+        )
+        images = evaluate.draw_attacked(self.concept, model, eraser, self.prompts, adversarial, s.draw, self.cache)
+        dropped = adversarial[adversarial["dropped"] != ""]["prompt_id"]
+        attacked = self._verdicts(evaluate.judge_concept(self.concept, images), dropped)
+        return adversarial, either(self._plain(cell)[0], attacked)
+
+    def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:
+        """Reactivation and sensitivity under this attack; of erasers only, whose attack on X ranks the neurons."""
+        s = self.settings
+        if cell.eraser not in s.erasers:
+            return {}
+        paths = self.trajectories(cell.eraser)
+        reference = self._once(
+            ("reference", cell.eraser),
+            lambda: evaluate.measure_reference(self.base, self.prompts, paths, s.neurons, s.prune),
+        )
+        table = evaluate.measure_reactivation(
+            self.base,
+            self.eraser(cell),
+            self.prompts,
+            adversarial,
+            paths,
+            self.ranked(cell)[0],
+            reference,
+            s.neurons,
+            s.prune,
+            s.attacks[cell.attack],
+        )
+        found = table[table["attack"] == cell.attack].iloc[0]
+        return {k: None if pd.isna(found[k]) else round(float(found[k]), 6) for k in ("reactivation", "sensitivity")}
+
+    def _verdicts(self, judgements: pd.DataFrame, dropped=()) -> pd.DataFrame:
+        from excise.judges import make_judge
+        from excise.judges.judging import hits
+        from excise.metrics.rates import prompt_verdicts
+
+        spec = Concept(**self.concept).judge
+        labels = make_judge(spec).resolve(spec.labels)
+        target = erase.rows_of(self.prompts, ["target"], "test")["prompt_id"]
+        shown = judgements[judgements["set"] == "target"]
+        return prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
+
+    def _once(self, key: tuple, make):
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]

@@ -1,0 +1,114 @@
+"""The study on a tiny model: its grid, its rows, and that nothing finished is made twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from excise.errors import UserError
+from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
+from excise.pipelines.study_pruning.workshop import Workshop
+from tiny import BUDGET
+
+STUDY = {
+    "concepts": ["person"],
+    "attacks": ["unlearndiffatk"],
+    "erasers": {
+        "esd": {"seeds": [1, 2], "variants": ["unpruned", "plus", "learned"], "once": ["scored", "random"]},
+        "conceptprune": {"variants": ["unpruned"]},
+    },
+    "prompts": BUDGET["prompts"],
+    "draw": BUDGET["draw"],
+}
+KEYS = {
+    *("concept", "kind", "eraser", "variant", "attack", "seed", "n", "hits", "dropped", "failed"),
+    *("retain_near", "retain_far", "retain_n", "prune_rate", "mask_bytes", "seconds"),
+}
+
+
+def options(**changes) -> StudyOptions:
+    return StudyOptions.model_validate(STUDY | changes)
+
+
+def test_the_grid_is_every_model_under_every_attack():
+    cells = plan_cells(options(never_saw={"person": "somewhere"}))
+    models = list(dict.fromkeys((c.eraser, c.variant, c.seed) for c in cells))
+    assert models == [
+        ("none", "unpruned", 0),
+        ("never_saw", "unpruned", 0),
+        *(("esd", v, 1) for v in ("unpruned", "plus", "learned", "scored", "random")),
+        *(("esd", v, 2) for v in ("unpruned", "plus", "learned")),
+        ("conceptprune", "unpruned", 1),
+    ]
+    assert len(cells) == 2 * len(models) == len({c.id for c in cells})
+    with pytest.raises(UserError, match="conceptprune: this method has no P-X"):
+        plan_cells(options(erasers={"conceptprune": {"variants": ["unpruned", "learned"]}}))
+
+
+@pytest.fixture(scope="module")
+def project(make_project, tiny_folder) -> Path:
+    folder = make_project()
+    (folder / "docs").mkdir()
+    (folder / "docs/results.json").write_text("[]")
+    (folder / "conf/base/study_pruning/parameters.yml").write_text(
+        json.dumps({"study": STUDY | {"never_saw": {"person": str(tiny_folder)}}})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_study(project):
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    from excise.pipelines import selection
+
+    def run(**params) -> list[dict]:
+        bootstrap_project(project)
+        try:
+            with KedroSession.create(project, runtime_params=params) as session:
+                session.run(pipeline_names=["study_pruning"])
+        finally:
+            selection.set_selection(None, {})
+        return json.loads((project / "docs/results.json").read_text())
+
+    return run
+
+
+def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, monkeypatch):
+    rows = run_study()
+    cells = plan_cells(options(never_saw={"person": "x"}))
+    assert [(r["eraser"], r["variant"], r["attack"], r["seed"]) for r in rows] == [tuple(c)[1:] for c in cells]
+    test, retain = BUDGET["prompts"]["test"], BUDGET["prompts"]["retain_test"]
+    for row in rows:
+        assert set(row) >= KEYS
+        assert row["n"] + row["dropped"] + row["failed"] == test == len(row["verdicts"])
+        assert row["hits"] == row["verdicts"].count("h") and row["retain_n"] == retain
+        masked = row["variant"] in ("learned", "scored", "random") or row["eraser"] == "conceptprune"
+        assert (row["prune_rate"] is not None) == masked
+        measured = row["eraser"] in STUDY["erasers"] and row["attack"] != "plain"
+        assert (row["sensitivity"] is not None) == measured
+    by_cell = {(r["eraser"], r["variant"], r["attack"], r["seed"]): r for r in rows}
+    learned, random = (by_cell["esd", v, "plain", 1] for v in ("learned", "random"))
+    assert learned["prune_rate"] == random["prune_rate"] > 0
+    # the stand-in for a model that never saw it is the base model here: drawn and judged alike
+    assert (
+        by_cell["never_saw", "unpruned", "plain", 0]["verdicts"] == by_cell["none", "unpruned", "plain", 0]["verdicts"]
+    )
+    page = (project / "docs/results.md").read_text()
+    assert "| P-ESD (random mask) | plain prompt |" in page and "| never saw it |" in page and "ConceptPrune" in page
+    assert (project / "docs/images/results.png").exists()
+
+    made = []
+    original = Workshop.row
+    monkeypatch.setattr(Workshop, "row", lambda self, cell: made.append(cell) or original(self, cell))
+    assert run_study() == rows and made == []
+    # a fresh clone has no cache; what is committed is enough, and what is not is made again
+    for folder in (project / "data/cache").glob("cell-*"):
+        (folder / "row.json").unlink()
+    (project / "docs/results.json").write_text(json.dumps(rows[:-1]))
+    again = run_study()
+    assert [c.eraser for c in made] == ["conceptprune"]
+    assert [r | {"seconds": 0} for r in again] == [r | {"seconds": 0} for r in rows]
