@@ -62,6 +62,7 @@ def project(make_project, tiny_folder) -> Path:
 def run_study(project):
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
+    from kedro.runner import SequentialRunner
 
     from excise.pipelines import selection
 
@@ -69,7 +70,7 @@ def run_study(project):
         bootstrap_project(project)
         try:
             with KedroSession.create(project, runtime_params=params) as session:
-                session.run(pipeline_names=["study_pruning"])
+                session.run(pipeline_names=["study_pruning"], runner=SequentialRunner())
         finally:
             selection.set_selection(None, {})
         return json.loads((project / "docs/results.json").read_text())
