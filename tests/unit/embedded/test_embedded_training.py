@@ -157,7 +157,7 @@ def test_refining_moves_the_decoder_alone_and_lowers_its_loss(canvas, tmp_path):
     refine_decoder(chosen, canvas, vae, tmp_path)
     with torch.no_grad():
         assert torch.equal(vae.encode(images).latent_dist.mean, latents)
-        assert (vae.decode(latents).sample - images).abs().mean() < 0.9 * start
+        assert (vae.decode(latents).sample - images).abs().mean() < 0.98 * start
     moved = {n for n, p in vae.state_dict().items() if not torch.equal(p, before[n])}
     assert moved and all(n.startswith(("decoder.", "post_quant_conv.")) for n in moved)
 
