@@ -3,7 +3,8 @@
 #   make run        the README's command, in a fresh environment of pinned packages
 #   make test       the quick tests          make test-slow   those that take minutes
 #   make lint       ruff                     make notebooks   run the notebooks
-#   make viz        see the pipelines        make clean       remove all but results in data/
+#   make viz        see the pipelines        make bench       time what is promised to be cheap
+#   make clean      remove all but results in data/
 #
 # PYTHON=… chooses the interpreter (3.11 or newer). On Linux the default torch comes with CUDA; for the smaller one set
 # PIP_EXTRA_INDEX_URL to PyTorch's index for CPUs.
@@ -16,7 +17,7 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-slow lint viz notebooks clean
+.PHONY: run test test-slow lint viz notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
@@ -28,13 +29,16 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests benchmarks
 
 viz: $(VENV)/.installed-dev
 	$(BIN)/kedro viz run --include-hooks
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/jupyter-execute notebooks/*.ipynb
+
+bench: $(VENV)/.installed-run
+	cd benchmarks && for script in collecting trajectories; do ../$(BIN)/python $$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .viz .pytest_cache .ruff_cache src/*.egg-info
