@@ -19,6 +19,7 @@ STUDY = {
         "esd": {"seeds": [1, 2], "variants": ["unpruned", "plus", "learned"], "once": ["scored", "random"]},
         "conceptprune": {"variants": ["unpruned"]},
     },
+    "silence": {"share": 0.2, "draws": 2},
     "prompts": BUDGET["prompts"],
     "draw": BUDGET["draw"],
 }
@@ -36,13 +37,16 @@ def test_the_grid_is_every_model_under_every_attack():
     cells = plan_cells(options(never_saw={"person": "somewhere"}))
     models = list(dict.fromkeys((c.eraser, c.variant, c.seed) for c in cells))
     assert models == [
+        ("silenced", "unpruned", 0),
+        ("silenced", "random", 1),
+        ("silenced", "random", 2),
         ("none", "unpruned", 0),
         ("never_saw", "unpruned", 0),
         *(("esd", v, 1) for v in ("unpruned", "plus", "learned", "scored", "random")),
         *(("esd", v, 2) for v in ("unpruned", "plus", "learned")),
         ("conceptprune", "unpruned", 1),
     ]
-    assert len(cells) == 2 * len(models) == len({c.id for c in cells})
+    assert len(cells) == 2 * len(models) - 3 == len({c.id for c in cells})
     with pytest.raises(UserError, match="conceptprune: this method has no P-X"):
         plan_cells(options(erasers={"conceptprune": {"variants": ["unpruned", "learned"]}}))
 
@@ -87,7 +91,7 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
         assert set(row) >= KEYS
         assert row["n"] + row["dropped"] + row["failed"] == test == len(row["verdicts"])
         assert row["hits"] == row["verdicts"].count("h") and row["retain_n"] == retain
-        masked = row["variant"] in ("learned", "scored", "random") or row["eraser"] == "conceptprune"
+        masked = row["variant"] in ("learned", "scored", "random") or row["eraser"] in ("conceptprune", "silenced")
         assert (row["prune_rate"] is not None) == masked
         measured = row["eraser"] in STUDY["erasers"] and row["attack"] != "plain"
         assert (row["sensitivity"] is not None) == measured

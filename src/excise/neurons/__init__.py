@@ -3,7 +3,7 @@
 from .activations import collect_activations
 from .correlation import concept_correlation, neuron_table, reactivation, sensitivity
 from .moments import Moments
-from .silence import random_neurons, silenced, top_neurons
+from .silence import mask_of_neurons, random_neurons, silenced, top_neurons
 from .units import FFN, Unit, find_units, record_units
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "collect_activations",
     "concept_correlation",
     "find_units",
+    "mask_of_neurons",
     "neuron_table",
     "random_neurons",
     "reactivation",

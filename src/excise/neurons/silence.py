@@ -39,6 +39,21 @@ def silenced(denoiser: nn.Module, units: list[Unit], chosen: dict[str, torch.Ten
             hook.remove()
 
 
+def mask_of_neurons(units: list[Unit], chosen: dict[str, torch.Tensor], denoiser: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights whose zeros are the same as silence: parameter name -> bool of its shape.
+
+    A feed-forward unit is read by a column of the projection behind it, a value channel is written by a row.
+    """
+    pruned = {}
+    for unit in units:
+        if unit.name in chosen:
+            name = f"{unit.name}.weight"
+            mask = torch.zeros(denoiser.get_parameter(name).shape, dtype=torch.bool)
+            mask[(slice(None), chosen[unit.name]) if unit.kind == FFN else chosen[unit.name]] = True
+            pruned[name] = mask
+    return pruned
+
+
 def top_neurons(neurons: pd.DataFrame, share: float) -> dict[str, torch.Tensor]:
     """The share of each layer's neurons whose correlation with the concept is largest: layer -> indices.
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from excise.erasers import Eraser
 from excise.models.layers import cross_attentions, feed_forwards
-from excise.neurons import find_units, random_neurons, silenced, top_neurons
+from excise.neurons import find_units, mask_of_neurons, random_neurons, silenced, top_neurons
 
 
 def table(units) -> pd.DataFrame:
@@ -43,6 +44,18 @@ def test_silence_equals_weights_of_zero(tiny_model, values):
                 weight[index] = 0
     torch.testing.assert_close(predict(tiny_model), hushed)
     assert not torch.allclose(before, hushed, atol=1e-4)
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_silence_is_a_mask_that_lifts(tiny_model, values):
+    units = find_units(tiny_model.denoiser, values)
+    chosen, before = top_neurons(table(units), 0.2), predict(tiny_model)
+    with silenced(tiny_model.denoiser, units, chosen):
+        hushed = predict(tiny_model)
+    mask = mask_of_neurons(units, chosen, tiny_model.denoiser)
+    with tiny_model.wearing(Eraser({"base": {"name": "tiny", "sha256": tiny_model.sha256}}, {}, mask)):
+        torch.testing.assert_close(predict(tiny_model), hushed)
+    assert torch.equal(predict(tiny_model), before)
 
 
 def test_no_hook_stays_behind(tiny_model):

@@ -110,7 +110,9 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
         make_method(options)
     for options in tried.values():
         make_attack(options)
-    return Settings(model, study.prompts, chosen, tried, prune, neurons, study.draw, study.never_saw, seed)
+    return Settings(
+        model, study.prompts, chosen, tried, prune, neurons, study.draw, study.never_saw, study.silence, seed
+    )
 
 
 def _forecast(study: StudyOptions, settings: Settings, concepts: dict, missing: list[Cell]) -> str:

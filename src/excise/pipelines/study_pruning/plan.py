@@ -13,6 +13,7 @@ from excise.prompts import PromptOptions
 
 Variant = Literal["unpruned", "plus", "learned", "scored", "random"]
 NOTHING, NEVER_SAW = "none", "never_saw"  # rows of the base model, and of one that never saw the concept
+SILENCED = "silenced"  # rows of the base model with neurons held at zero
 
 
 class Studied(BaseModel):
@@ -30,6 +31,19 @@ class Studied(BaseModel):
     once: list[Variant] = []
 
 
+class Silence(BaseModel):
+    """The causal check: hold the concept's neurons at zero, and as many others of the same layers.
+
+    Attributes:
+        share: of each layer's neurons.
+        draws: how many times the others are drawn.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    share: float = Field(0.1, gt=0, le=0.5)
+    draws: int = Field(3, ge=1)
+
+
 class StudyOptions(BaseModel):
     """The grid.
 
@@ -44,6 +58,7 @@ class StudyOptions(BaseModel):
     erasers: dict[str, Studied]
     attacks: list[str]
     never_saw: dict[str, str] = {}
+    silence: Silence | None = None
     prompts: PromptOptions
     draw: DrawOptions
 
@@ -81,6 +96,9 @@ def plan_cells(study: StudyOptions) -> list[Cell]:
             for seed in how.seeds:
                 first = how.once if seed == how.seeds[0] else []
                 made += [(eraser, variant, seed) for variant in [*how.variants, *first]]
+        if study.silence:  # plain prompts alone: no eraser is attacked here
+            silent = [("unpruned", 0), *(("random", draw) for draw in range(1, study.silence.draws + 1))]
+            cells += [Cell(concept, SILENCED, variant, PLAIN, seed) for variant, seed in silent]
         for name, variant, seed in made:
             cells += [Cell(concept, name, variant, attack, seed) for attack in (PLAIN, *study.attacks)]
     return cells

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
-from .plan import NEVER_SAW
+from .plan import NEVER_SAW, NOTHING, SILENCED
 
 LABELS = {NEVER_SAW: "never saw it"}
 
@@ -18,6 +19,8 @@ LABELS = {NEVER_SAW: "never saw it"}
 def name_of(row: Any) -> str:
     """``esd``, ``learned`` -> ``P-ESD``."""
     endings = {"unpruned": "{}", "plus": "{}_plus", "learned": "p_{}", "scored": "p_{}_scored", "random": "p_{}_random"}
+    if row["eraser"] == SILENCED:
+        return "random neurons silenced" if row["variant"] == "random" else "concept neurons silenced"
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
 
 
@@ -39,6 +42,7 @@ def results_page(rows: list[dict], never_saw: list[str], command: str) -> str:
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
         parts.append(_differences(part))
+        parts.append(_causal(part))
         if concept not in never_saw:
             parts.append(f"No model that never saw `{concept}` was at hand, so this table has no floor.\n")
     return "\n".join(parts)
@@ -119,6 +123,31 @@ def _differences(part: pd.DataFrame) -> str:
                     lines.append(_difference(first, second, attack))
     note = "\n*Relative*: how much less often the second draws the concept than the first, in per cent of the first.\n"
     return "\n".join(lines) + "\n" + note if len(lines) > 2 else ""
+
+
+def _causal(part: pd.DataFrame) -> str:
+    """Do the concept's neurons carry the concept?"""
+    silent = part[part["eraser"] == SILENCED]
+    if silent.empty:
+        return ""
+    base = part[(part["eraser"] == NOTHING) & (part["attack"] == PLAIN)]
+    top, others = (silent[silent["variant"] == v] for v in ("unpruned", "random"))
+    gap = np.nanmean(verdict_matrix(others), 0) - verdict_matrix(top)[0]
+    low, high = bootstrap_mean(gap)
+
+    def drawn(cells: pd.DataFrame) -> str:
+        return f"{cells['hits'].sum()} of {cells['n'].sum()}"
+
+    def kept(cells: pd.DataFrame) -> str:
+        return f"{cells['retain_near'].sum() + cells['retain_far'].sum()} of {cells['retain_n'].sum()}"
+
+    return (
+        f"**Do these neurons carry the concept?** Plain prompts: with the concept's neurons at zero it is drawn for "
+        f"{drawn(top)}, with as many random ones of the same layers at zero for {drawn(others)} ({len(others)} draws), "
+        f"by the whole model for {drawn(base)}. Random minus concept neurons: {100 * np.nanmean(gap):+.1f} points, 95 % "
+        f"interval {100 * low:+.1f} to {100 * high:+.1f}. Retain prompts drawn right: {kept(top)}, {kept(others)} and "
+        f"{kept(base)}.\n"
+    )
 
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str) -> str:

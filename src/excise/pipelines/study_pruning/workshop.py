@@ -22,7 +22,7 @@ from excise.pipelines.names import PLAIN
 from excise.pipelines.prepare.nodes import find_concept, identify_model, make_prompts
 from excise.prompts import PromptOptions
 
-from .plan import NEVER_SAW, NOTHING, Cell
+from .plan import NEVER_SAW, NOTHING, SILENCED, Cell, Silence
 
 CODE = (*erase.CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
 
@@ -42,6 +42,7 @@ class Settings:
     neurons: erase.NeuronOptions
     draw: DrawOptions
     never_saw: dict[str, str]
+    silence: Silence | None
     seed: int
 
 
@@ -80,6 +81,7 @@ class Workshop:
         inputs: dict[str, Any] = {"cell": list(cell), "concept": self.concept, "prompts": self.prompts, "draw": s.draw}
         inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune, "code": code_fingerprint(*CODE)}
         inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
+        inputs["silence"] = s.silence if cell.eraser == SILENCED else None
         # the attack on X decides P-X, also where the row is about plain prompts
         inputs["attacks"] = [s.attacks[a] for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
         return fingerprint(inputs)
@@ -100,7 +102,26 @@ class Workshop:
         """The eraser of a cell; X and P-X of a seed are made for the variants that need them."""
         if cell.eraser in (NOTHING, NEVER_SAW):
             return erase.no_eraser(self.concept, self.model(cell), self.run_info)
-        return self._once(("eraser", cell.eraser, cell.variant, cell.seed), lambda: self._make(cell))
+        make = self._silence if cell.eraser == SILENCED else self._make
+        return self._once(("eraser", cell.eraser, cell.variant, cell.seed), lambda: make(cell))
+
+    def _silence(self, cell: Cell) -> Eraser:
+        """The base model without its concept neurons, or without as many others; a mask, and nothing trained."""
+        from dataclasses import replace
+
+        from excise.neurons import find_units, mask_of_neurons, random_neurons, top_neurons
+
+        s = self.settings
+        calm = erase.measure_concept(self.base, self.prompts, self.trajectories(cell.eraser), s.neurons, s.prune)
+        # correlation with the concept is all that is read here, and no attack has a part in it
+        table = erase.rank_neurons(self.base, calm, calm, s.neurons, s.prune)
+        chosen = top_neurons(table, s.silence.share)
+        if cell.variant == "random":
+            chosen = random_neurons(table, chosen, cell.seed)
+        denoiser = erase.open_model(self.base).denoiser
+        pruned = mask_of_neurons(find_units(denoiser, s.neurons.values), chosen, denoiser)
+        nothing = erase.no_eraser(self.concept, self.base, self.run_info)
+        return replace(nothing, header=nothing.header | {"variant": f"{SILENCED}_{cell.variant}"}, pruned=pruned)
 
     def _make(self, cell: Cell) -> Eraser:
         s, options, seed = self.settings, self.settings.erasers[cell.eraser], cell.seed
