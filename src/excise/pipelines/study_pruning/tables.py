@@ -145,8 +145,8 @@ def _causal(part: pd.DataFrame) -> str:
         f"**Do these neurons carry the concept?** Plain prompts: with the concept's neurons at zero it is drawn for "
         f"{drawn(top)}, with as many random ones of the same layers at zero for {drawn(others)} ({len(others)} draws), "
         f"by the whole model for {drawn(base)}. Random minus concept neurons: {100 * np.nanmean(gap):+.1f} points, "
-        f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}. Retain prompts drawn right: {kept(top)}, {kept(others)} and "
-        f"{kept(base)}.\n"
+        f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}. Retain prompts drawn right: {kept(top)}, {kept(others)} "
+        f"and {kept(base)}.\n"
     )
 
 
