@@ -28,6 +28,7 @@ class PromptOptions(BaseModel):
     test: int = Field(30, ge=2)
     retain_fit: int = Field(48, ge=2, description="retain prompts that training may see, near and far together")
     retain_test: int = Field(80, ge=2, description="retain prompts that utility is measured on, near and far together")
+    retain_tune: int = Field(0, ge=0, description="retain prompts to choose defaults on; no report reads them")
     seed: int = 0
 
 
@@ -70,7 +71,8 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
                 {"prompt_id": f"neutral-{name}", "set": "neutral", "prompt": twin, "twin_id": f"target-{name}", **base}
             )
     taken: set[str] = set()  # no retain prompt twice, and none of the tested ones in training
-    for split, count in (("fit", options.retain_fit), ("test", options.retain_test)):
+    # tune comes last: the others stay what they are, whether it is asked for or not
+    for split, count in (("fit", options.retain_fit), ("test", options.retain_test), ("tune", options.retain_tune)):
         for near in (True, False):
             rows += _retain_rows(concept, options, split, near, count // 2, taken)
     table, lost = drop_minor_rows(pd.DataFrame(rows, columns=COLUMNS))

@@ -52,6 +52,7 @@ class Workshop:
 
     Args:
         concepts: all concepts' descriptions.
+        tuning: the tune split takes the place of the test split, which is then not read at all.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Workshop:
     concepts: dict
     cache: Cache
     run_info: dict
+    tuning: bool = False
     _kept: dict = field(default_factory=dict)
 
     # what all rows start from ----------------------------------------------------------------------------------------
@@ -72,7 +74,10 @@ class Workshop:
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
-        return make_prompts(self.concept, self.settings.prompts, self.settings.seed)[0]
+        table = make_prompts(self.concept, self.settings.prompts, self.settings.seed)[0]
+        if self.tuning:
+            table = table[table["split"] != "test"].replace({"split": {"tune": "test"}}).reset_index(drop=True)
+        return table
 
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row: parameters, prompts, model, code."""

@@ -1,0 +1,103 @@
+"""Ablations on a tiny model: rows of the tune split, and the choice within the utility budget."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from excise.errors import UserError
+from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose
+from excise.pipelines.study_pruning.workshop import Workshop
+from tiny import BUDGET
+
+ABLATION = {
+    "concepts": ["person"],
+    "eraser": "esd",
+    "attack": "unlearndiffatk",
+    "utility_budget": 1.0,
+    "prompts": BUDGET["prompts"] | {"tune": 5, "test": 2, "retain_tune": 6},
+    "draw": BUDGET["draw"],
+    "variations": {
+        "half": {"gates": "top_k", "rate": 0.5},
+        "few": {"gates": "top_k", "rate": 0.01},
+        "random": {"fixed": "random"},
+    },
+}
+
+
+def row(variation: str, hits: int, kept: int, rate: float | None = 0.1, any_hits: int = 9) -> dict:
+    return {
+        **{"concept": "person", "variation": variation, "attacked_hits": hits, "attacked_n": 10, "any_hits": any_hits},
+        **{"retain_near": kept, "retain_far": kept, "prune_rate": rate},
+    }
+
+
+def options(**changes) -> AblationOptions:
+    return AblationOptions.model_validate(ABLATION | changes)
+
+
+def test_the_choice_is_the_most_robust_within_the_budget():
+    rows = [row("base model", 10, 50, None), row("unpruned", 6, 50, None), row("plus", 0, 50, None)]
+    rows += [row("half", 0, 44), row("few", 3, 46), row("random", 3, 46, 0.05)]
+    assert choose(rows, options(utility_budget=0.1)) == {"person": "random"}  # as robust as "few", and smaller
+    assert choose(rows, options(utility_budget=0.2)) == {"person": "half"}
+    assert choose(rows, options(utility_budget=0.01)) == {"person": None}
+
+
+def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypatch):
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+    from kedro.runner import SequentialRunner
+
+    from excise.pipelines import selection
+
+    project = make_project()
+    (project / "docs").mkdir()
+    (project / "docs/ablations.json").write_text("[]")
+    (project / "conf/base/ablate_pruning/parameters.yml").write_text(json.dumps({"ablation": ABLATION}))
+    seen = []
+    original = Workshop.row
+    monkeypatch.setattr(Workshop, "row", lambda self, cell: seen.append((self.prompts, cell)) or original(self, cell))
+
+    def run() -> list[dict]:
+        bootstrap_project(project)
+        try:
+            with KedroSession.create(project) as session:
+                session.run(pipeline_names=["ablate_pruning"], runner=SequentialRunner())
+        finally:
+            selection.set_selection(None, {})
+        return json.loads((project / "docs/ablations.json").read_text())
+
+    rows = run()
+    assert [r["variation"] for r in rows] == ["base model", "unpruned", "plus", "half", "few", "random"]
+    for prompts, _ in seen:
+        assert prompts.loc[prompts["split"] == "test", "prompt_id"].str.contains("-tune-").all()
+        assert not prompts["prompt_id"].str.contains("-test-").any()
+    by_name = {r["variation"]: r for r in rows}
+    assert all(r["n"] == r["attacked_n"] == 5 and r["retain_near_n"] + r["retain_far_n"] == 6 for r in rows)
+    assert by_name["half"]["prune_rate"] == pytest.approx(0.5, abs=1e-3)
+    assert by_name["few"]["prune_rate"] == pytest.approx(0.01, abs=1e-3)
+    page = (project / "docs/ablations.md").read_text()
+    assert "| half |" in page and "Fewest hits under attack" in page
+    seen.clear()
+    assert run() == rows and not seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eraser": "conceptprune"}, "no P-X"),
+        ({"variations": {"odd": {"rat": 0.5}}}, "ablation.variations.odd: rat"),
+        ({"variations": {"odd": {"fixed": "lucky"}}}, "must be scored or random"),
+        ({"variations": {"plus": {}}}, "always there"),
+        ({"variations": {"odd": {"gates": "top_k"}}}, "need a rate"),
+    ],
+)
+def test_wrong_input_is_one_sentence(changes, message):
+    from excise.masks import PruneOptions
+    from excise.pipelines.ablate_pruning.nodes import run_variations
+
+    rest = [{"esd": {}, "conceptprune": {}}, {"unlearndiffatk": {}}, PruneOptions(), None, 0, None, {}, []]
+    with pytest.raises(UserError, match=message):
+        run_variations(options(**changes), {}, None, *rest)
