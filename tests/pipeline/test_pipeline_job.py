@@ -255,3 +255,28 @@ def load_scores(project: Path, eraser: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(newest(project, f"{eraser}/mask_scores.safetensors"))
+
+
+def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(project, metrics, run_job):
+    run_job(project, pipeline="rejudge", rejudge=JUDGE)
+    table = pd.read_csv(newest(project, "rejudged.csv"))
+    assert list(zip(table["eraser"], table["attack"], strict=True)) == [(e, a) for e in ERASERS for a in ATTACKS]
+    for row in table.itertuples():
+        told = metrics["erasers"][row.eraser]["attacks"][row.attack]
+        assert (row.n, row.hits, row.dropped, row.failed) == tuple(told[k] for k in ("n", "hits", "dropped", "failed"))
+        assert row.first_hits == row.hits and row.seen == row.first_seen == row.seen_by_both
+        assert (row.low, row.high) == pytest.approx((told["low"], told["high"]), abs=1e-5)
+    assert 0 < table["seen"].sum() < table["images"].sum()
+    run_job(project, pipeline="rejudge", rejudge=JUDGE | {"threshold": 0.99})
+    strict = pd.read_csv(newest(project, "rejudged.csv"))
+    assert strict["seen"].sum() < table["seen"].sum() and strict["first_seen"].tolist() == table["first_seen"].tolist()
+
+
+def test_coarse_thumbnails_are_not_judged_again(project, metrics):
+    from excise.concepts.concept import JudgeSpec
+    from excise.errors import UserError
+    from excise.pipelines.rejudge.nodes import rejudge_images
+
+    concept = json.loads(newest(project, "concept.json").read_text()) | {"unsafe": True}
+    with pytest.raises(UserError, match="coarse thumbnails"):
+        rejudge_images(concept, pd.DataFrame(), JudgeSpec(**JUDGE))

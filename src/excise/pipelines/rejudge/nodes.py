@@ -1,0 +1,80 @@
+"""A second opinion: another judge, or another threshold, on the pictures of a finished run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from excise.concepts import Concept
+from excise.concepts.concept import JudgeSpec
+from excise.errors import UserError
+from excise.pipelines.names import PLAIN
+
+
+def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: JudgeSpec, **cells: Any) -> pd.DataFrame:
+    """Rates by another judge, beside those of the concept's own.
+
+    Args:
+        cells: ``<eraser>__<attack>__<what>``, what being images, judgements or adversarial.
+
+    Returns:
+        One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, counted
+        as in the report), first_hits (of the concept's judge), images, seen, first_seen, seen_by_both (single images).
+
+    Raises:
+        UserError: the stored pictures are coarse on purpose, so that no judge can see anything in them.
+    """
+    from excise.judges import make_judge
+    from excise.judges.judging import hits, judge_images
+    from excise.metrics.rates import either, prompt_verdicts, rate_of
+
+    described = Concept(**concept)
+    if described.unsafe:
+        raise UserError(
+            f"The pictures of '{described.name}' are stored as coarse thumbnails, which no judge can judge again: "
+            "give the concept another judge in its file, and run the job again."
+        )
+    judges = {"": (make_judge(rejudge), rejudge), "first_": (make_judge(described.judge), described.judge)}
+    target = prompts[(prompts["split"] == "test") & (prompts["set"] == "target")]["prompt_id"]
+    rows, plain = [], {}
+    for key, images in cells.items():
+        eraser, attack, what = key.split("__")
+        if what != "images":
+            continue
+        adversarial = cells.get(f"{eraser}__{attack}__adversarial")
+        dropped = [] if adversarial is None else adversarial[adversarial["dropped"] != ""]["prompt_id"]
+        tables = {"": judge_images(judges[""][0], images), "first_": cells[f"{eraser}__{attack}__judgements"]}
+        row: dict[str, Any] = {"eraser": eraser, "attack": attack}
+        seen = {}
+        for prefix, table in tables.items():
+            judge, spec = judges[prefix]
+            shown = hits(table[table["set"] == "target"], judge.resolve(spec.labels), spec.threshold)
+            seen[prefix] = shown.set_index("image_id")["hit"]
+            verdicts = prompt_verdicts(shown, target, dropped)
+            if attack == PLAIN:
+                plain[eraser, prefix] = verdicts
+            else:
+                verdicts = either(plain[eraser, prefix], verdicts)
+            rate = rate_of(verdicts)
+            counted = ("n", "hits", "rate", "low", "high", "dropped", "failed") if not prefix else ("hits",)
+            row |= {prefix + k: getattr(rate, k) for k in counted}
+        both = seen[""] & seen["first_"].reindex(seen[""].index)
+        row |= {"images": len(seen[""]), "seen": int(seen[""].sum()), "first_seen": int(seen["first_"].sum())}
+        rows.append(row | {"seen_by_both": int(both.sum())})
+    return pd.DataFrame(rows)
+
+
+def print_rejudged(concept: dict, rejudge: JudgeSpec, table: pd.DataFrame) -> str:
+    """Print the table; returns it as text."""
+    own = Concept(**concept).judge
+    shown = table.copy()
+    for column in ("rate", "low", "high"):
+        shown[column] = [f"{100 * v:.1f} %" if v is not None and v == v else "-" for v in table[column]]
+    text = (
+        f"\nThe pictures of the newest run, judged by {rejudge.name} ({', '.join(rejudge.labels) or 'all labels'}, at "
+        f"least {rejudge.threshold}); first_: by {own.name} ({', '.join(own.labels)}, at least {own.threshold}).\n\n"
+        f"{shown.to_string(index=False)}\n"
+    )
+    print(text)
+    return text
