@@ -257,7 +257,8 @@ def load_scores(project: Path, eraser: str) -> dict[str, torch.Tensor]:
     return load_file(newest(project, f"{eraser}/mask_scores.safetensors"))
 
 
-def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(project, metrics, run_job):
+def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(project, run_job):
+    metrics = run_job(project)  # tests before this one ran the project otherwise
     run_job(project, pipeline="rejudge", rejudge=JUDGE)
     table = pd.read_csv(newest(project, "rejudged.csv"))
     assert list(zip(table["eraser"], table["attack"], strict=True)) == [(e, a) for e in ERASERS for a in ATTACKS]

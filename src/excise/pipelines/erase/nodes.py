@@ -286,7 +286,8 @@ def prune_by_score(
     model: dict, learned: Eraser, sensitivity: pd.DataFrame, mask_scores: dict, prune: PruneOptions
 ) -> tuple[Eraser, Mask]:
     """P-X without learning: as many weights as P-X prunes, those with the highest scores."""
-    from excise.masks import mask_support, scored_mask
+    from excise.masks import mask_support
+    from excise.masks.fixed import scored_mask
 
     support = mask_support(open_model(model).denoiser, prune, sensitivity)
     pruned = scored_mask(mask_scores, support, learned.mask.count / sum(s.numel() for s in support.values()))
@@ -297,7 +298,8 @@ def prune_at_random(
     model: dict, learned: Eraser, sensitivity: pd.DataFrame, prune: PruneOptions, seed: int
 ) -> tuple[Eraser, Mask]:
     """The control of every mask: as many weights in every layer as P-X prunes, drawn at random."""
-    from excise.masks import mask_support, random_mask
+    from excise.masks import mask_support
+    from excise.masks.fixed import random_mask
 
     support = mask_support(open_model(model).denoiser, prune, sensitivity)
     return _other_mask(learned, random_mask(learned.pruned, support, seed), "random")
