@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,6 +107,8 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     assert "| P-ESD (random mask) | plain prompt |" in page and "| never saw it |" in page and "ConceptPrune" in page
     assert (project / "docs/images/results.png").exists()
 
+    assert f"**{len(rows)} of {len(rows)} cells are done.**" in page
+
     made = []
     original = Workshop.row
     monkeypatch.setattr(Workshop, "row", lambda self, cell: made.append(cell) or original(self, cell))
@@ -116,4 +119,22 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     (project / "docs/results.json").write_text(json.dumps(rows[:-1]))
     again = run_study()
     assert [c.eraser for c in made] == ["conceptprune"]
+    assert [r | {"seconds": 0} for r in again] == [r | {"seconds": 0} for r in rows]
+
+
+def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project, run_study, monkeypatch):
+    """After the test above: its cells are in the cache."""
+    from excise.pipelines.study_pruning import nodes
+
+    rows = run_study()
+    (project / "docs/results.json").write_text(json.dumps(rows[:5]))
+    for folder in (project / "data/cache").glob("cell-*"):
+        (folder / "row.json").unlink(missing_ok=True)
+    clock = iter([0.0, *[10.0] * 2, *[4000.0] * 100])  # two cells are begun in time
+    monkeypatch.setattr(nodes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    part = run_study(**{"study": {"hours": 1.0}})
+    assert [r["fingerprint"] for r in part] == [r["fingerprint"] for r in rows[:7]]
+    assert f"**7 of {len(rows)} cells are done.**" in (project / "docs/results.md").read_text()
+    monkeypatch.undo()
+    again = run_study()
     assert [r | {"seconds": 0} for r in again] == [r | {"seconds": 0} for r in rows]

@@ -88,7 +88,7 @@ def run_variations(
             shop = Workshop(concept, settings, concepts, cache, run_info, tuning=True)
             eraser = NOTHING if name == BASE else ablation.eraser
             cells = [Cell(concept, eraser, variant, a, 0 if name == BASE else seed) for a in (PLAIN, ablation.attack)]
-            makers[f"{concept}.{name.replace(' ', '-')}"] = _maker(name, shop, cells, cache, known)
+            makers[f"{len(makers):03d}-{concept}.{name.replace(' ', '-')}"] = _maker(name, shop, cells, cache, known)
     return makers, list(makers)
 
 

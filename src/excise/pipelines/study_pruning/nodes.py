@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from collections.abc import Callable
 
 from PIL import Image
@@ -41,7 +43,7 @@ def run_cells(
         committed: rows of ``docs/results.json``: one whose fingerprint still fits is not made again.
 
     Returns:
-        Cell id -> function that makes its row; and the ids of all cells in the order of the tables.
+        Cell -> function that makes its row; and the names of all cells in the order of the tables.
     """
     cells = plan_cells(study)
     settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
@@ -50,6 +52,7 @@ def run_cells(
     known = {(row["fingerprint"],): row for row in committed}
     done = {cell: known[(prints[cell],)] for cell in cells if (prints[cell],) in known}
     progress = _Progress(len(cells) - len(done))
+    end = math.inf if study.hours is None else time.monotonic() + 3600 * study.hours
     logger.info(
         "The study has %d cells, %d of them in docs/results.json already. %s",
         len(cells),
@@ -62,6 +65,8 @@ def run_cells(
             if cell in done:
                 return done[cell]
             path = cache.folder("cell", (), fingerprint=prints[cell]) / "row.json"
+            if not path.exists() and time.monotonic() > end:
+                return {"missing": cell.id}
             if not path.exists():
                 row = shops[cell.concept].row(cell) | {"fingerprint": prints[cell]}
                 draft = path.with_suffix(".tmp")
@@ -72,19 +77,30 @@ def run_cells(
 
         return make
 
-    return {cell.id: maker(cell) for cell in cells}, [cell.id for cell in cells]
+    # partitions are saved in the order of their names: the number keeps them in the plan's
+    names = [f"{number:04d}-{cell.id}" for number, cell in enumerate(cells)]
+    return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
-    """``docs/results.json``: one row a cell."""
-    return [cells[name]() for name in order]
+    """``docs/results.json``: one row a cell, as far as the study has come.
+
+    Raises:
+        UserError: not a single cell was finished in time.
+    """
+    rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
+    if not rows:
+        raise UserError("Not a single cell was finished in the time given: give study.hours more.")
+    if len(rows) < len(order):
+        logger.warning("%d of %d cells are still missing: run the study again.", len(order) - len(rows), len(order))
+    return rows
 
 
 def write_results(rows: list[dict], study: StudyOptions, run_info: dict) -> str:
     """``docs/results.md``."""
     from .tables import results_page
 
-    return results_page(rows, list(study.never_saw), run_info["command"])
+    return results_page(rows, list(study.never_saw), run_info["command"], len(plan_cells(study)))
 
 
 def draw_results(rows: list[dict]) -> Image.Image:

@@ -51,6 +51,7 @@ class StudyOptions(BaseModel):
         attacks: names in the parameter ``attacks``; plain prompts are always asked.
         never_saw: concept -> folder of a model that was trained without it.
         prompts, draw: more than one report needs: as the parameters of these names.
+        hours: no cell is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,6 +60,7 @@ class StudyOptions(BaseModel):
     attacks: list[str]
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
+    hours: float | None = Field(None, gt=0)
     prompts: PromptOptions
     draw: DrawOptions
 

@@ -24,7 +24,7 @@ def name_of(row: Any) -> str:
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
 
 
-def results_page(rows: list[dict], never_saw: list[str], command: str) -> str:
+def results_page(rows: list[dict], never_saw: list[str], command: str, planned: int) -> str:
     """The page: what was asked, a table a concept, the comparisons, what is missing."""
     table = pd.DataFrame(rows)
     table["name"] = [name_of(r) for r in rows]
@@ -32,6 +32,8 @@ def results_page(rows: list[dict], never_saw: list[str], command: str) -> str:
         "# Does pruning make an eraser robust?\n",
         "Measured on emoji64 by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
         f"The command: `{command}`\n",
+        f"**{len(rows)} of {planned} cells are done.**"
+        + (" The others are made when the command is given again.\n" if len(rows) < planned else "\n"),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
@@ -132,6 +134,8 @@ def _causal(part: pd.DataFrame) -> str:
         return ""
     base = part[(part["eraser"] == NOTHING) & (part["attack"] == PLAIN)]
     top, others = (silent[silent["variant"] == v] for v in ("unpruned", "random"))
+    if base.empty or top.empty or others.empty:  # the study is not there yet
+        return ""
     gap = np.nanmean(verdict_matrix(others), 0) - verdict_matrix(top)[0]
     low, high = bootstrap_mean(gap)
 
