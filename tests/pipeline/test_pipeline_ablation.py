@@ -38,7 +38,7 @@ def options(**changes) -> AblationOptions:
 
 
 def test_the_choice_is_the_most_robust_within_the_budget():
-    rows = [row("base model", 10, 50, None), row("unpruned", 6, 50, None), row("plus", 0, 50, None)]
+    rows = [row("base model", 10, 50, None), row("X", 6, 50, None), row("X+", 0, 50, None)]
     rows += [row("half", 0, 44), row("few", 3, 46), row("random", 3, 46, 0.05)]
     assert choose(rows, options(utility_budget=0.1)) == {"person": "random"}  # as robust as "few", and smaller
     assert choose(rows, options(utility_budget=0.2)) == {"person": "half"}
@@ -70,7 +70,7 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         return json.loads((project / "docs/ablations.json").read_text())
 
     rows = run()
-    assert [r["variation"] for r in rows] == ["base model", "unpruned", "plus", "half", "few", "random"]
+    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random"]
     for prompts, _ in seen:
         assert prompts.loc[prompts["split"] == "test", "prompt_id"].str.contains("-tune-").all()
         assert not prompts["prompt_id"].str.contains("-test-").any()
@@ -90,7 +90,8 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         ({"eraser": "conceptprune"}, "no P-X"),
         ({"variations": {"odd": {"rat": 0.5}}}, "ablation.variations.odd: rat"),
         ({"variations": {"odd": {"fixed": "lucky"}}}, "must be scored or random"),
-        ({"variations": {"plus": {}}}, "always there"),
+        ({"attack": "bribe"}, "no attack 'bribe'"),
+        ({"variations": {"X+": {}}}, "always there"),
         ({"variations": {"odd": {"gates": "top_k"}}}, "need a rate"),
     ],
 )

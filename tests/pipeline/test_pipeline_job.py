@@ -281,3 +281,20 @@ def test_coarse_thumbnails_are_not_judged_again(project, metrics):
     concept = json.loads(newest(project, "concept.json").read_text()) | {"unsafe": True}
     with pytest.raises(UserError, match="coarse thumbnails"):
         rejudge_images(concept, pd.DataFrame(), JudgeSpec(**JUDGE))
+
+
+def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_job):
+    from excise.errors import UserError
+
+    project = make_project()
+    with pytest.raises(UserError, match=r"There is no 'person\.concept' yet"):
+        run_job(project, pipeline="rejudge", rejudge=JUDGE)
+    run_job(project, eraser="conceptprune")
+    run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE | {"labels": "anchor"})  # one label alone
+    run_job(project, pipeline="prepare", seed=99)  # newer prompts, older pictures
+    with pytest.raises(UserError, match="not of the run that made the prompts"):
+        run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE)
+    with pytest.raises(UserError, match="labels is empty"):
+        run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE | {"labels": []})
+    with pytest.raises(UserError, match="'eraser' chooses nothing here"):
+        run_job(project, eraser="ac", pipeline="study_pruning")

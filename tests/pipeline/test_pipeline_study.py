@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
+from pydantic import ValidationError
+from statsmodels.stats.proportion import proportion_confint
 
 from excise.errors import UserError
+from excise.metrics.paired import score_interval
 from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
+from excise.pipelines.study_pruning.tables import _interval, paired_interval
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
 
@@ -138,3 +144,48 @@ def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project,
     monkeypatch.undo()
     again = run_study()
     assert [r | {"seconds": 0} for r in again] == [r | {"seconds": 0} for r in rows]
+
+
+# tables --------------------------------------------------------------------------------------------------------------
+def test_pairs_of_one_seed_are_tangos_and_more_seeds_are_no_more_prompts():
+    generator = np.random.default_rng(0)
+    a, b = (generator.random((1, 40)) < p for p in (0.6, 0.3))
+    a, b = a.astype(float), b.astype(float)
+    only_first, only_second = int((a > b).sum()), int((b > a).sum())
+    expected = ((only_first - only_second) / 40, *score_interval(only_first, only_second, 40))
+    assert paired_interval(a, b) == pytest.approx(expected)
+    assert paired_interval(a.repeat(3, 0), b.repeat(3, 0)) == pytest.approx(expected)
+    assert paired_interval(a.repeat(3, 0), b) == pytest.approx(expected)
+    equal = paired_interval(np.zeros((2, 20)), np.zeros((2, 20)))
+    assert equal[0] == 0 and equal[1] < -0.1 and equal[2] > 0.1  # no difference seen is not none proven
+    holes = a.copy()
+    holes[0, :5] = np.nan
+    assert paired_interval(holes, b) == pytest.approx(paired_interval(a[:, 5:], b[:, 5:]))
+    assert np.isnan(paired_interval(np.full((1, 3), np.nan), np.zeros((1, 3)))).all()
+
+
+def test_a_rate_of_zero_over_seeds_keeps_an_interval():
+    cells = pd.DataFrame({"verdicts": ["." * 20, "." * 20], "hits": [0, 0], "n": [20, 20]})
+    low, high = _interval(cells)
+    assert low == pytest.approx(0, abs=1e-9) and 0.1 < high < 0.25
+    mixed = pd.DataFrame({"verdicts": ["h" * 10 + "." * 10, "." * 20], "hits": [10, 0], "n": [20, 20]})
+    assert _interval(mixed) == pytest.approx(proportion_confint(5, 20, method="wilson"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"concepts": ["person", "person"]}, "names something twice"),
+        ({"never_saw": {"persn": "x"}}, "never_saw names 'persn'"),
+        ({"only": "esdd"}, "only names 'esdd'"),
+        ({"erasers": {"esd": {"seeds": [1, 1]}}}, "names a seed or a variant twice"),
+        ({"erasers": {"esd": {"variants": ["learned"], "once": ["learned"]}}}, "names a seed or a variant twice"),
+    ],
+)
+def test_a_grid_that_counts_twice_or_names_nothing_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        options(**changes)
+
+
+def test_only_some_erasers():
+    assert {c.eraser for c in plan_cells(options(only="conceptprune"))} == {"silenced", "none", "conceptprune"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from excise.errors import UserError
 
@@ -41,6 +41,12 @@ class JudgeSpec(_Strict):
     labels: list[str] = []
     threshold: float = Field(ge=0, le=1)
     options: dict[str, int | float | str | bool] = {}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _one_or_more(cls, labels: object) -> object:
+        """One label may stand alone: on the command line there are no lists."""
+        return [labels] if isinstance(labels, str) else labels
 
 
 class Concept(_Strict):

@@ -91,14 +91,42 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
+    chosen = {"concept", "eraser", "attack", "masks"}
+    choosing = any(name.endswith(".concept") for name in pipeline.datasets())
     for name in run_params.get("runtime_params") or {}:
-        if name not in {"concept", "eraser", "attack", "masks", *read}:
+        if name in chosen and not choosing:
+            raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
+        if name not in {*chosen, *read}:
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
     for name, kind in {"seed": int, "budget": str}.items():
         if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
             raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
+
+
+def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """What an earlier stage must have left is there."""
+    for name in sorted(pipeline.inputs()):
+        if name.startswith("params:") or name in FROM_HOOKS or name not in catalog:
+            continue
+        if not catalog[name].exists():
+            raise UserError(
+                f"There is no '{name}' yet: run what makes it first, such as the whole job with the same concept, "
+                "eraser, attack and masks."
+            )
+
+
+def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The judge of ``rejudge`` can be made, and knows its labels."""
+    if "params:rejudge" in pipeline.inputs():
+        from excise.concepts.concept import JudgeSpec
+        from excise.judges import make_judge
+
+        spec = JudgeSpec.model_validate(catalog["params:rejudge"].load())
+        if not spec.labels:
+            raise UserError("rejudge.labels is empty: name what the judge shall look for, as in rejudge.labels=person.")
+        make_judge(spec).resolve(spec.labels)
 
 
 def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -118,6 +146,7 @@ def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
 
 
+FROM_HOOKS = {"concepts", "cache", "cost", "run_info"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
     parameters_are_known,
@@ -128,6 +157,8 @@ CHECKS: list[Check] = [
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
+    second_judge_is_ready,
+    inputs_are_there,
 ]
 
 

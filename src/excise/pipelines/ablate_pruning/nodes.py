@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.attacks import AttackOptions, make_attack
+from excise.attacks import ATTACKS, AttackOptions, make_attack
 from excise.cache import Cache
 from excise.erasers import ERASERS, EraserOptions, make_method
 from excise.errors import UserError, refuse_unknown
@@ -23,7 +23,7 @@ from excise.pipelines.study_pruning.workshop import Settings, Workshop
 from excise.prompts import PromptOptions
 
 logger = logging.getLogger(__name__)
-BASE, X, PLUS = "base model", "unpruned", "plus"  # rows that are always there
+BASE, X, PLUS = "base model", "X", "X+"  # rows that are always there
 
 
 class AblationOptions(BaseModel):
@@ -66,6 +66,7 @@ def run_variations(
     refuse_unknown("eraser", ablation.eraser, ERASERS)
     if not ERASERS[ablation.eraser].maskable:
         raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
+    refuse_unknown("attack", ablation.attack, ATTACKS)
     options = EraserOptions.model_validate(erasers[ablation.eraser])
     attack = AttackOptions.model_validate(attacks[ablation.attack])
     make_method(options), make_attack(attack)
@@ -181,9 +182,21 @@ def write_ablations(rows: list[dict], chosen: dict, ablation: AblationOptions, r
             near, far = (f"{r[f'retain_{s}']} / {r[f'retain_{s}_n']}" for s in ("near", "far"))
             hits = f"{r['plain_hits']} / {r['n']} | {r['attacked_hits']} / {r['attacked_n']} | {r['any_hits']}"
             parts.append(f"| {r['variation']} | {hits} | {near} | {far} | {pruned} | {back} |")
-        budget = f"{100 * ablation.utility_budget:.0f} %"
-        parts.append(
-            f"\nFewest hits under attack among the masks that lose at most {budget} of what the base model draws "
-            f"right: **{chosen[concept] or 'none of them'}**.\n"
-        )
+        parts.append(_verdict(rows, concept, chosen[concept], ablation))
     return "\n".join(parts)
+
+
+def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: AblationOptions) -> str:
+    """The choice in a sentence, beside what it has to beat."""
+    part = {r["variation"]: r for r in rows if r["concept"] == concept}
+    budget = f"{100 * ablation.utility_budget:.0f} %"
+    if chosen is None:
+        return f"\nNo mask loses at most {budget} of what the base model draws right.\n"
+
+    def hits(name: str) -> str:
+        return f"{part[name]['attacked_hits']} of {part[name]['attacked_n']}"
+
+    return (
+        f"\nFewest hits under attack among the masks that lose at most {budget} of what the base model draws right: "
+        f"**{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, X+ {hits(PLUS)}.\n"
+    )

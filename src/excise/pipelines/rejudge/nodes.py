@@ -42,6 +42,7 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: JudgeSpec, **c
         eraser, attack, what = key.split("__")
         if what != "images":
             continue
+        _check_same_run(key, images.manifest, cells[f"{eraser}__{attack}__judgements"], prompts)
         adversarial = cells.get(f"{eraser}__{attack}__adversarial")
         dropped = [] if adversarial is None else adversarial[adversarial["dropped"] != ""]["prompt_id"]
         tables = {"": judge_images(judges[""][0], images), "first_": cells[f"{eraser}__{attack}__judgements"]}
@@ -63,6 +64,27 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: JudgeSpec, **c
         row |= {"images": len(seen[""]), "seen": int(seen[""].sum()), "first_seen": int(seen["first_"].sum())}
         rows.append(row | {"seen_by_both": int(both.sum())})
     return pd.DataFrame(rows)
+
+
+def _check_same_run(cell: str, manifest: pd.DataFrame, judgements: pd.DataFrame, prompts: pd.DataFrame) -> None:
+    """Each data set is the newest of its kind: they belong together only if one whole run came last.
+
+    Raises:
+        UserError: pictures, judgements and prompts are not of one run.
+    """
+    shown = manifest[manifest["set"] == "target"].drop_duplicates("prompt_id")
+    asked = prompts[(prompts["split"] == "test") & (prompts["set"] == "target")].set_index("prompt_id")["prompt"]
+    same_prompts = set(shown["prompt_id"]) == set(asked.index) or "__plain__" not in cell
+    same_words = (
+        shown["prompt_id"].isin(asked.index).all()
+        and (shown["prompt"].to_numpy() == asked.reindex(shown["prompt_id"]).to_numpy()).all()
+    )
+    if not (same_prompts and same_words and set(judgements["image_id"]) == set(manifest["image_id"])):
+        eraser, attack, _ = cell.split("__")
+        raise UserError(
+            f"The pictures of '{eraser}' ({attack}) are not of the run that made the prompts: run the whole job again "
+            "with the same parameters, then rejudge with them."
+        )
 
 
 def print_rejudged(concept: dict, rejudge: JudgeSpec, table: pd.DataFrame) -> str:

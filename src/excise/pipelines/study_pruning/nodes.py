@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from PIL import Image
 
@@ -96,11 +97,11 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     return rows
 
 
-def write_results(rows: list[dict], study: StudyOptions, run_info: dict) -> str:
+def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict) -> str:
     """``docs/results.md``."""
     from .tables import results_page
 
-    return results_page(rows, list(study.never_saw), run_info["command"], len(plan_cells(study)))
+    return results_page(rows, list(study.never_saw), run_info["command"], len(plan_cells(study)), model.name)
 
 
 def draw_results(rows: list[dict]) -> Image.Image:
@@ -115,10 +116,10 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     from excise.attacks import ATTACKS, make_attack
     from excise.erasers import ERASERS, make_method
 
-    for what, asked, known in (("eraser", study.erasers, ERASERS), ("attack", study.attacks, ATTACKS)):
+    for what, asked, known in (("eraser", study.studied, ERASERS), ("attack", study.attacks, ATTACKS)):
         for name in asked:
             refuse_unknown(what, name, known)
-    chosen = {n: EraserOptions.model_validate(erasers[n]) for n in study.erasers}
+    chosen = {n: EraserOptions.model_validate(erasers[n]) for n in study.studied}
     tried = {n: AttackOptions.model_validate(attacks[n]) for n in study.attacks}
     if not tried:
         raise UserError("study.attacks is empty: name at least one attack.")
@@ -126,6 +127,9 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
         make_method(options)
     for options in tried.values():
         make_attack(options)
+    for concept, path in study.never_saw.items():
+        if not Path(path).is_dir():
+            raise UserError(f"study.never_saw.{concept} is '{path}', which is no folder: make the model first.")
     return Settings(
         model, study.prompts, chosen, tried, prune, neurons, study.draw, study.never_saw, study.silence, seed
     )

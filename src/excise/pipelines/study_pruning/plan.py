@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from excise.errors import UserError
 from excise.images import DrawOptions
@@ -48,6 +48,7 @@ class StudyOptions(BaseModel):
     """The grid.
 
     Attributes:
+        only: names of the erasers to study, one or several; empty for all that are described.
         attacks: names in the parameter ``attacks``; plain prompts are always asked.
         never_saw: concept -> folder of a model that was trained without it.
         prompts, draw: more than one report needs: as the parameters of these names.
@@ -57,12 +58,38 @@ class StudyOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     concepts: list[str] = Field(min_length=1)
     erasers: dict[str, Studied]
+    only: list[str] = []
     attacks: list[str]
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
     hours: float | None = Field(None, gt=0)
     prompts: PromptOptions
     draw: DrawOptions
+
+    @field_validator("concepts", "only", "attacks", mode="before")
+    @classmethod
+    def _one_or_more(cls, names: object) -> object:
+        """One name may stand alone: on the command line there are no lists."""
+        return [names] if isinstance(names, str) else names
+
+    @model_validator(mode="after")
+    def _sound(self) -> StudyOptions:
+        for what, names in (("concepts", self.concepts), ("attacks", self.attacks)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"study.{what} names something twice")
+        for what, names, known in (("never_saw", self.never_saw, self.concepts), ("only", self.only, self.erasers)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"study.{what} names '{name}', which is none of {', '.join(known)}")
+        for name, how in self.erasers.items():
+            if len(set(how.seeds)) < len(how.seeds) or len({*how.variants, *how.once}) < len(how.variants + how.once):
+                raise ValueError(f"study.erasers.{name} names a seed or a variant twice")
+        return self
+
+    @property
+    def studied(self) -> dict[str, Studied]:
+        """The erasers of this study."""
+        return {n: how for n, how in self.erasers.items() if not self.only or n in self.only}
 
 
 class Cell(NamedTuple):
@@ -92,7 +119,7 @@ def plan_cells(study: StudyOptions) -> list[Cell]:
         made = [(NOTHING, "unpruned", 0)]
         if concept in study.never_saw:
             made.append((NEVER_SAW, "unpruned", 0))
-        for eraser, how in study.erasers.items():
+        for eraser, how in study.studied.items():
             if eraser in ERASERS and not ERASERS[eraser].maskable and {*how.variants, *how.once} != {"unpruned"}:
                 raise UserError(f"study.erasers.{eraser}: this method has no P-X, so its only variant is unpruned.")
             for seed in how.seeds:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from excise.metrics.paired import score_interval
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
@@ -24,13 +25,13 @@ def name_of(row: Any) -> str:
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
 
 
-def results_page(rows: list[dict], never_saw: list[str], command: str, planned: int) -> str:
+def results_page(rows: list[dict], never_saw: list[str], command: str, planned: int, model: str) -> str:
     """The page: what was asked, a table a concept, the comparisons, what is missing."""
     table = pd.DataFrame(rows)
     table["name"] = [name_of(r) for r in rows]
     parts = [
         "# Does pruning make an eraser robust?\n",
-        "Measured on emoji64 by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
+        f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
         f"The command: `{command}`\n",
         f"**{len(rows)} of {planned} cells are done.**"
         + (" The others are made when the command is given again.\n" if len(rows) < planned else "\n"),
@@ -59,8 +60,8 @@ def _rates(part: pd.DataFrame) -> str:
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
         lines.append(f"| {name} | {attack_label(attack)} | {_rate_cells(cells)} |")
     note = (
-        "\nIntervals: percentile bootstrap over prompts of the seed-averaged verdicts (10,000 draws); with a single "
-        "seed Wilson's. They do not cover the spread between trainings: look at the seeds.\n"
+        "\nIntervals: Wilson's, with prompts as the units and verdicts averaged over seeds. They do not cover the "
+        "spread between trainings: look at the seeds.\n"
     )
     return "\n".join(lines) + "\n" + note
 
@@ -90,30 +91,44 @@ def verdict_matrix(cells: pd.DataFrame) -> np.ndarray:
 
 
 def _interval(cells: pd.DataFrame) -> tuple[float | None, float | None]:
+    """Wilson's, with prompts as the units and each prompt's verdict averaged over training seeds."""
     from statsmodels.stats.proportion import proportion_confint
 
-    if len(cells) == 1:
-        row = cells.iloc[0]
-        return proportion_confint(row["hits"], row["n"], method="wilson") if row["n"] else (None, None)
-    return bootstrap_mean(np.nanmean(verdict_matrix(cells), 0))
+    means = _by_prompt(cells)
+    return proportion_confint(means.sum(), len(means), method="wilson") if len(means) else (None, None)
 
 
-def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of a mean over prompts; NaN is left out."""
-    from scipy.stats import bootstrap
+def _by_prompt(cells: pd.DataFrame) -> np.ndarray:
+    """Each judged prompt's share of hits over training seeds."""
+    matrix = verdict_matrix(cells)
+    return np.nanmean(matrix[:, ~np.isnan(matrix).all(0)], 0)
 
-    values = values[~np.isnan(values)]
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float(values.mean())
-    found = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0))
-    return tuple(map(float, found.confidence_interval))
+
+def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Difference of two rates with Tango's interval, prompts as the units.
+
+    Args:
+        first, second: (seeds, prompts) verdicts; pairs are counted within a seed and averaged over seeds, so that more
+            seeds steady the counts and do not count as more prompts. One seed may stand against several.
+
+    Returns:
+        Difference, low, high; NaN where no prompt was judged in both.
+    """
+    a, b = np.broadcast_arrays(first, second)
+    both = ~(np.isnan(a) | np.isnan(b))
+    n = both.any(0).sum()
+    if not n:
+        return (np.nan,) * 3
+    weight = both / np.maximum(both.sum(0), 1)  # a prompt counts once, however many seeds judged it
+    only_first, only_second = ((weight * (x > y)).sum() for x, y in ((a, b), (b, a)))
+    return (only_first - only_second) / n, *score_interval(only_first, only_second, n)
 
 
 def _differences(part: pd.DataFrame) -> str:
     """P-X against X and its controls, prompt by prompt, seeds averaged."""
     lines = [
-        "| asked with | first | second | first minus second | 95 % interval | relative |",
-        "|---|---|---|---|---|---|",
+        "| asked with | first | second | seeds | first minus second | 95 % interval | p by seed | relative |",
+        "|" + "---|" * 8,
     ]
     for eraser in part[part["variant"] == "learned"]["eraser"].unique():
         for attack in part["attack"].unique():
@@ -123,7 +138,11 @@ def _differences(part: pd.DataFrame) -> str:
                 first = chosen[chosen["variant"] == variant]
                 if len(first) and len(second):
                     lines.append(_difference(first, second, attack))
-    note = "\n*Relative*: how much less often the second draws the concept than the first, in per cent of the first.\n"
+    note = (
+        "\nIntervals: Tango's, on pairs averaged over the seeds that both have. p: McNemar's exact test, one for each "
+        "seed, not corrected for their number. *Relative*: how much less often the second draws the concept than the "
+        "first, in per cent of the first.\n"
+    )
     return "\n".join(lines) + "\n" + note if len(lines) > 2 else ""
 
 
@@ -136,8 +155,7 @@ def _causal(part: pd.DataFrame) -> str:
     top, others = (silent[silent["variant"] == v] for v in ("unpruned", "random"))
     if base.empty or top.empty or others.empty:  # the study is not there yet
         return ""
-    gap = np.nanmean(verdict_matrix(others), 0) - verdict_matrix(top)[0]
-    low, high = bootstrap_mean(gap)
+    gap, low, high = paired_interval(verdict_matrix(others), verdict_matrix(top))
 
     def drawn(cells: pd.DataFrame) -> str:
         return f"{cells['hits'].sum()} of {cells['n'].sum()}"
@@ -147,8 +165,8 @@ def _causal(part: pd.DataFrame) -> str:
 
     return (
         f"**Do these neurons carry the concept?** Plain prompts: with the concept's neurons at zero it is drawn for "
-        f"{drawn(top)}, with as many random ones of the same layers at zero for {drawn(others)} ({len(others)} draws), "
-        f"by the whole model for {drawn(base)}. Random minus concept neurons: {100 * np.nanmean(gap):+.1f} points, "
+        f"{drawn(top)}, with as many random ones of the same layers for {drawn(others)} (draws: {len(others)}), "
+        f"by the whole model for {drawn(base)}. Random minus concept neurons: {100 * gap:+.1f} points, "
         f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}. Retain prompts drawn right: {kept(top)}, {kept(others)} "
         f"and {kept(base)}.\n"
     )
@@ -156,13 +174,23 @@ def _causal(part: pd.DataFrame) -> str:
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str) -> str:
     shared = sorted(set(first["seed"]) & set(second["seed"]))
-    a, b = (np.nanmean(verdict_matrix(t[t["seed"].isin(shared)]), 0) for t in (first, second))
-    gap = a - b
-    low, high = bootstrap_mean(gap)
+    a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed")) for t in (first, second))
+    gap, low, high = paired_interval(a, b)
     relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if np.nanmean(a) > 0 else "–"
-    names = f"{first['name'].iloc[0]} | {second['name'].iloc[0]}"
-    difference = f"{100 * np.nanmean(gap):+.1f} points | {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"| {attack_label(attack)} | {names} | {difference} | {relative} |"
+    names = f"{first['name'].iloc[0]} | {second['name'].iloc[0]} | {', '.join(map(str, shared))}"
+    p_values = ", ".join(_exact(x, y) for x, y in zip(a, b, strict=True))
+    difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
+
+
+def _exact(first: np.ndarray, second: np.ndarray) -> str:
+    """McNemar's exact test on one training seed."""
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first > second).sum()), int((second > first).sum())
+    differing = only_first + only_second
+    p = binomtest(only_first, differing).pvalue if differing else 1.0
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def results_figure(rows: list[dict]) -> Image.Image:
