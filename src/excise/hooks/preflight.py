@@ -92,7 +92,7 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
     chosen = {"concept", "eraser", "attack", "masks"}
-    choosing = any(name.endswith(".concept") for name in pipeline.datasets())
+    choosing = not GRIDS & pipeline.inputs()
     for name in run_params.get("runtime_params") or {}:
         if name in chosen and not choosing:
             raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
@@ -146,6 +146,7 @@ def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
 
 
+GRIDS = {"params:study", "params:ablation"}  # these name their concepts, erasers and attacks themselves
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
