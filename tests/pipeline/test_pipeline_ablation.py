@@ -7,7 +7,7 @@ import json
 import pytest
 
 from excise.errors import UserError
-from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose
+from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose, collect
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
 
@@ -43,6 +43,15 @@ def test_the_choice_is_the_most_robust_within_the_budget():
     assert choose(rows, options(utility_budget=0.1)) == {"person": "random"}  # as robust as "few", and smaller
     assert choose(rows, options(utility_budget=0.2)) == {"person": "half"}
     assert choose(rows, options(utility_budget=0.01)) == {"person": None}
+
+
+def test_what_there_was_no_time_for_is_missing_and_the_rest_is_told():
+    rows = {"0": row("base model", 10, 50, None), "1": row("X", 6, 50, None), "2": row("X+", 0, 50, None)}
+    makers = {k: (lambda r=r: r) for k, r in rows.items()} | {"3": lambda: {"missing": "half"}}
+    assert [r["variation"] for r in collect(makers, ["0", "1", "2", "3"])] == ["base model", "X", "X+"]
+    assert choose(list(rows.values()), options()) == {"person": None}
+    with pytest.raises(UserError, match="hours more"):
+        collect(makers, ["0", "3"])
 
 
 def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypatch):

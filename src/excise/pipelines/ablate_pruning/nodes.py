@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,7 @@ class AblationOptions(BaseModel):
         variations: name -> values laid over the parameter ``prune``; ``fixed: scored`` or ``fixed: random`` puts a mask
             in the place of the learned one.
         utility_budget: share of the retain prompts that the base model draws right which may be lost.
+        hours: no variation is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,6 +46,7 @@ class AblationOptions(BaseModel):
     prompts: PromptOptions
     draw: DrawOptions
     variations: dict[str, dict[str, Any]] = Field(min_length=1)
+    hours: float | None = Field(None, gt=0)
 
 
 def run_variations(
@@ -72,6 +76,7 @@ def run_variations(
     make_method(options), make_attack(attack)
     known = {row["fingerprint"]: row for row in committed}
     makers: dict[str, Callable[[], dict]] = {}
+    end = math.inf if ablation.hours is None else time.monotonic() + 3600 * ablation.hours
     for concept in ablation.concepts:
         for name, (variant, pruning) in _variations(ablation, prune).items():
             settings = Settings(
@@ -89,7 +94,9 @@ def run_variations(
             shop = Workshop(concept, settings, concepts, cache, run_info, tuning=True)
             eraser = NOTHING if name == BASE else ablation.eraser
             cells = [Cell(concept, eraser, variant, a, 0 if name == BASE else seed) for a in (PLAIN, ablation.attack)]
-            makers[f"{len(makers):03d}-{concept}.{name.replace(' ', '-')}"] = _maker(name, shop, cells, cache, known)
+            makers[f"{len(makers):03d}-{concept}.{name.replace(' ', '-')}"] = _maker(
+                name, shop, cells, cache, known, end
+            )
     return makers, list(makers)
 
 
@@ -111,12 +118,16 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
     return found
 
 
-def _maker(name: str, shop: Workshop, cells: list[Cell], cache: Cache, known: dict[str, dict]) -> Callable[[], dict]:
+def _maker(
+    name: str, shop: Workshop, cells: list[Cell], cache: Cache, known: dict[str, dict], end: float
+) -> Callable[[], dict]:
     def make() -> dict:
         mark = "-".join(shop.fingerprint(c) for c in cells)
         if mark in known and known[mark]["variation"] == name:
             return known[mark]
         path = cache.folder("variation", (), fingerprint=mark, name=name) / "row.json"
+        if not path.exists() and time.monotonic() > end:
+            return {"missing": name}
         if not path.exists():
             plain, attacked = (shop.row(c) for c in cells)
             row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"]}
@@ -135,8 +146,15 @@ def _maker(name: str, shop: Workshop, cells: list[Cell], cache: Cache, known: di
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
-    """``docs/ablations.json``: one row a variation."""
-    return [cells[name]() for name in order]
+    """``docs/ablations.json``: one row a variation, as far as they have come.
+
+    Raises:
+        UserError: there was no time for what everything is compared with.
+    """
+    rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
+    if not {BASE, X, PLUS} <= {r["variation"] for r in rows}:
+        raise UserError("Base model, X and X+ were not finished in the time given: give ablation.hours more.")
+    return rows
 
 
 def choose(rows: list[dict], ablation: AblationOptions) -> dict:
@@ -145,8 +163,13 @@ def choose(rows: list[dict], ablation: AblationOptions) -> dict:
     chosen: dict[str, str | None] = {}
     for concept in ablation.concepts:
         part = {r["variation"]: r for r in rows if r["concept"] == concept}
+        if BASE not in part:
+            chosen[concept] = None
+            continue
         floor = (1 - ablation.utility_budget) * _kept(part[BASE])
-        fitting = [part[v] for v in ablation.variations if _kept(part[v]) >= floor and part[v]["attacked_n"]]
+        fitting = [
+            part[v] for v in ablation.variations if v in part and _kept(part[v]) >= floor and part[v]["attacked_n"]
+        ]
         best = min(
             fitting,
             key=lambda r: (r["attacked_hits"] / r["attacked_n"], r["any_hits"], r["prune_rate"] or 0.0),
@@ -169,6 +192,11 @@ def write_ablations(rows: list[dict], chosen: dict, ablation: AblationOptions, r
         "With so few prompts a difference of a few hits is no difference; this is a compass for choosing defaults, "
         "not a result.\n",
     ]
+    planned = len(ablation.concepts) * (len(ablation.variations) + 3)
+    if len(rows) < planned:
+        parts.append(
+            f"**{len(rows)} of {planned} rows are done.** The others are made when the command is given again.\n"
+        )
     for concept in ablation.concepts:
         parts += [
             f"## {concept}\n",
