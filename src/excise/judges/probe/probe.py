@@ -58,6 +58,7 @@ class Probe:
         }
         # one key: the order of several in a safetensors header changes from one process to the next
         header = {"probe": json.dumps(header, sort_keys=True)}
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, path, metadata=header)
 
     @classmethod
