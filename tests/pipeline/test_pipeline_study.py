@@ -130,14 +130,14 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
 
 def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project, run_study, monkeypatch):
     """After the test above: its cells are in the cache."""
-    from excise.pipelines.study_pruning import nodes
+    from excise.pipelines.study_pruning import rows as clocked
 
     rows = run_study()
     (project / "docs/results.json").write_text(json.dumps(rows[:5]))
     for folder in (project / "data/cache").glob("cell-*"):
         (folder / "row.json").unlink(missing_ok=True)
     clock = iter([0.0, *[10.0] * 2, *[4000.0] * 100])  # two cells are begun in time
-    monkeypatch.setattr(nodes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(clocked, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     part = run_study(**{"study": {"hours": 1.0}})
     assert [r["fingerprint"] for r in part] == [r["fingerprint"] for r in rows[:7]]
     assert f"**7 of {len(rows)} cells are done.**" in (project / "docs/results.md").read_text()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +18,7 @@ from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.plan import NOTHING, Cell
+from excise.pipelines.study_pruning.rows import deadline, made_once
 from excise.pipelines.study_pruning.workshop import Settings, Workshop
 from excise.prompts import PromptOptions
 
@@ -76,7 +74,7 @@ def run_variations(
     make_method(options), make_attack(attack)
     known = {row["fingerprint"]: row for row in committed}
     makers: dict[str, Callable[[], dict]] = {}
-    end = math.inf if ablation.hours is None else time.monotonic() + 3600 * ablation.hours
+    end = deadline(ablation.hours)
     for concept in ablation.concepts:
         for name, (variant, pruning) in _variations(ablation, prune).items():
             settings = Settings(
@@ -125,24 +123,23 @@ def _maker(
         mark = "-".join(shop.fingerprint(c) for c in cells)
         if mark in known and known[mark]["variation"] == name:
             return known[mark]
-        path = cache.folder("variation", (), fingerprint=mark, name=name) / "row.json"
-        if not path.exists() and time.monotonic() > end:
-            return {"missing": name}
-        if not path.exists():
-            plain, attacked = (shop.row(c) for c in cells)
-            row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"]}
-            row |= {"n": plain["n"], "plain_hits": plain["hits"], "attacked_n": attacked["n"]}
-            row |= {"attacked_hits": attacked["hits"], "any_hits": attacked["any_hits"]}
-            kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes")
-            row |= {k: plain[k] for k in kept} | {k: attacked[k] for k in ("reactivation", "sensitivity")}
-            seconds = round(plain["seconds"] + attacked["seconds"], 1)
-            draft = path.with_suffix(".tmp")
-            draft.write_text(json.dumps(row | {"seconds": seconds, "fingerprint": mark}))
-            draft.replace(path)
-        logger.info("Done: %s", name)
-        return json.loads(path.read_text())
+        row = made_once(cache, "variation", f"{mark}-{name}", end, lambda: _row(name, shop, cells))
+        if "missing" not in row:
+            row |= {"fingerprint": mark}
+            logger.info("Done: %s", name)
+        return row
 
     return make
+
+
+def _row(name: str, shop: Workshop, cells: list[Cell]) -> dict:
+    plain, attacked = (shop.row(c) for c in cells)
+    row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"]}
+    row |= {"n": plain["n"], "plain_hits": plain["hits"], "attacked_n": attacked["n"]}
+    row |= {"attacked_hits": attacked["hits"], "any_hits": attacked["any_hits"]}
+    kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes")
+    row |= {k: plain[k] for k in kept} | {k: attacked[k] for k in ("reactivation", "sensitivity")}
+    return row | {"seconds": round(plain["seconds"] + attacked["seconds"], 1)}
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:

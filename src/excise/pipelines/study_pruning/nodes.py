@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 
 from .plan import Cell, StudyOptions, plan_cells
+from .rows import deadline, made_once
 from .workshop import Settings, Workshop
 
 logger = logging.getLogger(__name__)
@@ -50,10 +48,10 @@ def run_cells(
     settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
     shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
-    known = {(row["fingerprint"],): row for row in committed}
-    done = {cell: known[(prints[cell],)] for cell in cells if (prints[cell],) in known}
+    known = {row["fingerprint"]: row for row in committed}
+    done = {cell: known[prints[cell]] for cell in cells if prints[cell] in known}
     progress = _Progress(len(cells) - len(done))
-    end = math.inf if study.hours is None else time.monotonic() + 3600 * study.hours
+    end = deadline(study.hours)
     logger.info(
         "The study has %d cells, %d of them in docs/results.json already. %s",
         len(cells),
@@ -65,16 +63,10 @@ def run_cells(
         def make() -> dict:
             if cell in done:
                 return done[cell]
-            path = cache.folder("cell", (), fingerprint=prints[cell]) / "row.json"
-            if not path.exists() and time.monotonic() > end:
-                return {"missing": cell.id}
-            if not path.exists():
-                row = shops[cell.concept].row(cell) | {"fingerprint": prints[cell]}
-                draft = path.with_suffix(".tmp")
-                draft.write_text(json.dumps(row))
-                draft.replace(path)
-            progress.step(cell)
-            return json.loads(path.read_text())
+            row = made_once(cache, "cell", prints[cell], end, lambda: shops[cell.concept].row(cell))
+            if "missing" not in row:
+                progress.step(cell)
+            return row
 
         return make
 

@@ -136,7 +136,7 @@ def _differences(part: pd.DataFrame) -> str:
             second = chosen[chosen["variant"] == "learned"]
             for variant in ("unpruned", "plus", "scored", "random"):
                 first = chosen[chosen["variant"] == variant]
-                if len(first) and len(second):
+                if set(first["seed"]) & set(second["seed"]):
                     lines.append(_difference(first, second, attack))
     note = (
         "\nIntervals: Tango's, on pairs averaged over the seeds that both have. p: McNemar's exact test, one for each "
