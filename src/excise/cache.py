@@ -69,17 +69,24 @@ def _byte():
 
 
 def code_fingerprint(*modules: str) -> str:
-    """Digest of the source of modules; a package counts with all of its files.
+    """Digest of the source of modules; a package counts with its own files, and not with the packages inside it.
 
-    Comments, docstrings and layout do not count: nothing that is finished is lost because a sentence was mended.
+    Comments, docstrings and layout do not count: nothing that is finished is lost because a sentence was mended. Nor
+    does a package's ``__init__``, which only names what is there: a new method makes nothing of the others stale.
     """
     digest = hashlib.sha256()
-    for name in sorted(modules):
+    for name in sorted(set(modules)):
         file = Path(importlib.import_module(name).__file__ or "")
-        files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-        for path in files:
+        inside = [path for path in sorted(file.parent.glob("*.py")) if path != file]
+        for path in inside if file.name == "__init__.py" else [file]:
             digest.update(_bare(path.read_text()).encode())
     return digest.hexdigest()[:20]
+
+
+def code_of(*methods: type) -> tuple[str, ...]:
+    """The packages that methods live in, with those of the methods they are derived from."""
+    found = (c.__module__ for method in methods for c in method.__mro__)
+    return tuple(sorted({m.rpartition(".")[0] for m in found if m.startswith(f"{__package__}.")}))
 
 
 @lru_cache(1024)

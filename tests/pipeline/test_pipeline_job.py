@@ -274,13 +274,12 @@ def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(proje
 
 
 def test_coarse_thumbnails_are_not_judged_again(project, metrics):
-    from excise.concepts.concept import JudgeSpec
     from excise.errors import UserError
-    from excise.pipelines.rejudge.nodes import rejudge_images
+    from excise.pipelines.rejudge.nodes import Rejudge, rejudge_images
 
     concept = json.loads(newest(project, "concept.json").read_text()) | {"unsafe": True}
     with pytest.raises(UserError, match="coarse thumbnails"):
-        rejudge_images(concept, pd.DataFrame(), JudgeSpec(**JUDGE))
+        rejudge_images(concept, pd.DataFrame(), Rejudge(**JUDGE))
 
 
 def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_job):
@@ -294,7 +293,7 @@ def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_j
     run_job(project, pipeline="prepare", seed=99)  # newer prompts, older pictures
     with pytest.raises(UserError, match="not of the run that made the prompts"):
         run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE)
-    with pytest.raises(UserError, match="labels is empty"):
+    with pytest.raises(UserError, match=r"rejudge\.labels is empty, and the concept 'person' has no second judge"):
         run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE | {"labels": []})
     with pytest.raises(UserError, match="'eraser' chooses nothing here"):
         run_job(project, eraser="ac", pipeline="study_pruning")

@@ -68,6 +68,7 @@ class Concept(_Strict):
     retain_near: dict[str, list[str]] = Field(min_length=1, description="neighbours that must survive: label -> words")
     retain_far: dict[str, list[str]] = Field(min_length=1, description="unrelated things that must survive")
     judge: JudgeSpec
+    second_judge: JudgeSpec | None = Field(None, description="another opinion on the concept, where there is one")
     retain_judge: JudgeSpec = Field(description="who tells whether a retain prompt still shows its label")
     files: dict[Literal["fit", "tune", "test"], str] = Field({}, description="prompt tables of the user's, by split")
     unsafe: bool = Field(False, description="images are kept as detections and pixelated thumbnails only")
@@ -84,14 +85,21 @@ class Concept(_Strict):
         for name, words in {**self.slots, **self.retain_near, **self.retain_far}.items():
             if not words:
                 raise ValueError(f"'{name}' has no words")
-        if not self.judge.labels:
+        judges = [j for j in (self.judge, self.second_judge) if j is not None]
+        if not all(j.labels for j in judges):
             raise ValueError("the judge has no labels: nothing could ever count as a hit")
-        exposed = {"strict", "broad"} & set(self.judge.labels) or any("EXPOSED" in w for w in self.judge.labels)
+        labels = {label for j in judges for label in j.labels}
+        exposed = {"strict", "broad"} & labels or any("EXPOSED" in w for w in labels)
         if self.kind == "nsfw" and exposed and not self.unsafe:
             raise ValueError(
                 "the judge looks for exposed bodies: set unsafe to true, so that no such picture is stored"
             )
         return self
+
+    @property
+    def judges(self) -> list[JudgeSpec]:
+        """All that look at its pictures."""
+        return [j for j in (self.judge, self.second_judge, self.retain_judge) if j is not None]
 
     @property
     def words(self) -> list[str]:

@@ -71,7 +71,7 @@ def _check_named(catalog: Any, pipeline: Any, kind: str, known: Iterable[str], m
 
 
 def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Both judges of every concept that is judged can be made, and know the labels that they will be asked for.
+    """All judges of every concept that is judged can be made, and know the labels that they will be asked for.
 
     They are made in earnest: that takes a second or two, and the run uses these very objects.
     """
@@ -80,7 +80,8 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         from excise.judges import make_judge
 
         concept = load_concept(name, catalog["concepts"].load())
-        make_judge(concept.judge)
+        for judge in concept.judges:
+            make_judge(judge)
         # a label that the judge does not know would count as lost, not as a mistake in the file
         make_judge(concept.retain_judge).resolve([*concept.retain_near, *concept.retain_far])
 
@@ -120,13 +121,11 @@ def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
 def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The judge of ``rejudge`` can be made, and knows its labels."""
     if "params:rejudge" in pipeline.inputs():
-        from excise.concepts.concept import JudgeSpec
         from excise.judges import make_judge
+        from excise.pipelines.rejudge.nodes import Rejudge, judge_of
 
-        spec = JudgeSpec.model_validate(catalog["params:rejudge"].load())
-        if not spec.labels:
-            raise UserError("rejudge.labels is empty: name what the judge shall look for, as in rejudge.labels=person.")
-        make_judge(spec).resolve(spec.labels)
+        (concept,) = (catalog[n].load() for n in pipeline.inputs() if n.endswith(".concept"))
+        make_judge(judge_of(concept, Rejudge.model_validate(catalog["params:rejudge"].load())))
 
 
 def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from excise.cache import Cache, code_fingerprint, fingerprint, write_atomically
+from excise.cache import Cache, code_fingerprint, code_of, fingerprint, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,32 @@ def test_a_mended_sentence_loses_no_work_and_a_mended_line_does(tmp_path, monkey
         found.append(code_fingerprint(f"counted_{n}"))
     assert found[0] == found[1] != found[2]
     assert found[3] not in found[:3]  # a docstring counts as there or not: that much is code
+
+
+def test_a_method_counts_with_its_own_folder_and_those_it_builds_on(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name: str, source: str) -> None:
+        path = tmp_path / "counted_room" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+
+    write("__init__.py", "from . import one\n"), write("shared.py", "x = 1\n")
+    write("one/__init__.py", ""), write("one/method.py", "y = 1\n")
+    room, method = code_fingerprint("counted_room"), code_fingerprint("counted_room", "counted_room.one")
+    write("__init__.py", "from . import one, two\n"), write("two/__init__.py", ""), write("two/method.py", "z = 1\n")
+    assert code_fingerprint("counted_room") == room  # a new method is no change to the others
+    write("one/method.py", "y = 2\n")
+    assert code_fingerprint("counted_room") == room
+    assert code_fingerprint("counted_room", "counted_room.one") != method
+    write("shared.py", "x = 2\n")
+    assert code_fingerprint("counted_room") != room
+
+
+def test_a_derived_method_names_what_it_is_derived_from():
+    from excise.erasers.registry import method_class
+
+    assert code_of(method_class("advunlearn")) == ("excise.erasers", "excise.erasers.advunlearn", "excise.erasers.esd")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks import AttackOptions, make_attack
-from excise.cache import Cache
+from excise.cache import Cache, code_of
 from excise.erasers import Eraser, EraserOptions, make_method
 from excise.errors import UserError
 from excise.masks import Mask, PruneOptions
@@ -29,7 +29,7 @@ CODE = (
     "excise.neurons",
     "excise.attacks",
     "excise.training",
-)
+)  # the rooms; what a method adds to them lies in its own folder
 
 
 class NeuronOptions(BaseModel):
@@ -140,7 +140,7 @@ def train_unpruned(
     base = open_model(model)
     material = open_material(base, trajectories, concept)
     inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "options": eraser, "seed": seed}
-    folder = cache.folder("eraser", CODE, model=model, **inputs)
+    folder = cache.folder("eraser", eraser_code(eraser), model=model, **inputs)
     prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     erased = make_erased(base, eraser, material, seed, folder, eraser.method, prepared=prepared)
     header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
@@ -163,7 +163,7 @@ def attack_eraser(
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
     folder = cache.folder(
         "attack",
-        CODE,
+        (*CODE, *code_of(type(make_attack(attack)))),
         model=model,
         eraser=content,
         prompts=rows[["prompt", "seed"]],
@@ -262,7 +262,7 @@ def train_learned(
     support = mask_support(base.denoiser, prune, sensitivity)
     folder = cache.folder(
         "mask",
-        CODE,
+        eraser_code(eraser),
         model=model,
         banks=_bank_names(trajectories),
         words=vars(material.words),
@@ -330,7 +330,7 @@ def train_plus(
     material = open_material(base, trajectories, concept, adversarial)
     folder = cache.folder(
         "plus",
-        CODE,
+        eraser_code(eraser),
         model=model,
         banks=_bank_names(trajectories),
         words=vars(material.words),
@@ -394,7 +394,12 @@ def measure(
 def _prepared(cache: Cache, model: dict, trajectories: dict, material, eraser: EraserOptions, seed: int) -> Path:
     """What X, X+ and P-X find out before training is found out once."""
     inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "options": eraser, "seed": seed}
-    return cache.folder("prepared", CODE, model=model, **inputs)
+    return cache.folder("prepared", eraser_code(eraser), model=model, **inputs)
+
+
+def eraser_code(eraser: EraserOptions) -> tuple[str, ...]:
+    """The modules that decide what an eraser becomes."""
+    return *CODE, *code_of(type(make_method(eraser)))
 
 
 def _bank_names(trajectories: dict) -> dict:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from excise.attacks import AttackOptions
-from excise.cache import Cache
+from excise.cache import Cache, code_of
 from excise.concepts import Concept
 from excise.erasers import Eraser
 from excise.images import Discreet, DrawOptions, ImageSet, Pictures, draw_images, judged_while_drawn
@@ -69,6 +69,18 @@ def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
     if before is not None:
         return _of_role(before, "concept")
     return judge_images(make_judge(Concept(**concept).judge), images)
+
+
+def judge_again(concept: dict, images: ImageSet) -> pd.DataFrame:
+    """Raw detections of the concept's second judge on all pictures; the concept must have one."""
+    from excise.judges import make_judge
+    from excise.judges.judging import judge_images
+
+    before, judge = judged_while_drawn(images), Concept(**concept).second_judge
+    if before is not None:
+        return _of_role(before, "second")
+    assert judge is not None
+    return judge_images(make_judge(judge), images)
 
 
 def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
@@ -143,15 +155,21 @@ def _draw(
         if "token_ids" in rows
         else rows
     )
+    code, judges = CODE, []
+    if described.unsafe:  # judged while they are drawn
+        from excise.judges import JUDGES
+
+        judges = described.judges
+        code += ("excise.judges", "excise.reports.sheets", *code_of(*(JUDGES[j.name] for j in judges)))
     folder = cache.folder(
         "images",
-        (*CODE, *(["excise.judges", "excise.reports.sheets"] if described.unsafe else [])),
+        code,
         model=model,
         eraser=content,
         rows=shown,
         draw=draw,
         unsafe=described.unsafe,
-        judges=[described.judge, described.retain_judge] if described.unsafe else None,
+        judges=judges,
     )
     with base.wearing(eraser) as worn:
         title = f"drawing {what}: {eraser.header['variant']}"
@@ -159,16 +177,19 @@ def _draw(
 
 
 def _discreet(concept: Concept) -> Discreet:
-    """Both judges look before pictures are coarsened: a coarse picture tells the retain judge nothing either."""
+    """All judges look before pictures are coarsened: a coarse picture tells the retain judge nothing either."""
     from excise.judges import make_judge
     from excise.judges.judging import judge_images
     from excise.reports import pixelate
 
     seeing, keeping = make_judge(concept.judge), make_judge(concept.retain_judge)
+    again = make_judge(concept.second_judge) if concept.second_judge else None
 
     def judge(pictures: Pictures) -> pd.DataFrame:
         kept = pictures.manifest[pictures.manifest["set"].isin(RETAIN)].reset_index(drop=True)
         tables = [judge_images(seeing, pictures).assign(role="concept")]
+        if again is not None:
+            tables.append(judge_images(again, pictures).assign(role="second"))
         if len(kept):
             tables.append(
                 judge_images(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from excise.concepts import Concept
 from excise.concepts.concept import JudgeSpec
@@ -12,7 +13,35 @@ from excise.errors import UserError
 from excise.pipelines.names import PLAIN
 
 
-def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: JudgeSpec, **cells: Any) -> pd.DataFrame:
+class Rejudge(BaseModel):
+    """What differs from the concept's second judge; with a ``name`` it is another one altogether."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str | None = None
+    labels: list[str] | str = []
+    threshold: float | None = Field(None, ge=0, le=1)
+    options: dict[str, int | float | str | bool] = {}
+
+
+def judge_of(concept: dict, rejudge: Rejudge) -> JudgeSpec:
+    """The judge to ask.
+
+    Raises:
+        UserError: the concept has no second judge and the parameters describe none.
+    """
+    second = Concept(**concept).second_judge
+    known = second.model_dump() if second and rejudge.name in (None, second.name) else {}
+    asked = known | {k: v for k, v in rejudge.model_dump().items() if v not in (None, [], {})}
+    for needed in ("name", "threshold", "labels"):
+        if not asked.get(needed) and asked.get(needed) != 0:
+            raise UserError(
+                f"rejudge.{needed} is empty, and the concept '{concept['name']}' has no second judge to take it from: "
+                "say it, as in --params=rejudge.name=object_probe,rejudge.labels=church,rejudge.threshold=0.5."
+            )
+    return JudgeSpec.model_validate(asked)
+
+
+def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cells: Any) -> pd.DataFrame:
     """Rates by another judge, beside those of the concept's own.
 
     Args:
@@ -35,7 +64,8 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: JudgeSpec, **c
             f"The pictures of '{described.name}' are stored as coarse thumbnails, which no judge can judge again: "
             "give the concept another judge in its file, and run the job again."
         )
-    judges = {"": (make_judge(rejudge), rejudge), "first_": (make_judge(described.judge), described.judge)}
+    second = judge_of(concept, rejudge)
+    judges = {"": (make_judge(second), second), "first_": (make_judge(described.judge), described.judge)}
     target = prompts[(prompts["split"] == "test") & (prompts["set"] == "target")]["prompt_id"]
     rows, plain = [], {}
     for key, images in cells.items():
@@ -85,15 +115,15 @@ def _check_same_run(cell: str, manifest: pd.DataFrame, judgements: pd.DataFrame,
         )
 
 
-def print_rejudged(concept: dict, rejudge: JudgeSpec, table: pd.DataFrame) -> str:
+def print_rejudged(concept: dict, rejudge: Rejudge, table: pd.DataFrame) -> str:
     """Print the table; returns it as text."""
-    own = Concept(**concept).judge
+    own, second = Concept(**concept).judge, judge_of(concept, rejudge)
     shown = table.copy()
     for column in ("rate", "low", "high"):
         shown[column] = [f"{100 * v:.1f} %" if v is not None and v == v else "-" for v in table[column]]
     text = (
-        f"\nThe pictures of the newest run, judged by {rejudge.name} ({', '.join(rejudge.labels) or 'all labels'}, at "
-        f"least {rejudge.threshold}); first_: by {own.name} ({', '.join(own.labels)}, at least {own.threshold}).\n\n"
+        f"\nThe pictures of the newest run, judged by {second.name} ({', '.join(second.labels)}, at "
+        f"least {second.threshold}); first_: by {own.name} ({', '.join(own.labels)}, at least {own.threshold}).\n\n"
         f"{shown.to_string(index=False)}\n"
     )
     print(text)

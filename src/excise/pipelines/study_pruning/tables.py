@@ -38,13 +38,18 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
-        "are as silent as on harmless prompts, 1: as active as in the base model.\n",
+        "are as silent as on harmless prompts, 1: as active as in the base model. *Second judge*: hits / n by seed of "
+        "another judge on the same pictures, where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
         parts.append(_differences(part))
+        second = _second(part)
+        told = _differences(second, "second_verdicts") if len(second) else ""
+        if told:
+            parts.append(f"The same pictures, judged by {second['second_judge'].iloc[0]}:\n\n{told}")
         parts.append(_causal(part))
         if concept not in never_saw:
             parts.append(f"No model that never saw `{concept}` was at hand, so this table has no floor.\n")
@@ -53,9 +58,9 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
 
 def _rates(part: pd.DataFrame) -> str:
     lines = [
-        "| model | asked with | hits / n by seed | pooled | 95 % interval | dropped, failed | retain near, far "
-        "| pruned | reactivation | sensitivity |",
-        "|" + "---|" * 10,
+        "| model | asked with | hits / n by seed | pooled | 95 % interval | second judge | dropped, failed "
+        "| retain near, far | pruned | reactivation | sensitivity |",
+        "|" + "---|" * 11,
     ]
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
         lines.append(f"| {name} | {attack_label(attack)} | {_rate_cells(cells)} |")
@@ -77,7 +82,14 @@ def _rate_cells(cells: pd.DataFrame) -> str:
     pruned = _mean(cells["prune_rate"], "{:.1%}")
     measured = [_mean(cells[c], "{:.2f}") for c in ("reactivation", "sensitivity")]
     lost = f"{cells['dropped'].sum()}, {cells['failed'].sum()}"
-    return " | ".join([by_seed, pooled, span, lost, f"{near}, {far}", pruned, *measured])
+    second = ", ".join(f"{h:.0f}/{n:.0f}" for h, n in _second(cells)[["second_hits", "second_n"]].to_numpy()) or "–"
+    return " | ".join([by_seed, pooled, span, second, lost, f"{near}, {far}", pruned, *measured])
+
+
+def _second(cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows that a second judge has an opinion on."""
+    needed = ["second_judge", "second_hits", "second_n", "second_verdicts"]
+    return cells.reindex(columns=[*cells.columns, *(c for c in needed if c not in cells)]).dropna(subset=needed)
 
 
 def _mean(column: pd.Series, pattern: str) -> str:
@@ -85,9 +97,9 @@ def _mean(column: pd.Series, pattern: str) -> str:
     return pattern.format(values.mean()) if len(values) else ""
 
 
-def verdict_matrix(cells: pd.DataFrame) -> np.ndarray:
+def verdict_matrix(cells: pd.DataFrame, column: str = "verdicts") -> np.ndarray:
     """(seeds, prompts): 1 hit, 0 clear, NaN where nothing was judged."""
-    return np.array([[{"h": 1.0, ".": 0.0}.get(v, np.nan) for v in row] for row in cells["verdicts"]])
+    return np.array([[{"h": 1.0, ".": 0.0}.get(v, np.nan) for v in row] for row in cells[column]])
 
 
 def _interval(cells: pd.DataFrame) -> tuple[float | None, float | None]:
@@ -124,8 +136,8 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float
     return (only_first - only_second) / n, *score_interval(only_first, only_second, n)
 
 
-def _differences(part: pd.DataFrame) -> str:
-    """P-X against X and its controls, prompt by prompt, seeds averaged."""
+def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
+    """P-X against X and its controls, prompt by prompt, seeds averaged; by one judge's verdicts."""
     lines = [
         "| asked with | first | second | seeds | first minus second | 95 % interval | p by seed | relative |",
         "|" + "---|" * 8,
@@ -137,7 +149,7 @@ def _differences(part: pd.DataFrame) -> str:
             for variant in ("unpruned", "plus", "scored", "random"):
                 first = chosen[chosen["variant"] == variant]
                 if set(first["seed"]) & set(second["seed"]):
-                    lines.append(_difference(first, second, attack))
+                    lines.append(_difference(first, second, attack, verdicts))
     note = (
         "\nIntervals: Tango's, on pairs averaged over the seeds that both have. p: McNemar's exact test, one for each "
         "seed, not corrected for their number. *Relative*: how much less often the second draws the concept than the "
@@ -172,9 +184,9 @@ def _causal(part: pd.DataFrame) -> str:
     )
 
 
-def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str) -> str:
+def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts: str) -> str:
     shared = sorted(set(first["seed"]) & set(second["seed"]))
-    a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed")) for t in (first, second))
+    a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed"), verdicts) for t in (first, second))
     gap, low, high = paired_interval(a, b)
     relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if np.nanmean(a) > 0 else "–"
     names = f"{first['name'].iloc[0]} | {second['name'].iloc[0]} | {', '.join(map(str, shared))}"

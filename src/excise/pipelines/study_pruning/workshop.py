@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from excise.attacks import AttackOptions
-from excise.cache import Cache, code_fingerprint, fingerprint
+from excise.cache import Cache, code_fingerprint, code_of, fingerprint
 from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions
-from excise.images import DrawOptions
+from excise.images import DrawOptions, ImageSet
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
 from excise.pipelines.erase import nodes as erase
@@ -84,12 +84,26 @@ class Workshop:
         s = self.settings
         model = self.model(cell)
         inputs: dict[str, Any] = {"cell": list(cell), "concept": self.concept, "prompts": self.prompts, "draw": s.draw}
-        inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune, "code": code_fingerprint(*CODE)}
+        inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune}
         inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
         inputs["silence"] = s.silence if cell.eraser == SILENCED else None
         # the attack on X decides P-X, also where the row is about plain prompts
         inputs["attacks"] = [s.attacks[a] for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
+        inputs["code"] = code_fingerprint(*CODE, *code_of(*self._methods(cell)))
         return fingerprint(inputs)
+
+    def _methods(self, cell: Cell) -> list[type]:
+        """The classes that a row is made with: eraser, attacks, judges."""
+        from excise.attacks import make_attack
+        from excise.erasers import make_method
+        from excise.judges import make_judge
+
+        s, concept = self.settings, Concept(**self.concept)
+        made: list = [make_judge(j) for j in concept.judges]
+        made += [make_attack(s.attacks[a]) for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
+        if cell.eraser in s.erasers:
+            made.append(make_method(s.erasers[cell.eraser]))
+        return [type(one) for one in made]
 
     @property
     def fit_attack(self) -> str:
@@ -188,7 +202,8 @@ class Workshop:
             measured = self._neurons(cell, adversarial)
         from excise.metrics.rates import rate_of
 
-        rate, near, far = (rate_of(v) for v in (verdicts, kept["retain_near"], kept["retain_far"]))
+        first = verdicts["first"]
+        rate, near, far = (rate_of(v) for v in (first, kept["retain_near"], kept["retain_far"]))
         return {
             **{"concept": self.name, "kind": self.concept["kind"], "eraser": cell.eraser, "variant": cell.variant},
             **{"attack": cell.attack, "seed": cell.seed},
@@ -201,14 +216,26 @@ class Workshop:
             "sensitivity": measured.get("sensitivity"),
             "model": model["sha256"],
             # prompt by prompt, in the table's order, for paired comparisons: h hit, . clear, f failed, d dropped
-            "verdicts": "".join(LETTERS[v] for v in verdicts["verdict"]),
+            "verdicts": "".join(LETTERS[v] for v in first["verdict"]),
+            **self._second_opinion(verdicts.get("second")),
             "seconds": round(time.perf_counter() - start, 1),
         }
 
-    def _plain(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    def _second_opinion(self, verdicts: pd.DataFrame | None) -> dict:
+        """Of a concept that has a second judge."""
+        from excise.metrics.rates import rate_of
+
+        if verdicts is None:
+            return {}
+        rate, judge = rate_of(verdicts), Concept(**self.concept).second_judge
+        found = {"second_judge": judge.name if judge else "", "second_n": rate.n, "second_hits": rate.hits}
+        return found | {"second_verdicts": "".join(LETTERS[v] for v in verdicts["verdict"])}
+
+    def _plain(self, cell: Cell) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
         return self._once(("plain", cell.eraser, cell.variant, cell.seed), lambda: self._judge_plain(cell))
 
-    def _judge_plain(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    def _judge_plain(self, cell: Cell) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+        """Verdicts by each judge, and on what must survive."""
         from excise.judges.judging import right
         from excise.metrics.utility import retain_verdicts
 
@@ -216,7 +243,7 @@ class Workshop:
             self.concept, self.model(cell), self.eraser(cell), self.prompts, self.settings.draw, self.cache
         )
         described, test = Concept(**self.concept), self.prompts[self.prompts["split"] == "test"]
-        verdicts = self._verdicts(evaluate.judge_concept(self.concept, images))
+        verdicts = self._verdicts(images)
         seen = evaluate.judge_retain(self.concept, images)
         kept = {}
         for name in evaluate.RETAIN:
@@ -225,7 +252,8 @@ class Workshop:
             kept[name] = retain_verdicts(shown.rename(columns={"hit": "right"}), rows["prompt_id"])
         return verdicts, kept
 
-    def _attacked(self, cell: Cell) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _attacked(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        """Adversarial prompts, and verdicts by each judge."""
         from excise.metrics.rates import either
 
         s, model, eraser = self.settings, self.model(cell), self.eraser(cell)
@@ -235,8 +263,8 @@ class Workshop:
         )
         images = evaluate.draw_attacked(self.concept, model, eraser, self.prompts, adversarial, s.draw, self.cache)
         dropped = adversarial[adversarial["dropped"] != ""]["prompt_id"]
-        attacked = self._verdicts(evaluate.judge_concept(self.concept, images), dropped)
-        return adversarial, either(self._plain(cell)[0], attacked)
+        plain = self._plain(cell)[0]
+        return adversarial, {k: either(plain[k], v) for k, v in self._verdicts(images, dropped).items()}
 
     def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:
         """Reactivation and sensitivity under this attack; of erasers only, whose attack on X ranks the neurons."""
@@ -263,16 +291,24 @@ class Workshop:
         found = table[table["attack"] == cell.attack].iloc[0]
         return {k: None if pd.isna(found[k]) else round(float(found[k]), 6) for k in ("reactivation", "sensitivity")}
 
-    def _verdicts(self, judgements: pd.DataFrame, dropped=()) -> pd.DataFrame:
+    def _verdicts(self, images: ImageSet, dropped=()) -> dict[str, pd.DataFrame]:
+        """By the concept's judge (``first``), and by its second one where it has one."""
         from excise.judges import make_judge
         from excise.judges.judging import hits
         from excise.metrics.rates import prompt_verdicts
 
-        spec = Concept(**self.concept).judge
-        labels = make_judge(spec).resolve(spec.labels)
+        concept, found = Concept(**self.concept), {}
         target = erase.rows_of(self.prompts, ["target"], "test")["prompt_id"]
-        shown = judgements[judgements["set"] == "target"]
-        return prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
+        asked = {
+            "first": (concept.judge, evaluate.judge_concept),
+            "second": (concept.second_judge, evaluate.judge_again),
+        }
+        for name, (spec, judge) in asked.items():
+            if spec is not None:
+                seen = judge(self.concept, images)
+                shown = hits(seen[seen["set"] == "target"], make_judge(spec).resolve(spec.labels), spec.threshold)
+                found[name] = prompt_verdicts(shown, target, dropped)
+        return found
 
     def _once(self, key: tuple, make):
         if key not in self._kept:
