@@ -27,7 +27,7 @@ def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) ->
         (folder / "conf/local/parameters.yml").write_text(yaml.safe_dump({**BUDGET, "model": model}))
         concept = folder / "conf/base/concepts/person.yml"
         described = yaml.safe_load(concept.read_text())
-        described["person"]["judge"] = JUDGE
+        described["person"] |= {"judge": JUDGE, "second_judge": JUDGE | {"threshold": 0.99}}
         concept.write_text(yaml.safe_dump(described))
         return folder
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from excise.erasers import Eraser
 from excise.masks import Mask
-from tiny import BUDGET, JUDGE
+from tiny import BUDGET, JUDGE, PROJECT
 
 ERASERS = ["none", "esd", "esd_plus", "p_esd"]
 ATTACKS = ["plain", "unlearndiffatk"]
@@ -268,7 +269,7 @@ def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(proje
         assert row.first_hits == row.hits and row.seen == row.first_seen == row.seen_by_both
         assert (row.low, row.high) == pytest.approx((told["low"], told["high"]), abs=1e-5)
     assert 0 < table["seen"].sum() < table["images"].sum()
-    run_job(project, pipeline="rejudge", rejudge=JUDGE | {"threshold": 0.99})
+    run_job(project, pipeline="rejudge")  # the concept's second judge: the same with a threshold of .99
     strict = pd.read_csv(newest(project, "rejudged.csv"))
     assert strict["seen"].sum() < table["seen"].sum() and strict["first_seen"].tolist() == table["first_seen"].tolist()
 
@@ -282,6 +283,23 @@ def test_coarse_thumbnails_are_not_judged_again(project, metrics):
         rejudge_images(concept, pd.DataFrame(), Rejudge(**JUDGE))
 
 
+def test_a_judge_that_nobody_described_is_asked_for():
+    from excise.errors import UserError
+    from excise.pipelines.rejudge.nodes import Rejudge, judge_of
+
+    concept = yaml.safe_load((PROJECT / "conf/base/concepts/person.yml").read_text())["person"] | {"name": "person"}
+    assert judge_of(concept, Rejudge(threshold=0.0)).model_dump() == concept["second_judge"] | {
+        "threshold": 0.0,
+        "options": {},
+    }
+    other = judge_of(concept, Rejudge(name="clip", labels="a man", threshold=0.2))
+    assert (other.name, other.labels, other.threshold) == ("clip", ["a man"], 0.2)
+    with pytest.raises(UserError, match=r"rejudge\.labels is empty"):  # nothing is taken over from another judge
+        judge_of(concept, Rejudge(name="clip", threshold=0.2))
+    with pytest.raises(UserError, match=r"rejudge\.name is empty, and the concept 'person' has no second judge"):
+        judge_of(concept | {"second_judge": None}, Rejudge())
+
+
 def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_job):
     from excise.errors import UserError
 
@@ -293,7 +311,5 @@ def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_j
     run_job(project, pipeline="prepare", seed=99)  # newer prompts, older pictures
     with pytest.raises(UserError, match="not of the run that made the prompts"):
         run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE)
-    with pytest.raises(UserError, match=r"rejudge\.labels is empty, and the concept 'person' has no second judge"):
-        run_job(project, eraser="conceptprune", pipeline="rejudge", rejudge=JUDGE | {"labels": []})
     with pytest.raises(UserError, match="'eraser' chooses nothing here"):
         run_job(project, eraser="ac", pipeline="study_pruning")

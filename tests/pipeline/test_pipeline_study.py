@@ -98,6 +98,9 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
         assert set(row) >= KEYS
         assert row["n"] + row["dropped"] + row["failed"] == test == len(row["verdicts"])
         assert row["hits"] == row["verdicts"].count("h") and row["retain_n"] == retain
+        # the second judge is the first one with a higher threshold: it sees no more, on the same pictures
+        assert row["second_hits"] == row["second_verdicts"].count("h") and row["second_n"] == row["n"]
+        assert all(a == "h" or b != "h" for a, b in zip(row["verdicts"], row["second_verdicts"], strict=True))
         masked = row["variant"] in ("learned", "scored", "random") or row["eraser"] in ("conceptprune", "silenced")
         assert (row["prune_rate"] is not None) == masked
         measured = row["eraser"] in STUDY["erasers"] and row["attack"] != "plain"
@@ -111,6 +114,7 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     )
     page = (project / "docs/results.md").read_text()
     assert "| P-ESD (random mask) | plain prompt |" in page and "| never saw it |" in page and "ConceptPrune" in page
+    assert "The same pictures, judged by" in page
     assert (project / "docs/images/results.png").exists()
 
     assert f"**{len(rows)} of {len(rows)} cells are done.**" in page

@@ -157,8 +157,8 @@ CHECKS: list[Check] = [
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
-    second_judge_is_ready,
     inputs_are_there,
+    second_judge_is_ready,
 ]
 
 
