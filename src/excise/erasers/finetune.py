@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from excise.masks.gates import make_gates
+from excise.masks.gates import Gates, make_gates
 from excise.masks.options import PruneOptions
 from excise.models.diffusion import DiffusionModel
 from excise.models.layers import parameter_names
@@ -99,16 +99,53 @@ def train_weights(
     seed: int,
     folder: Path,
     title: str,
+    pruned: Values | None = None,
 ) -> tuple[Values, list[dict]]:
-    """Fine-tune weights from where the method starts; returns the changed parameters and the loss curve."""
+    """Fine-tune weights from where the method starts; returns the changed parameters and the loss curve.
+
+    Args:
+        pruned: parameter name -> bool, a fixed mask to train under: where it is True the weight is zero.
+    """
     names = parameter_names(model.denoiser, group)
     start = method.start(model, material)
     weights = Weights(model.denoiser, names, start, method.salient(model, material, names))
     loss_of = erasure_loss(model, method, options.batch, retain_weight, material, seed)
     solved = {n: w for n, w in start.items() if n not in names}
     loop = adam_loop(steps, options.batch, options.lr)
-    rows = train(weights, lambda step: loss_of(step, {**solved, **weights.current()}), loop, folder, title)
+    stays = {n: (~p).to(model.device, torch.float32) for n, p in (pruned or {}).items()}
+
+    def loss_under_mask(step: int) -> Values:
+        return loss_of(step, {**solved, **{n: w * stays[n] if n in stays else w for n, w in weights.current().items()}})
+
+    rows = train(weights, loss_under_mask, loop, folder, title)
     return changed(model, {**solved, **weights.current()}), rows
+
+
+class Gated(nn.Module):
+    """Weights behind gates.
+
+    Args:
+        first: the weights at the start.
+        pace: a weight's learning rate over that of the gates; 0 freezes all weights. One optimizer serves both: Adam's
+            step does not depend on a gradient's scale, so that a weight which is ``pace`` times a parameter moves at
+            ``pace`` times its rate.
+        salient: parameter name -> bool; where it is False a weight does not move.
+    """
+
+    def __init__(self, gates: Gates, first: Values, pace: float, salient: Values | None):
+        super().__init__()
+        self.gates, self.first, self.pace = gates, first, pace
+        self.moves = nn.ParameterList(torch.zeros_like(w, dtype=torch.float32) for w in first.values() if pace)
+        if salient is not None:
+            for name, move in zip(first, self.moves, strict=False):
+                moves = salient[name].to(move.device)
+                move.register_hook(lambda gradient, moves=moves: gradient * moves)
+
+    def weights(self) -> Values:
+        """Before they are gated: parameter name -> value."""
+        if not self.pace:
+            return self.first
+        return {n: w + self.pace * move for (n, w), move in zip(self.first.items(), self.moves, strict=True)}
 
 
 def train_mask(
@@ -123,31 +160,32 @@ def train_mask(
     folder: Path,
     title: str,
 ) -> tuple[Values, Values, list[dict]]:
-    """Learn which weights to drop, all weights frozen where the method starts.
+    """Learn which weights to drop, all weights frozen where the method starts or trained along (``weight_lr``).
 
     Loss: L_erase(θ · m) + λ_retain L_retain(θ · m) + λ_sparse · fraction pruned (our reconstruction).
 
     Returns:
-        The weights that the method solved for, the pruned positions, and the loss curve.
+        The weights that the method solved for or that were trained, the pruned positions, and the loss curve.
     """
     start = method.start(model, material)
     salient = method.salient(model, material, list(support))
     if salient is not None:
         support = {n: s & salient[n] for n, s in support.items()}
     gates = make_gates(support, scores, prune, model.denoiser).to(model.device)
-    frozen = {n: start.get(n, model.denoiser.get_parameter(n)).detach() for n in gates.names}
-    fixed = {n: w for n, w in start.items() if n not in frozen}
+    first = {n: start.get(n, model.denoiser.get_parameter(n)).detach() for n in gates.names}
+    gated = Gated(gates, first, prune.weight_lr / prune.lr, salient)
+    fixed = {n: w for n, w in start.items() if n not in first}
     loss_of = erasure_loss(model, method, options.batch, prune.retain_weight, material, seed)
 
     def gated_loss(step: int) -> Values:
         generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
         open_ = gates.spread_out(gates.sample(generator))
-        losses = loss_of(step, {**fixed, **{n: frozen[n] * open_[n] for n in gates.names}})
+        losses = loss_of(step, {**fixed, **{n: w * open_[n] for n, w in gated.weights().items()}})
         closed = gates.closed_fraction()
         return {**losses, "loss": losses["loss"] + prune.sparse_weight * closed, "closed": closed.detach()}
 
-    rows = train(gates, gated_loss, adam_loop(prune.steps, options.batch, prune.lr), folder, title)
-    return changed(model, start), gates.pruned(), rows
+    rows = train(gated, gated_loss, adam_loop(prune.steps, options.batch, prune.lr), folder, title)
+    return changed(model, {**start, **gated.weights()}), gates.pruned(), rows
 
 
 def changed(model: DiffusionModel, values: Values) -> Values:

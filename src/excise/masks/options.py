@@ -25,6 +25,7 @@ class PruneOptions(BaseModel):
         start: logit of a gate whose weight has the lowest score.
         spread: how much lower the highest score starts.
         lr, steps: Adam on the logits.
+        weight_lr: Adam's rate on the weights that stay, trained along with the mask; 0 leaves them as they are.
         sparse_weight: weight of the fraction pruned.
     """
 
@@ -42,6 +43,7 @@ class PruneOptions(BaseModel):
     stretch: tuple[float, float] = (-0.1, 1.1)
     lr: float = Field(0.1, gt=0)
     steps: int = Field(300, ge=1)
+    weight_lr: float = Field(0.0, ge=0)
     retain_weight: float = Field(4.0, ge=0)
     sparse_weight: float = Field(0.0, ge=0)
 

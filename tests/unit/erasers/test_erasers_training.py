@@ -232,6 +232,8 @@ def fit_mask(model, banks, adversarial, folder, support, seed=0, steps=12, **pru
     solved, pruned, rows = train_mask(
         model, make_method(chosen), chosen, settings, support, scores, given, seed, folder, "test"
     )
+    if settings.weight_lr:
+        return solved, pruned, rows
     assert not solved  # ESD starts from the base model's weights
     return pruned, rows
 
@@ -265,3 +267,47 @@ def test_resumed_mask_equals_uninterrupted(model, banks, adversarial, tmp_path, 
     interrupted_at(monkeypatch, 49)
     resumed, again = fit_mask(model, banks, adversarial, tmp_path / "cut", support, steps=60, group="kv")
     assert rows == again and all(torch.equal(whole[n], resumed[n]) for n in whole)
+
+
+def test_weights_trained_under_a_mask_move_at_their_own_rate(model, banks, adversarial, tmp_path):
+    support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
+    how = {"steps": 1, "group": "kv", "start": 2.0}
+    weights, _, _ = fit_mask(model, banks, adversarial, tmp_path / "once", support, weight_lr=1e-3, **how)
+    assert set(weights) == set(support)
+    for name, weight in weights.items():
+        moved = (weight - model.denoiser.get_parameter(name)).abs()
+        # Adam's first step is its rate, whatever the gradient (but for those near Adam's epsilon)
+        assert moved.max() == pytest.approx(1e-3, rel=0.02) and moved.median() > 5e-4
+
+
+def test_weights_under_a_mask_can_be_trained_and_resumed(model, banks, adversarial, tmp_path, monkeypatch):
+    support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
+    how = {"steps": 60, "group": "kv", "weight_lr": 1e-3}
+    weights, pruned, rows = fit_mask(model, banks, adversarial, tmp_path / "whole", support, **how)
+    frozen, frozen_rows = fit_mask(model, banks, adversarial, tmp_path / "frozen", support, steps=60, group="kv")
+    assert rows[-1]["loss"] < frozen_rows[-1]["loss"]
+    interrupted_at(monkeypatch, 55)
+    with pytest.raises(KeyboardInterrupt):
+        fit_mask(model, banks, adversarial, tmp_path / "cut", support, **how)
+    interrupted_at(monkeypatch, 49)
+    resumed, again, more = fit_mask(model, banks, adversarial, tmp_path / "cut", support, **how)
+    assert rows == more and all(torch.equal(pruned[n], again[n]) for n in pruned)
+    assert weights.keys() == resumed.keys() and all(torch.equal(weights[n], resumed[n]) for n in weights)
+
+
+def test_under_a_fixed_mask_only_what_stays_is_trained(model, banks, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    names = parameter_names(model.denoiser, "kv")
+    pruned = {n: torch.rand(model.denoiser.get_parameter(n).shape, generator=generator) < 0.3 for n in names}
+    settings, given = options(batch=4, lr=1e-3), material(banks, None)
+    fixed = (settings, "kv", 30, 1.0, given, 0)
+    weights, _ = train_weights(model, make_method(settings), *fixed, tmp_path, "test", pruned)
+    start = {n: model.denoiser.get_parameter(n) for n in names}
+    assert set(weights) == set(names)
+    for name, weight in weights.items():
+        assert torch.equal(weight[pruned[name]], start[name][pruned[name]])
+        assert (weight[~pruned[name]] != start[name][~pruned[name]]).float().mean() > 0.9
+    loss_of = erasure_loss(model, make_method(settings), 12, 1.0, given, seed=9)
+    with torch.no_grad():
+        worn, plain = (loss_of(0, {n: v[n] * ~pruned[n] for n in names})["loss"] for v in (weights, start))
+    assert worn < plain

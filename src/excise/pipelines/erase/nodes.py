@@ -283,32 +283,84 @@ def train_learned(
 
 
 def prune_by_score(
-    model: dict, learned: Eraser, sensitivity: pd.DataFrame, mask_scores: dict, prune: PruneOptions
+    concept: dict,
+    model: dict,
+    trajectories: dict,
+    adversarial: pd.DataFrame,
+    sensitivity: pd.DataFrame,
+    learned: Eraser,
+    mask_scores: dict,
+    eraser: EraserOptions,
+    prune: PruneOptions,
+    seed: int,
+    cache: Cache,
 ) -> tuple[Eraser, Mask]:
-    """P-X without learning: as many weights as P-X prunes, those with the highest scores."""
+    """P-X under a mask that nobody learned: as many weights as P-X prunes, those with the highest scores."""
     from excise.masks import mask_support
     from excise.masks.fixed import scored_mask
 
     support = mask_support(open_model(model).denoiser, prune, sensitivity)
     pruned = scored_mask(mask_scores, support, learned.mask.count / sum(s.numel() for s in support.values()))
-    return _other_mask(learned, pruned, "scored")
+    weights = _tuned(concept, model, trajectories, adversarial, learned, pruned, eraser, prune, seed, cache, "scored")
+    return _other_mask(learned, weights, pruned, "scored")
 
 
 def prune_at_random(
-    model: dict, learned: Eraser, sensitivity: pd.DataFrame, prune: PruneOptions, seed: int
+    concept: dict,
+    model: dict,
+    trajectories: dict,
+    adversarial: pd.DataFrame,
+    sensitivity: pd.DataFrame,
+    learned: Eraser,
+    eraser: EraserOptions,
+    prune: PruneOptions,
+    seed: int,
+    cache: Cache,
 ) -> tuple[Eraser, Mask]:
     """The control of every mask: as many weights in every layer as P-X prunes, drawn at random."""
     from excise.masks import mask_support
     from excise.masks.fixed import random_mask
 
     support = mask_support(open_model(model).denoiser, prune, sensitivity)
-    return _other_mask(learned, random_mask(learned.pruned, support, seed), "random")
+    pruned = random_mask(learned.pruned, support, seed)
+    weights = _tuned(concept, model, trajectories, adversarial, learned, pruned, eraser, prune, seed, cache, "random")
+    return _other_mask(learned, weights, pruned, "random")
 
 
-def _other_mask(learned: Eraser, pruned: dict, kind: str) -> tuple[Eraser, Mask]:
-    """P-X with another mask; what its method solved for stays."""
+def _tuned(
+    concept, model, trajectories, adversarial, learned: Eraser, pruned, eraser, prune, seed, cache, kind: str
+) -> dict:
+    """The weights that stay under a fixed mask: trained along as P-X's are, or P-X's own where those are frozen."""
+    if not prune.weight_lr:
+        return learned.weights  # what the method solved for
+    from excise.erasers.finetune import train_weights
+
+    base = open_model(model)
+    material = open_material(base, trajectories, concept, adversarial)
+    folder = cache.folder(
+        "under-mask",
+        eraser_code(eraser),
+        model=model,
+        banks=_bank_names(trajectories),
+        words=vars(material.words),
+        adversarial=material.adversarial,
+        pruned=pruned,
+        options=eraser,
+        prune=prune,
+        seed=seed,
+    )
+    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
+    method = make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method)
+    options = eraser.model_copy(update={"lr": prune.weight_lr})
+    title = f"{learned.header['variant']}_{kind}"
+    last = (prune.steps, prune.retain_weight, material, seed, folder, title, pruned)
+    return train_weights(base, method, options, prune.group, *last)[0]
+
+
+def _other_mask(learned: Eraser, weights: dict, pruned: dict, kind: str) -> tuple[Eraser, Mask]:
+    """P-X with another mask."""
     header = learned.header | {"variant": f"{learned.header['variant']}_{kind}"}
-    made = Eraser(header, learned.weights, pruned)
+    made = Eraser(header, weights, pruned)
     return made, made.mask
 
 

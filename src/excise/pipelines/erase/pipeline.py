@@ -101,18 +101,18 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
     if "scored" not in names:
         return unpruned + pruned
     scored, random = f"{c}.{names['scored']}", f"{c}.{names['random']}"
-    ranked = [f"{c}.model", f"{p}.eraser", f"{x}.sensitivity"]
+    ranked, seeded = [*given, fit, f"{x}.sensitivity", f"{p}.eraser"], ["params:seed", "cache"]
     controls = Pipeline(
         [
             node(
                 prune_by_score,
-                [*ranked, f"{x}.mask_scores", "params:prune"],
+                [*ranked, f"{x}.mask_scores", options, "params:prune", *seeded],
                 [f"{scored}.eraser", f"{scored}.mask"],
                 scored,
             ),
             node(
                 prune_at_random,
-                [*ranked, "params:prune", "params:seed"],
+                [*ranked, options, "params:prune", *seeded],
                 [f"{random}.eraser", f"{random}.mask"],
                 random,
             ),

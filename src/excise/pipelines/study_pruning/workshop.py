@@ -156,8 +156,10 @@ class Workshop:
             return erase.train_learned(*given, adversarial, ranked, scores, options, s.prune, *last)[0]
         learned = self.eraser(cell._replace(variant="learned"))
         if cell.variant == "scored":
-            return erase.prune_by_score(self.base, learned, ranked, scores, s.prune)[0]
-        return erase.prune_at_random(self.base, learned, ranked, s.prune, seed)[0]
+            return erase.prune_by_score(
+                *given, adversarial, ranked, learned, scores, options, s.prune, seed, self.cache
+            )[0]
+        return erase.prune_at_random(*given, adversarial, ranked, learned, options, s.prune, seed, self.cache)[0]
 
     def trajectories(self, eraser: str) -> dict:
         options = self.settings.erasers.get(eraser) or next(iter(self.settings.erasers.values()))
