@@ -107,27 +107,26 @@ class Cell(NamedTuple):
 
 
 def plan_cells(study: StudyOptions) -> list[Cell]:
-    """All cells, those that share work one after the other.
+    """All cells: what everything is compared with first, then one eraser after the other on every concept, so that a
+    study which is stopped early has whole comparisons to show.
 
     Raises:
         UserError: a variant that the method does not have.
     """
     from excise.erasers import ERASERS
 
-    cells = []
+    asked, cells = (PLAIN, *study.attacks), []
     for concept in study.concepts:
-        made = [(NOTHING, "unpruned", 0)]
-        if concept in study.never_saw:
-            made.append((NEVER_SAW, "unpruned", 0))
-        for eraser, how in study.studied.items():
-            if eraser in ERASERS and not ERASERS[eraser].maskable and {*how.variants, *how.once} != {"unpruned"}:
-                raise UserError(f"study.erasers.{eraser}: this method has no P-X, so its only variant is unpruned.")
-            for seed in how.seeds:
-                first = how.once if seed == how.seeds[0] else []
-                made += [(eraser, variant, seed) for variant in [*how.variants, *first]]
         if study.silence:  # plain prompts alone: no eraser is attacked here
             silent = [("unpruned", 0), *(("random", draw) for draw in range(1, study.silence.draws + 1))]
             cells += [Cell(concept, SILENCED, variant, PLAIN, seed) for variant, seed in silent]
-        for name, variant, seed in made:
-            cells += [Cell(concept, name, variant, attack, seed) for attack in (PLAIN, *study.attacks)]
+        references = [NOTHING, *([NEVER_SAW] if concept in study.never_saw else [])]
+        cells += [Cell(concept, name, "unpruned", attack, 0) for name in references for attack in asked]
+    for eraser, how in study.studied.items():
+        if eraser in ERASERS and not ERASERS[eraser].maskable and {*how.variants, *how.once} != {"unpruned"}:
+            raise UserError(f"study.erasers.{eraser}: this method has no P-X, so its only variant is unpruned.")
+        for concept in study.concepts:
+            for seed in how.seeds:
+                variants = [*how.variants, *(how.once if seed == how.seeds[0] else [])]
+                cells += [Cell(concept, eraser, variant, attack, seed) for variant in variants for attack in asked]
     return cells
