@@ -88,6 +88,35 @@ class Eraser:
                 for name, value in module.__dict__.pop("_excise_originals", {}).items():
                     module.get_parameter(name).copy_(value)
 
+    # several concepts -----------------------------------------------------------------------------------------------
+    @classmethod
+    def join(cls, *erasers: Eraser) -> Eraser:
+        """One eraser for several concepts: all of their masks at once, whose order does not matter.
+
+        Raises:
+            UserError: none is given, they are for different base models, or two of them give the same parameter new
+                values, which cannot both hold.
+        """
+        if not erasers:
+            raise UserError("There is no eraser to join: give at least one.")
+        bases = {e.header["base"]["sha256"] for e in erasers}
+        if len(bases) > 1:
+            raise UserError("These erasers were made for different base models: join those of one model.")
+        weights: dict[str, torch.Tensor] = {}
+        mask = Mask({}, {})
+        for eraser in erasers:
+            twice = sorted(weights.keys() & eraser.weights.keys())
+            if twice:
+                raise UserError(
+                    f"Two of these erasers give '{twice[0]}' new values: join erasers that are masks over frozen "
+                    "weights (prune.weight_lr 0), or make one of a concept that names all the words."
+                )
+            weights |= eraser.weights
+            mask = mask.union(eraser.mask)
+        first = erasers[0].header
+        together = {k: "+".join(str(e.header[k]) for e in erasers) for k in ("method", "variant", "concept")}
+        return cls(first | together | {"parts": [e.header for e in erasers]}, weights, mask.pruned)
+
     # storage ------------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
         """Write safetensors with a JSON header."""

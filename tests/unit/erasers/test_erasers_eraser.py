@@ -170,3 +170,35 @@ def test_what_is_no_eraser_file_is_refused_in_one_sentence(tiny_model, tmp_path,
         Eraser.load(path)
     said = str(caught.value)
     assert "eraser.safetensors" in said and said.endswith(".") and "\n" not in said
+
+
+def test_joined_masks_prune_for_all_concepts_whatever_the_order(tiny_model, tmp_path):
+    first = make_eraser(tiny_model)
+    generator = torch.Generator().manual_seed(1)
+    other = {n: torch.rand(m.shape, generator=generator) < 0.2 for n, m in list(first.pruned.items())[::2]}
+    second = Eraser(first.header | {"concept": "church"}, {}, other)
+    both = Eraser.join(first, second)
+    assert both.header["concept"] == "person+church" and len(both.header["parts"]) == 2
+    assert both.mask.count > max(first.mask.count, second.mask.count)
+    before, worn = bits(tiny_model), []
+    for eraser in (both, Eraser.join(second, first)):
+        eraser.save(tmp_path / "both.safetensors")
+        with tiny_model.wearing(Eraser.load(tmp_path / "both.safetensors")):
+            worn.append(bits(tiny_model))
+        assert bits(tiny_model) == before
+    assert worn[0] == worn[1]
+    for name, mask in other.items():  # one after the other, by hand
+        value = first.weights.get(name, tiny_model.denoiser.get_parameter(name)).detach().clone()
+        value[first.pruned[name]] = 0
+        value[mask] = 0
+        assert worn[0][f"unet.{name}"] == value.view(torch.uint8).numpy().tobytes()
+
+
+def test_what_cannot_hold_together_is_not_joined(tiny_model):
+    eraser = make_eraser(tiny_model)
+    with pytest.raises(UserError, match="give '.*' new values"):
+        Eraser.join(eraser, eraser)
+    with pytest.raises(UserError, match="different base models"):
+        Eraser.join(eraser, Eraser(HEADER | {"base": {"name": "x", "sha256": "0"}}))
+    with pytest.raises(UserError, match="at least one"):
+        Eraser.join()
