@@ -196,7 +196,7 @@ def test_joined_masks_prune_for_all_concepts_whatever_the_order(tiny_model, tmp_
 
 def test_what_cannot_hold_together_is_not_joined(tiny_model):
     eraser = make_eraser(tiny_model)
-    with pytest.raises(UserError, match="give '.*' new values"):
+    with pytest.raises(UserError, match=r"give '.*' new values"):
         Eraser.join(eraser, eraser)
     with pytest.raises(UserError, match="different base models"):
         Eraser.join(eraser, Eraser(HEADER | {"base": {"name": "x", "sha256": "0"}}))

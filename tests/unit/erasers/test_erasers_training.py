@@ -284,7 +284,7 @@ def test_weights_under_a_mask_can_be_trained_and_resumed(model, banks, adversari
     support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
     how = {"steps": 60, "group": "kv", "weight_lr": 1e-3}
     weights, pruned, rows = fit_mask(model, banks, adversarial, tmp_path / "whole", support, **how)
-    frozen, frozen_rows = fit_mask(model, banks, adversarial, tmp_path / "frozen", support, steps=60, group="kv")
+    _, frozen_rows = fit_mask(model, banks, adversarial, tmp_path / "frozen", support, steps=60, group="kv")
     assert rows[-1]["loss"] < frozen_rows[-1]["loss"]
     interrupted_at(monkeypatch, 55)
     with pytest.raises(KeyboardInterrupt):
