@@ -253,7 +253,7 @@ def train_learned(
     cache: Cache,
     run_info: dict,
 ) -> tuple[Eraser, Mask, list[dict]]:
-    """Eraser P-X: weights frozen, a mask learned under X's loss on plain and adversarial prompts."""
+    """Eraser P-X: a mask learned under X's loss on plain and adversarial prompts."""
     from excise.erasers.make import make_erased
     from excise.masks import mask_support
 
