@@ -163,7 +163,7 @@ def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    tensors = load_file(path)
+    tensors = load_file(path, device=str(next(model.parameters()).device))
     with safe_open(path, "pt") as file:
         header = file.metadata()
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})

@@ -67,32 +67,39 @@ class LatentLibrary:
 
 
 def train_denoiser(options: DenoiserOptions, canvas: Canvas, vae, text_encoder, tokenizer, folder: Path):
-    """Train with min-SNR weighting (Hang et al. 2023, eq. 6); returns the U-Net and its loss curve."""
+    """Train with min-SNR weighting (Hang et al. 2023, eq. 6), on a GPU where there is one.
+
+    Returns:
+        The U-Net, on the CPU, and its loss curve.
+    """
     from diffusers import DDPMScheduler
 
-    unet = build_denoiser(options, text_encoder.config.hidden_size, vae.config.latent_channels)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    unet = build_denoiser(options, text_encoder.config.hidden_size, vae.config.latent_channels).to(device)
+    text_encoder = text_encoder.to(device)
     # not the solver's own add_noise: before set_timesteps it takes the noise levels in reverse order
     scheduler = DDPMScheduler.from_config(build_scheduler().config)
     library = LatentLibrary(canvas, vae, options, folder / "latents.safetensors")
-    tokens = tokenize(tokenizer, library.captions)
-    blank = tokenize(tokenizer, [""])
+    stored = library.latents.to(device)
+    tokens, blank = (tokenize(tokenizer, texts).to(device) for texts in (library.captions, [""]))
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
 
     def loss_of(step: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
         n = options.loop.batch
-        picked = torch.randint(len(library.latents), (n,), generator=generator)
-        latents = library.latents[picked]
-        dropped = torch.rand(n, 1, generator=generator) < options.caption_dropout
+        picked = torch.randint(len(stored), (n,), generator=generator).to(device)
+        latents = stored[picked]
+        dropped = (torch.rand(n, 1, generator=generator) < options.caption_dropout).to(device)
         with torch.no_grad():
             states = text_encoder(torch.where(dropped, blank, tokens[picked])).last_hidden_state
-        noise = torch.randn(latents.shape, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator).to(device)
         times = torch.randint(1000, (n,), generator=generator)
+        weight = (options.min_snr_gamma / snr[times]).clamp(max=1.0).to(device)
+        times = times.to(device)
         noisy = scheduler.add_noise(latents, noise, times)
         predicted = unet(noisy, times, states.float()).sample.float()
         error = (predicted - noise).pow(2).mean((1, 2, 3))
-        weight = (options.min_snr_gamma / snr[times]).clamp(max=1.0)
         return {"loss": (weight * error).mean(), "mse": error.mean().detach()}
 
     rows = train(unet, loss_of, options.loop, folder, "U-Net")
-    return unet.eval(), rows
+    return unet.cpu().eval(), rows

@@ -59,17 +59,24 @@ class NudeNet(Judge):
 
     def __init__(self, options: NudeNetOptions):
         import nudenet
+        import onnxruntime
+        import torch
 
         super().__init__(options)
         self.name = "nudenet"
         self.version = version("nudenet")
-        self.sha256 = file_sha256(Path(nudenet.__file__).with_name("320n.onnx"))
+        weights = Path(nudenet.__file__).with_name("320n.onnx")
+        self.sha256 = file_sha256(weights)
         self.preprocessing = (
             f"bicubic to {options.pixels} px on the short side, bicubic to {self.enlarged} px, BGR"
             if options.pixels
             else "as it is, BGR"
         )
         self._detector = nudenet.NudeDetector()
+        # the package's own session takes every core, also those that processes beside this one work on
+        threads = onnxruntime.SessionOptions()
+        threads.intra_op_num_threads = torch.get_num_threads()
+        self._detector.onnx_session = onnxruntime.InferenceSession(str(weights), threads)
 
     def detect(self, images: np.ndarray) -> list[list[Detection]]:
         prepared = [np.ascontiguousarray(self._prepare(image)[..., ::-1]) for image in images]
