@@ -6,10 +6,13 @@ A restart finds the folder and goes on; a changed parameter, input or line of co
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import importlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,7 +99,15 @@ def _bare(source: str) -> str:
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body[0] = ast.Pass()
-    return ast.dump(tree)
+    return _spell(tree)
+
+
+def _spell(part: Any) -> str:
+    """A syntax tree as text, the same in every Python: ``ast.dump`` shows fields that are empty in some versions."""
+    if isinstance(part, ast.AST):
+        fields = ((name, _spell(value)) for name, value in ast.iter_fields(part))
+        return f"{type(part).__name__}({', '.join(f'{n}={v}' for n, v in fields if v not in ('[]', 'None'))})"
+    return f"[{', '.join(map(_spell, part))}]" if isinstance(part, list) else repr(part)
 
 
 class Cache:
@@ -117,6 +128,14 @@ class Cache:
         path = self.root / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """While no other process that shares the cache is in a block of the same name."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / f"{what}.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, also by a process that is killed
+            yield
 
 
 def write_atomically(path: Path, write) -> None:

@@ -14,6 +14,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from excise.errors import UserError
 from excise.metrics.paired import score_interval
+from excise.models import ModelSpec
+from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.study_pruning.nodes import _settings, laid_over
 from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
 from excise.pipelines.study_pruning.tables import _interval, paired_interval
 from excise.pipelines.study_pruning.workshop import Workshop
@@ -148,6 +151,39 @@ def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project,
     monkeypatch.undo()
     again = run_study()
     assert [r | {"seconds": 0} for r in again] == [r | {"seconds": 0} for r in rows]
+
+
+def test_several_processes_make_the_rows_that_one_makes(project, run_study):
+    """After the test above: erasers and attacks are in the cache, and what is left is to draw, judge and count."""
+    rows = run_study()
+    (project / "docs/results.json").write_text("[]")
+    for folder in (project / "data/cache").glob("cell-*"):
+        (folder / "row.json").unlink(missing_ok=True)
+    again = run_study(study={"workers": 2})
+    # another number of threads adds in another order, which may move a verdict on an untrained model's smears
+    given = ("fingerprint", "model", "prune_rate", "n", "retain_n", "seed", "variant", "attack")
+    assert [[r[k] for k in given] for r in again] == [[r[k] for k in given] for r in rows]
+    assert all(r["device"] for r in rows)
+
+
+def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
+    base = {"esd": {"steps": 3, "options": {"a": 1, "b": 2}}, "ac": {"steps": 5}}
+    assert laid_over(base, {"esd": {"steps": 9, "options": {"b": 7}}}) == {
+        "esd": {"steps": 9, "options": {"a": 1, "b": 7}},
+        "ac": {"steps": 5},
+    }
+    assert base["esd"]["steps"] == 3
+    told = options(instead={"prune": {"steps": 7}, "erasers": {"esd": {"steps": 2}}})
+    neurons, erasers = NeuronOptions(), {"esd": BUDGET["erasers"]["esd"], "conceptprune": {"method": "conceptprune"}}
+    given = (told, ModelSpec(name="tiny", path="x"), erasers, BUDGET["attacks"], {"steps": 1}, neurons, 1)
+    settings = _settings(*given)
+    assert (settings.prune.steps, settings.erasers["esd"].steps) == (7, 2)
+    for wrong, message in (
+        ({"prune": {"stepps": 7}}, "prune, with study.instead.prune over it"),
+        ({"erasers": {"esdd": {}}}, "esdd"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _settings(options(instead=wrong), *given[1:])
 
 
 # tables --------------------------------------------------------------------------------------------------------------

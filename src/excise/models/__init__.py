@@ -1,5 +1,5 @@
 """One face for diffusion models: encode, denoise, decode, and the layers that can be pruned."""
 
-from .spec import ModelSpec
+from .spec import ModelSpec, find_folder
 
-__all__ = ["ModelSpec"]
+__all__ = ["ModelSpec", "find_folder"]

@@ -43,22 +43,19 @@ class DiffusionModel:
         """Load from a local folder; nothing is fetched.
 
         Raises:
-            UserError: there is no model at ``spec.path``.
+            UserError: there is no model at ``spec.path``, or no U-Net at ``spec.unet``.
         """
-        from diffusers import StableDiffusionPipeline
+        from diffusers import StableDiffusionPipeline, UNet2DConditionModel
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
+        how = {"dtype": getattr(torch, spec.dtype), "local_files_only": True, "use_safetensors": True}
+        other = {"unet": UNet2DConditionModel.from_pretrained(spec.unet_folder, **how)} if spec.unet_folder else {}
         pipe = StableDiffusionPipeline.from_pretrained(
-            spec.folder,
-            dtype=getattr(torch, spec.dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
+            spec.folder, safety_checker=None, requires_safety_checker=False, **how, **other
         ).to(device)
         kind = pipe.scheduler.config.get("prediction_type", "epsilon")
         if kind != "epsilon":

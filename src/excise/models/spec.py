@@ -18,6 +18,7 @@ class ModelSpec(BaseModel):
     Attributes:
         name: short name; a folder of results.
         path: a diffusers folder; ``embedded:NAME`` is one that ships with excise.
+        unet: folder of a U-Net that takes the place of the model's own, named likewise; all other parts are shared.
         help: the sentence that a user reads when the folder is not there.
         sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
     """
@@ -25,6 +26,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     path: str
+    unet: str | None = None
     help: str = "Set the parameter model.path to a diffusers folder."
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -37,10 +39,28 @@ class ModelSpec(BaseModel):
         Raises:
             UserError: there is no model there.
         """
-        if self.path.startswith("embedded:"):
-            folder = EMBEDDED / self.path.removeprefix("embedded:")
-        else:
-            folder = Path(self.path).expanduser()
+        folder = find_folder(self.path)
         if not (folder / "model_index.json").exists():
             raise UserError(f"There is no diffusers model in '{self.path}': {self.help}")
         return folder
+
+    @property
+    def unet_folder(self) -> Path | None:
+        """The folder of the U-Net that replaces the model's own, if one does.
+
+        Raises:
+            UserError: there is no U-Net there.
+        """
+        if self.unet is None:
+            return None
+        folder = find_folder(self.unet)
+        if not (folder / "config.json").exists():
+            raise UserError(f"There is no U-Net in '{self.unet}': name a folder with its config.json and weights.")
+        return folder
+
+
+def find_folder(path: str) -> Path:
+    """The folder that a path names; ``embedded:NAME`` is one that ships with excise."""
+    if path.startswith("embedded:"):
+        return EMBEDDED / path.removeprefix("embedded:")
+    return Path(path).expanduser()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from PIL import Image
 
@@ -13,9 +12,10 @@ from excise.cache import Cache
 from excise.erasers import EraserOptions
 from excise.errors import UserError, refuse_unknown
 from excise.masks import PruneOptions
-from excise.models import ModelSpec
+from excise.models import ModelSpec, find_folder
 from excise.pipelines.erase.nodes import NeuronOptions
 
+from .crew import Crew
 from .plan import Cell, StudyOptions, plan_cells
 from .rows import deadline, made_once
 from .workshop import Settings, Workshop
@@ -29,7 +29,7 @@ def run_cells(
     model: ModelSpec,
     erasers: dict,
     attacks: dict,
-    prune: PruneOptions,
+    prune: dict,
     neurons: NeuronOptions,
     seed: int,
     cache: Cache,
@@ -59,10 +59,15 @@ def run_cells(
         _forecast(study, settings, concepts, [c for c in cells if c not in done]),
     )
 
+    todo = {cell: mark for cell, mark in prints.items() if cell not in done}
+    crew = Crew(study.workers, settings, concepts, cache, run_info, todo, end) if study.workers > 1 else None
+
     def maker(cell: Cell) -> Callable[[], dict]:
         def make() -> dict:
             if cell in done:
                 return done[cell]
+            if crew:
+                crew.wait_for(cell)
             row = made_once(cache, "cell", prints[cell], end, lambda: shops[cell.concept].row(cell))
             if "missing" not in row:
                 progress.step(cell)
@@ -111,8 +116,12 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     for what, asked, known in (("eraser", study.studied, ERASERS), ("attack", study.attacks, ATTACKS)):
         for name in asked:
             refuse_unknown(what, name, known)
-    chosen = {n: EraserOptions.model_validate(erasers[n]) for n in study.studied}
-    tried = {n: AttackOptions.model_validate(attacks[n]) for n in study.attacks}
+    over = study.instead
+    for what, named, known in (("erasers", over.erasers, erasers), ("attacks", over.attacks, attacks)):
+        for name in named:
+            refuse_unknown(f"entry of study.instead.{what}:", name, known)
+    chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
+    tried = {n: AttackOptions.model_validate(laid_over(attacks[n], over.attacks.get(n, {}))) for n in study.attacks}
     if not tried:
         raise UserError("study.attacks is empty: name at least one attack.")
     for options in chosen.values():
@@ -120,11 +129,23 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     for options in tried.values():
         make_attack(options)
     for concept, path in study.never_saw.items():
-        if not Path(path).is_dir():
+        if not find_folder(path).is_dir():
             raise UserError(f"study.never_saw.{concept} is '{path}', which is no folder: make the model first.")
+    try:
+        pruning = PruneOptions.model_validate(laid_over(prune, over.prune))
+    except ValueError as error:
+        raise UserError(f"prune, with study.instead.prune over it: {str(error).splitlines()[2].strip()}") from None
     return Settings(
-        model, study.prompts, chosen, tried, prune, neurons, study.draw, study.never_saw, study.silence, seed
+        model, study.prompts, chosen, tried, pruning, neurons, study.draw, study.never_saw, study.silence, seed
     )
+
+
+def laid_over(below: dict, above: dict) -> dict:
+    """Plain data with other values in some places, at any depth."""
+    inner = {
+        k: laid_over(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)
+    }
+    return {**below, **above, **inner}
 
 
 def _forecast(study: StudyOptions, settings: Settings, concepts: dict, missing: list[Cell]) -> str:

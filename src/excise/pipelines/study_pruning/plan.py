@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -44,14 +44,30 @@ class Silence(BaseModel):
     draws: int = Field(3, ge=1)
 
 
+class Instead(BaseModel):
+    """What a study does otherwise than a quick run.
+
+    Attributes:
+        erasers, attacks: name -> options.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    erasers: dict[str, dict[str, Any]] = {}
+    attacks: dict[str, dict[str, Any]] = {}
+    prune: dict[str, Any] = {}
+
+
 class StudyOptions(BaseModel):
     """The grid.
 
     Attributes:
         only: names of the erasers to study, one or several; empty for all that are described.
         attacks: names in the parameter ``attacks``; plain prompts are always asked.
-        never_saw: concept -> folder of a model that was trained without it.
+        never_saw: concept -> folder of a model that was trained without it, or of its U-Net alone where all else is
+            the base model's.
         prompts, draw: more than one report needs: as the parameters of these names.
+        instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks.
+        workers: processes that make rows side by side.
         hours: no cell is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
@@ -63,8 +79,10 @@ class StudyOptions(BaseModel):
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
     hours: float | None = Field(None, gt=0)
+    workers: int = Field(1, ge=1)
     prompts: PromptOptions
     draw: DrawOptions
+    instead: Instead = Field(default_factory=lambda: Instead())
 
     @field_validator("concepts", "only", "attacks", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions
 from excise.images import DrawOptions, ImageSet
 from excise.masks import PruneOptions
-from excise.models import ModelSpec
+from excise.models import ModelSpec, find_folder
 from excise.pipelines.erase import nodes as erase
 from excise.pipelines.evaluate import nodes as evaluate
 from excise.pipelines.names import PLAIN
@@ -25,6 +25,13 @@ from excise.prompts import PromptOptions
 from .plan import NEVER_SAW, NOTHING, SILENCED, Cell, Silence
 
 CODE = (*erase.CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
+
+
+def device_name(device) -> str:
+    """What a row was made on."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 LETTERS = {"hit": "h", "clear": ".", "failed": "f", "dropped": "d"}
@@ -113,7 +120,9 @@ class Workshop:
     def model(self, cell: Cell) -> dict:
         if cell.eraser != NEVER_SAW:
             return self.base
-        spec = self.settings.model.model_copy(update={"path": self.settings.never_saw[self.name]})
+        path = self.settings.never_saw[self.name]
+        whole = (find_folder(path) / "model_index.json").exists()
+        spec = self.settings.model.model_copy(update={"path" if whole else "unet": path})
         return self._once(("model",), lambda: identify_model(spec))
 
     # erasers ---------------------------------------------------------------------------------------------------------
@@ -163,10 +172,12 @@ class Workshop:
 
     def trajectories(self, eraser: str) -> dict:
         options = self.settings.erasers.get(eraser) or next(iter(self.settings.erasers.values()))
-        return self._once(
-            ("trajectories", eraser),
-            lambda: erase.sample_trajectories(self.base, self.prompts, options, self.cache),
-        )
+
+        def sample() -> dict:
+            with self.cache.alone(f"trajectories-{self.name}"):  # of processes side by side, one samples for all
+                return erase.sample_trajectories(self.base, self.prompts, options, self.cache)
+
+        return self._once(("trajectories", eraser), sample)
 
     def adversarial_fit(self, cell: Cell) -> pd.DataFrame:
         """The attack on X, fit prompts."""
@@ -220,6 +231,7 @@ class Workshop:
             # prompt by prompt, in the table's order, for paired comparisons: h hit, . clear, f failed, d dropped
             "verdicts": "".join(LETTERS[v] for v in first["verdict"]),
             **self._second_opinion(verdicts.get("second")),
+            "device": device_name(erase.open_model(model).device),
             "seconds": round(time.perf_counter() - start, 1),
         }
 

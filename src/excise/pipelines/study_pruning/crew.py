@@ -1,0 +1,85 @@
+"""Several processes that make a study's rows side by side; what shares an eraser stays together."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from excise.cache import Cache
+
+from .plan import Cell
+from .rows import made_once
+from .workshop import Settings, Workshop
+
+
+@dataclass
+class Crew:
+    """Makes the missing rows of a study, each once and into the cache.
+
+    Args:
+        size: how many processes; each gets its share of the processor's cores.
+        marks: cell -> fingerprint, of the cells to make, in the plan's order.
+        end: when no further row is begun, on the monotonic clock, which all processes share.
+    """
+
+    size: int
+    settings: Settings
+    concepts: dict
+    cache: Cache
+    run_info: dict
+    marks: dict[Cell, str]
+    end: float
+    _futures: dict[tuple, Future] = field(default_factory=dict)
+    _pool: ProcessPoolExecutor | None = None
+
+    def wait_for(self, cell: Cell) -> None:
+        """Until the cell's group is done; the first call sets all to work.
+
+        Raises:
+            Exception: whatever stopped the group.
+        """
+        if self._pool is None:
+            self._start()
+        try:
+            self._futures[group_of(cell)].result()
+        except BaseException:
+            self.dismiss()
+            raise
+
+    def dismiss(self) -> None:
+        """Begin nothing more; rows that are being made are finished."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> None:
+        groups: dict[tuple, list[Cell]] = {}
+        for cell in self.marks:
+            groups.setdefault(group_of(cell), []).append(cell)
+        threads = max(1, (os.cpu_count() or 1) // self.size)
+        self._pool = ProcessPoolExecutor(self.size, get_context("spawn"), initializer=_settle, initargs=(threads,))
+        # the longest first: none of them is left to be begun when all others have finished
+        for key, cells in sorted(groups.items(), key=lambda item: -len(item[1])):
+            shop = Workshop(key[0], self.settings, self.concepts, self.cache, self.run_info)
+            marks = {cell: self.marks[cell] for cell in cells}
+            self._futures[key] = self._pool.submit(make_group, shop, marks, self.end)
+
+
+def group_of(cell: Cell) -> tuple[str, str, int]:
+    """Cells of one concept, eraser and training seed share X and the attack on it."""
+    return cell.concept, cell.eraser, cell.seed
+
+
+def make_group(shop: Workshop, marks: dict[Cell, str], end: float) -> None:
+    """The rows of a group, one after the other, as far as the time allows."""
+    for cell, mark in marks.items():
+        made_once(shop.cache, "cell", mark, end, lambda cell=cell: shop.row(cell))
+
+
+def _settle(threads: int) -> None:
+    """In a new process: its share of the cores, and no progress bars, which would write over each other."""
+    os.environ["TQDM_DISABLE"] = "1"
+    import torch
+
+    torch.set_num_threads(threads)
