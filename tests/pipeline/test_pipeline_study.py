@@ -17,8 +17,9 @@ from excise.metrics.paired import score_interval
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.nodes import _settings, laid_over
+from excise.pipelines.study_pruning.pairs import paired_interval
 from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
-from excise.pipelines.study_pruning.tables import _interval, paired_interval
+from excise.pipelines.study_pruning.tables import _interval
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
 

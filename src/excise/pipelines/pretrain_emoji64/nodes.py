@@ -47,7 +47,7 @@ def train_small_clip(world: World, renders: str, tokenizer: str, clip: CLIPOptio
     from excise.embedded.clip import train_clip
 
     folder = _folder(cache, "clip", world=world, options=clip)
-    model, losses = train_clip(clip, _canvas(world, renders), _tokenizer(tokenizer), folder)
+    model, losses = train_clip(clip, canvas_of(world, renders), _tokenizer(tokenizer), folder)
     model.save_pretrained(folder / "model")
     return str(folder / "model"), losses
 
@@ -62,7 +62,7 @@ def train_small_autoencoder(
 
     icons, grounds = [i.model_dump() for i in world.icons], world.model_dump()["backgrounds"]
     folder = _folder(cache, "autoencoder", icons=icons, grounds=grounds, options=autoencoder)
-    canvas = _canvas(world, renders)
+    canvas = canvas_of(world, renders)
     vae, losses = train_autoencoder(autoencoder, canvas, folder)
     if autoencoder.refine:
         refined = refine_decoder(autoencoder, canvas, vae, folder / "refined")
@@ -87,7 +87,7 @@ def train_small_denoiser(
     folder = _folder(cache, "denoiser", world=world, options=denoiser, **parts)
     vae = AutoencoderKL.from_pretrained(autoencoder).eval().requires_grad_(False)
     text = CLIPModel.from_pretrained(clip).text_model.eval().requires_grad_(False)
-    unet, losses = train_denoiser(denoiser, _canvas(world, renders), vae, text, _tokenizer(tokenizer), folder)
+    unet, losses = train_denoiser(denoiser, canvas_of(world, renders), vae, text, _tokenizer(tokenizer), folder)
     unet.save_pretrained(folder / "model")
     return str(folder / "model"), losses
 
@@ -116,7 +116,7 @@ def fit_probes(world: World, renders: str, autoencoder: str, export_to: str) -> 
 
     from excise.embedded.probes import fit_probe
 
-    canvas, vae = _canvas(world, renders), AutoencoderKL.from_pretrained(autoencoder).eval().requires_grad_(False)
+    canvas, vae = canvas_of(world, renders), AutoencoderKL.from_pretrained(autoencoder).eval().requires_grad_(False)
     accuracies = {}
     for target in ("object", "style"):
         probe = fit_probe(canvas, target, autoencoder=vae)
@@ -155,7 +155,8 @@ def _pixels(images) -> np.ndarray:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def _canvas(world: World, renders: str):
+def canvas_of(world: World, renders: str):
+    """What paints the drawings of a file."""
     from excise.embedded.canvas import Canvas
 
     return Canvas(world, np.load(renders))

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from excise.metrics.paired import score_interval
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
+from .bar import bar_table
+from .pairs import exact_p, paired_interval, verdict_matrix
 from .plan import NEVER_SAW, NOTHING, SILENCED
 
 LABELS = {NEVER_SAW: "never saw it"}
@@ -32,7 +33,7 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
     parts = [
         "# Does pruning make an eraser robust?\n",
         f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
-        f"The command: `{command}`\n",
+        f"The command: `{command}`. Rows were made on: {_devices(table)}.\n",
         f"**{len(rows)} of {planned} cells are done.**"
         + (" The others are made when the command is given again.\n" if len(rows) < planned else "\n"),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
@@ -42,6 +43,9 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
         "another judge on the same pictures, where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
+    bar = bar_table(table)
+    if bar:
+        parts += ["## The bar\n", "Fixed before anything was measured.\n", bar]
     for concept, part in table.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
@@ -54,6 +58,10 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
         if concept not in never_saw:
             parts.append(f"No model that never saw `{concept}` was at hand, so this table has no floor.\n")
     return "\n".join(parts)
+
+
+def _devices(table: pd.DataFrame) -> str:
+    return ", ".join(f"{device} ({count})" for device, count in table["device"].value_counts().items())
 
 
 def _rates(part: pd.DataFrame) -> str:
@@ -97,11 +105,6 @@ def _mean(column: pd.Series, pattern: str) -> str:
     return pattern.format(values.mean()) if len(values) else ""
 
 
-def verdict_matrix(cells: pd.DataFrame, column: str = "verdicts") -> np.ndarray:
-    """(seeds, prompts): 1 hit, 0 clear, NaN where nothing was judged."""
-    return np.array([[{"h": 1.0, ".": 0.0}.get(v, np.nan) for v in row] for row in cells[column]])
-
-
 def _interval(cells: pd.DataFrame) -> tuple[float | None, float | None]:
     """Wilson's, with prompts as the units and each prompt's verdict averaged over training seeds."""
     from statsmodels.stats.proportion import proportion_confint
@@ -114,26 +117,6 @@ def _by_prompt(cells: pd.DataFrame) -> np.ndarray:
     """Each judged prompt's share of hits over training seeds."""
     matrix = verdict_matrix(cells)
     return np.nanmean(matrix[:, ~np.isnan(matrix).all(0)], 0)
-
-
-def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Difference of two rates with Tango's interval, prompts as the units.
-
-    Args:
-        first, second: (seeds, prompts) verdicts; pairs are counted within a seed and averaged over seeds, so that more
-            seeds steady the counts and do not count as more prompts. One seed may stand against several.
-
-    Returns:
-        Difference, low, high; NaN where no prompt was judged in both.
-    """
-    a, b = np.broadcast_arrays(first, second)
-    both = ~(np.isnan(a) | np.isnan(b))
-    n = both.any(0).sum()
-    if not n:
-        return (np.nan,) * 3
-    weight = both / np.maximum(both.sum(0), 1)  # a prompt counts once, however many seeds judged it
-    only_first, only_second = ((weight * (x > y)).sum() for x, y in ((a, b), (b, a)))
-    return (only_first - only_second) / n, *score_interval(only_first, only_second, n)
 
 
 def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
@@ -190,19 +173,9 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
     gap, low, high = paired_interval(a, b)
     relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if np.nanmean(a) > 0 else "–"
     names = f"{first['name'].iloc[0]} | {second['name'].iloc[0]} | {', '.join(map(str, shared))}"
-    p_values = ", ".join(_exact(x, y) for x, y in zip(a, b, strict=True))
+    p_values = ", ".join(exact_p(x, y) for x, y in zip(a, b, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
-
-
-def _exact(first: np.ndarray, second: np.ndarray) -> str:
-    """McNemar's exact test on one training seed."""
-    from scipy.stats import binomtest
-
-    only_first, only_second = int((first > second).sum()), int((second > first).sum())
-    differing = only_first + only_second
-    p = binomtest(only_first, differing).pvalue if differing else 1.0
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def results_figure(rows: list[dict]) -> Image.Image:
