@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from excise.pipelines.study_pruning.bar import bar_table
+from excise.pipelines.study_pruning.short import short_table
+from excise.pipelines.study_pruning.tables import name_of
 
 N = 50
+ROOT = Path(__file__).parents[2]
 
 
 def cells(variant: str, attacked: list[int], plain: int, retain: int, eraser: str = "ac") -> list[dict]:
@@ -71,3 +77,23 @@ def test_no_line_without_all_three_over_several_seeds(missing):
     for variant in ("unpruned", "plus", "learned"):
         rows += cells(variant, [5] if variant == missing else [5, 5], 0, 196)
     assert bar_table(pd.DataFrame(rows)) == ""
+
+
+def test_the_short_table_counts_every_seed_once():
+    rows = cells("unpruned", [45], 45, 198, "none") + cells("unpruned", [20, 10], 1, 196)
+    rows += cells("plus", [10, 12], 0, 190) + cells("learned", [0, 5], 0, 193) + cells("scored", [9], 0, 10)
+    table = pd.DataFrame(rows)
+    table["name"] = [name_of(r) for r in rows]
+    assert short_table(table).splitlines()[2:] == [
+        "| person | Base model | 45 / 50 | 45 / 50 | 198 / 200 |",
+        "| person | AC | 2 / 100 | 30 / 100 | 392 / 400 |",
+        "| person | AC+ | 0 / 100 | 22 / 100 | 380 / 400 |",
+        "| person | P-AC | 0 / 100 | 5 / 100 | 386 / 400 |",
+    ]
+
+
+def test_the_first_page_shows_the_rows_that_are_committed():
+    rows = json.loads((ROOT / "docs/results.json").read_text())
+    table = pd.DataFrame(rows)
+    table["name"] = [name_of(r) for r in rows]
+    assert short_table(table) in (ROOT / "README.md").read_text()

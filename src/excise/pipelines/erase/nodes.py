@@ -333,28 +333,26 @@ def _tuned(
     """The weights that stay under a fixed mask: trained along as P-X's are, or P-X's own where those are frozen."""
     if not prune.weight_lr:
         return learned.weights  # what the method solved for
+    title = f"{learned.header['variant']}_{kind}"
+    given = (concept, model, trajectories, adversarial, eraser, prune, seed, cache)
+    return _train_free(*given, "under-mask", title, prune.weight_lr, pruned)[0]
+
+
+def _train_free(
+    concept, model, trajectories, adversarial, eraser, prune, seed, cache, what: str, title: str, lr: float, pruned=None
+) -> tuple[dict, list[dict]]:
+    """P-X's parameters, steps, retain term and adversarial prompts, and no mask to learn; under a fixed one if given."""
     from excise.erasers.finetune import train_weights
 
     base = open_model(model)
     material = open_material(base, trajectories, concept, adversarial)
-    folder = cache.folder(
-        "under-mask",
-        eraser_code(eraser),
-        model=model,
-        banks=_bank_names(trajectories),
-        words=vars(material.words),
-        adversarial=material.adversarial,
-        pruned=pruned,
-        options=eraser,
-        prune=prune,
-        seed=seed,
-    )
+    inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "adversarial": material.adversarial}
+    inputs |= {"options": eraser, "prune": prune, "seed": seed} | ({} if pruned is None else {"pruned": pruned})
+    folder = cache.folder(what, eraser_code(eraser), model=model, **inputs)
     prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     method = make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method)
-    options = eraser.model_copy(update={"lr": prune.weight_lr})
-    title = f"{learned.header['variant']}_{kind}"
-    last = (prune.steps, prune.retain_weight, material, seed, folder, title, pruned)
-    return train_weights(base, method, options, prune.group, *last)[0]
+    last = (prune.group, prune.steps, prune.retain_weight, material, seed, folder, title, pruned)
+    return train_weights(base, method, eraser.model_copy(update={"lr": lr}), *last)
 
 
 def _other_mask(learned: Eraser, weights: dict, pruned: dict, kind: str) -> tuple[Eraser, Mask]:
@@ -376,35 +374,9 @@ def train_plus(
     run_info: dict,
 ) -> tuple[Eraser, list[dict]]:
     """Eraser X+, the control of the mask: P-X's parameters, steps, retain term and adversarial prompts, and no mask."""
-    from excise.erasers.finetune import train_weights
-
-    base = open_model(model)
-    material = open_material(base, trajectories, concept, adversarial)
-    folder = cache.folder(
-        "plus",
-        eraser_code(eraser),
-        model=model,
-        banks=_bank_names(trajectories),
-        words=vars(material.words),
-        adversarial=material.adversarial,
-        options=eraser,
-        prune=prune,
-        seed=seed,
-    )
     name = f"{eraser.method}_plus"
-    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
-    weights, losses = train_weights(
-        base,
-        make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method),
-        eraser,
-        prune.group,
-        prune.steps,
-        prune.retain_weight,
-        material,
-        seed,
-        folder,
-        name,
-    )
+    given = (concept, model, trajectories, adversarial, eraser, prune, seed, cache)
+    weights, losses = _train_free(*given, "plus", name, eraser.lr)
     options = {
         "eraser": eraser.model_dump(mode="json"),
         "steps": prune.steps,

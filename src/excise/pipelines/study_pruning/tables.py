@@ -14,6 +14,7 @@ from excise.reports.words import attack_label, eraser_label
 from .bar import bar_table
 from .pairs import exact_p, paired_interval, verdict_matrix
 from .plan import NEVER_SAW, NOTHING, SILENCED
+from .short import short_table
 
 LABELS = {NEVER_SAW: "never saw it"}
 
@@ -43,6 +44,7 @@ def results_page(rows: list[dict], never_saw: list[str], command: str, planned: 
         "another judge on the same pictures, where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
+    parts += ["## In short\n", "Hits / n over all training seeds.\n", short_table(table)]
     bar = bar_table(table)
     if bar:
         parts += ["## The bar\n", "Fixed before anything was measured.\n", bar]
