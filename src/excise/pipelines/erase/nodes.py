@@ -341,7 +341,7 @@ def _tuned(
 def _train_free(
     concept, model, trajectories, adversarial, eraser, prune, seed, cache, what: str, title: str, lr: float, pruned=None
 ) -> tuple[dict, list[dict]]:
-    """P-X's parameters, steps, retain term and adversarial prompts, and no mask to learn; under a fixed one if given."""
+    """P-X's parameters, steps, retain term and prompts, and no mask to learn; under a fixed one if given."""
     from excise.erasers.finetune import train_weights
 
     base = open_model(model)
