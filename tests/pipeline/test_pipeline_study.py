@@ -160,7 +160,9 @@ def test_several_processes_make_the_rows_that_one_makes(project, run_study):
     (project / "docs/results.json").write_text("[]")
     for folder in (project / "data/cache").glob("cell-*"):
         (folder / "row.json").unlink(missing_ok=True)
-    again = run_study(study={"workers": 2})
+    few = {"silenced", "none", "never_saw", "conceptprune"}
+    rows = [r for r in rows if r["eraser"] in few]
+    again = run_study(study={"workers": 2, "only": "conceptprune"})
     # another number of threads adds in another order, which may move a verdict on an untrained model's smears
     given = ("fingerprint", "model", "prune_rate", "n", "retain_n", "seed", "variant", "attack")
     assert [[r[k] for k in given] for r in again] == [[r[k] for k in given] for r in rows]
