@@ -5,6 +5,7 @@ import warnings
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # and this one of accelerate, likewise
 
 from excise.hooks import AccountHook, AnnounceHook, MlflowHook, ProjectHook
 
