@@ -29,7 +29,7 @@ def cells(variant: str, attacked: list[int], plain: int, retain: int, eraser: st
 
 
 def words(x=(20, 20, 20), plus=(10, 10, 10), pruned=(0, 0, 0), plain=1, retain=(196, 196, 196), base=198) -> list[str]:
-    rows = cells("unpruned", [45], 45, base, "none")
+    rows = [] if base is None else cells("unpruned", [45], 45, base, "none")
     rows += cells("unpruned", list(x), plain, retain[0]) + cells("plus", list(plus), 0, retain[1])
     rows += cells("learned", list(pruned), 0, retain[2])
     [line] = bar_table(pd.DataFrame(rows)).splitlines()[2:3]
@@ -44,6 +44,7 @@ def test_all_conditions_can_hold_and_each_can_fail_alone():
     assert words(plus=(10, 10, 1)) == ["yes", "no", "yes", "yes"]
     assert words(retain=(196, 196, 190)) == ["yes", "yes", "no", "yes"]
     assert words(plain=6) == ["yes", "yes", "yes", "no"]
+    assert words(base=None) == ["yes", "yes", "yes", "no"]  # nothing to compare X with
     assert words(retain=(180, 196, 196)) == ["yes", "yes", "yes", "no"]
 
 

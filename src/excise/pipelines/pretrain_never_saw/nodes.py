@@ -18,7 +18,7 @@ class NeverSaw(BaseModel):
     Attributes:
         exclude: things, styles, or the group ``person``, that no training picture shows and no caption names.
         base: the model whose tokenizer, text encoder and autoencoder are shared; these did see them.
-        steps: of training. Fewer drawings need fewer steps to be looked at as often.
+        steps: of training. Fewer drawings need fewer steps.
         export_to: folder of the U-Net.
     """
 

@@ -1,4 +1,4 @@
-"""What was asked of pruning before anything was measured, and whether it holds; from rows alone."""
+"""What is asked of pruning, and whether it holds; from rows alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def bar_table(table: pd.DataFrame) -> str:
         f"\n*Below X*: P-X is at least {100 * b.gain:.0f} points below X and at most at a third of its rate, and the "
         "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *Retain "
         f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Newcombe's interval, "
-        f"seeds pooled). *X decent*: it draws the concept for at most {100 * b.plain:.0f} % of the plain prompts, and "
+        f"seeds pooled as if each had its own prompts, and unpaired: a no is not shown, rather than lost). *X decent*: it "
+        f"draws the concept for at most {100 * b.plain:.0f} % of the plain prompts, and "
         f"what must survive at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
     )
     return "\n".join(lines) + "\n" + note
@@ -110,7 +111,8 @@ def _rate(cells: pd.DataFrame) -> float:
 
 
 def _kept(cells: pd.DataFrame) -> float:
-    return (cells["retain_near"].sum() + cells["retain_far"].sum()) / max(1, cells["retain_n"].sum())
+    n = cells["retain_n"].sum()
+    return (cells["retain_near"].sum() + cells["retain_far"].sum()) / n if n else np.nan
 
 
 def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, int]:

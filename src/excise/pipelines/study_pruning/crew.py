@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from typing import Any
 
 from excise.cache import Cache
+from excise.errors import UserError
 
 from .plan import Cell
 from .rows import made_once
@@ -33,6 +36,7 @@ class Crew:
     end: float
     _futures: dict[tuple, Future] = field(default_factory=dict)
     _pool: ProcessPoolExecutor | None = None
+    _stop: Any = None
 
     def wait_for(self, cell: Cell) -> None:
         """Until the cell's group is done; the first call sets all to work.
@@ -44,21 +48,30 @@ class Crew:
             self._start()
         try:
             self._futures[group_of(cell)].result()
+        except BrokenProcessPool:
+            self.dismiss()
+            raise UserError(
+                "A process of the study was killed, most likely for want of memory: set study.workers lower. What is "
+                "finished is kept."
+            ) from None
         except BaseException:
             self.dismiss()
             raise
 
     def dismiss(self) -> None:
-        """Begin nothing more; rows that are being made are finished."""
+        """Begin no further row; those that are being made are finished."""
         if self._pool is not None:
+            self._stop.set()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
         groups: dict[tuple, list[Cell]] = {}
         for cell in self.marks:
             groups.setdefault(group_of(cell), []).append(cell)
-        threads = max(1, (os.cpu_count() or 1) // self.size)
-        self._pool = ProcessPoolExecutor(self.size, get_context("spawn"), initializer=_settle, initargs=(threads,))
+        spawn = get_context("spawn")
+        self._stop = spawn.Event()
+        given = (max(1, cores() // self.size), self._stop)
+        self._pool = ProcessPoolExecutor(self.size, spawn, initializer=_settle, initargs=given)
         # the longest first: none of them is left to be begun when all others have finished
         for key, cells in sorted(groups.items(), key=lambda item: -len(item[1])):
             shop = Workshop(key[0], self.settings, self.concepts, self.cache, self.run_info)
@@ -74,11 +87,23 @@ def group_of(cell: Cell) -> tuple[str, str, int]:
 def make_group(shop: Workshop, marks: dict[Cell, str], end: float) -> None:
     """The rows of a group, one after the other, as far as the time allows."""
     for cell, mark in marks.items():
+        if _stopped is not None and _stopped.is_set():
+            return
         made_once(shop.cache, "cell", mark, end, lambda cell=cell: shop.row(cell))
 
 
-def _settle(threads: int) -> None:
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_stopped: Any = None  # in a worker: whether the crew was dismissed
+
+
+def _settle(threads: int, stopped: Any) -> None:
     """In a new process: its share of the cores, and no progress bars, which would write over each other."""
+    global _stopped
+    _stopped = stopped
     os.environ["TQDM_DISABLE"] = "1"
     import torch
 

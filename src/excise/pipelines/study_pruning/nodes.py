@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from PIL import Image
+from pydantic import ValidationError
 
 from excise.attacks import AttackOptions
 from excise.cache import Cache
@@ -45,6 +46,8 @@ def run_cells(
         Cell -> function that makes its row; and the names of all cells in the order of the tables.
     """
     cells = plan_cells(study)
+    for name in study.never_saw:  # of a smaller study's concepts it may name more
+        refuse_unknown("concept of study.never_saw:", name, concepts)
     settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
     shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
@@ -98,7 +101,7 @@ def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_i
     """``docs/results.md``."""
     from .tables import results_page
 
-    return results_page(rows, list(study.never_saw), run_info["command"], len(plan_cells(study)), model.name)
+    return results_page(rows, run_info["command"], len(plan_cells(study)), model.name)
 
 
 def draw_results(rows: list[dict]) -> Image.Image:
@@ -133,8 +136,10 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
             raise UserError(f"study.never_saw.{concept} is '{path}', which is no folder: make the model first.")
     try:
         pruning = PruneOptions.model_validate(laid_over(prune, over.prune))
-    except ValueError as error:
-        raise UserError(f"prune, with study.instead.prune over it: {str(error).splitlines()[2].strip()}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("prune", *first["loc"])))
+        raise UserError(f"{where}, with study.instead.prune over it: {first['msg']}.") from None
     return Settings(
         model, study.prompts, chosen, tried, pruning, neurons, study.draw, study.never_saw, study.silence, seed
     )

@@ -95,10 +95,9 @@ class StudyOptions(BaseModel):
         for what, names in (("concepts", self.concepts), ("attacks", self.attacks)):
             if len(set(names)) < len(names):
                 raise ValueError(f"study.{what} names something twice")
-        for what, names, known in (("never_saw", self.never_saw, self.concepts), ("only", self.only, self.erasers)):
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"study.{what} names '{name}', which is none of {', '.join(known)}")
+        for name in self.only:
+            if name not in self.erasers:
+                raise ValueError(f"study.only names '{name}', which is none of {', '.join(self.erasers)}")
         for name, how in self.erasers.items():
             if len(set(how.seeds)) < len(how.seeds) or len({*how.variants, *how.once}) < len(how.variants + how.once):
                 raise ValueError(f"study.erasers.{name} names a seed or a variant twice")
