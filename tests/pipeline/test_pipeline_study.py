@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,13 +14,15 @@ import yaml
 from pydantic import ValidationError
 from statsmodels.stats.proportion import proportion_confint
 
+from excise.cache import Cache
 from excise.errors import UserError
 from excise.metrics.paired import score_interval
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.study_pruning.crew import Crew
 from excise.pipelines.study_pruning.nodes import _settings, laid_over
 from excise.pipelines.study_pruning.pairs import paired_interval
-from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
+from excise.pipelines.study_pruning.plan import Cell, StudyOptions, plan_cells
 from excise.pipelines.study_pruning.tables import _interval
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
@@ -169,6 +172,25 @@ def test_several_processes_make_the_rows_that_one_makes(project, run_study):
     given = ("fingerprint", "model", "prune_rate", "n", "retain_n", "seed", "variant", "attack")
     assert [[r[k] for k in given] for r in again] == [[r[k] for k in given] for r in rows]
     assert all(r["device"] for r in rows)
+
+
+def test_an_error_in_one_process_is_the_studys_and_ends_it(tmp_path):
+    neurons = NeuronOptions()
+    given = (
+        ModelSpec(name="tiny", path="nowhere"),
+        {"esd": BUDGET["erasers"]["esd"]},
+        BUDGET["attacks"],
+        {},
+        neurons,
+        1,
+    )
+    settings = _settings(options(only="esd"), *given)
+    cells = [Cell("nobody", "esd", "unpruned", "plain", seed) for seed in (1, 2, 3)]
+    marks = {cell: cell.id for cell in cells}
+    crew = Crew(2, settings, {"person": {}}, Cache(tmp_path), {}, marks, math.inf)
+    with pytest.raises(UserError, match="nobody"):
+        crew.wait_for(cells[0])
+    assert crew._stop.is_set() and not list(tmp_path.glob("cell-*/row.json"))
 
 
 def test_what_a_study_does_otherwise_is_laid_over_the_parameters():

@@ -56,9 +56,9 @@ def bar_table(table: pd.DataFrame) -> str:
         f"\n*Below X*: P-X is at least {100 * b.gain:.0f} points below X and at most at a third of its rate, and the "
         "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *Retain "
         f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Newcombe's interval, "
-        f"seeds pooled as if each had its own prompts, and unpaired: a no is not shown, rather than lost). *X decent*: it "
-        f"draws the concept for at most {100 * b.plain:.0f} % of the plain prompts, and "
-        f"what must survive at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
+        "seeds pooled as if each had its own prompts, and unpaired: a no is not shown, rather than lost). "
+        f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of the plain prompts, and what must survive "
+        f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
     )
     return "\n".join(lines) + "\n" + note
 
