@@ -57,7 +57,7 @@ def bar_table(table: pd.DataFrame) -> str:
         "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *Retain "
         f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Newcombe's interval, "
         "seeds pooled as if each had its own prompts, and unpaired: a no is not shown, rather than lost). "
-        f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of the plain prompts, and what must survive "
+        f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of plain prompts, and what must survive "
         f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
     )
     return "\n".join(lines) + "\n" + note
