@@ -100,3 +100,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError):
         write_atomically(path, half)
     assert path.read_text() == "old"
+
+
+def test_one_at_a_time_in_a_block_of_the_same_name(tmp_path):
+    import threading
+
+    cache, entered = Cache(tmp_path), threading.Event()
+
+    def other() -> None:
+        with cache.alone("sampling"):
+            entered.set()
+
+    with cache.alone("sampling"):
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        assert not entered.wait(0.3)
+        with cache.alone("something else"):
+            pass
+    assert entered.wait(5)
+    waiting.join()
