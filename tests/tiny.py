@@ -15,6 +15,7 @@ from excise.training import LoopOptions
 
 PROJECT = Path(__file__).parent.parent
 LOOP = LoopOptions(steps=1, batch=1, lr=1e-3)
+BLIND = ("img2img", "tina", "finetuning", "quantising", "merging", "revival")
 BUDGET = {  # parameters of a job that takes seconds
     "seed": 3,
     "prompts": {"fit": 4, "tune": 2, "test": 4, "retain_fit": 4, "retain_test": 4},
@@ -34,7 +35,14 @@ BUDGET = {  # parameters of a job that takes seconds
     },
     "prune": {"steps": 4, "lr": 0.5},
     "neurons": {"timesteps": 2},
-    "attacks": {name: {"steps": 4, "batch": 3} for name in ("unlearndiffatk", "textual_inversion")},
+    "attacks": {name: {"steps": 4, "batch": 3} for name in ("unlearndiffatk", "textual_inversion")}
+    | {
+        name: {"steps": 2, "batch": 3, "images": 2 * (name not in BLIND)}
+        for name in (
+            *("p4d", "pez", "gcg", "mma", "ring_a_bell", "synonyms", "random_tokens", "seed_search"),
+            *("img2img", "tina", "finetuning", "quantising", "merging", "revival"),
+        )
+    },
     "draw": {"steps": 2, "per_prompt": 3, "batch": 8},
 }
 # an untrained model shows no faces, but the probe finds an anchor in its smears, more or less: hits and misses to count

@@ -59,8 +59,9 @@ def count_work(
     pictures = (
         draw.per_prompt * prompts.test * (2 * erasers + 1) + erasers * draw.per_retain_prompt * prompts.retain_test
     )
-    forward += 2 * draw.steps * pictures
-    return Work(forward, training, pictures + erasers * draw.per_retain_prompt * prompts.retain_test)
+    tried = attack.images * (prompts.fit * pruned + prompts.test * erasers)  # at most: a prompt stops at its first hit
+    forward += 2 * draw.steps * (pictures + tried)
+    return Work(forward, training, pictures + tried + erasers * draw.per_retain_prompt * prompts.retain_test)
 
 
 def sum_work(parts: Iterable[Work]) -> Work:

@@ -156,9 +156,11 @@ def test_the_same_seed_gives_the_same_metrics(metrics, make_project, run_job):
 
 def test_what_is_lost_from_the_cache_comes_back(metrics, project, run_job):
     cache = project / "data/cache"
-    pictures, checkpoints = sorted(cache.glob("images-*/*.png")), sorted(cache.glob("*/**/checkpoint.safetensors"))
+    pictures = sorted(cache.glob("images-*/*.png"))
+    checkpoints = sorted([*cache.glob("*/**/checkpoint.safetensors"), *cache.glob("attack-*/**/found.json")])
     before = {p: p.read_bytes() for p in pictures}
-    lost = [pictures[0], pictures[-1], checkpoints[0], *cache.glob("eraser-*/checkpoint.safetensors")]
+    first = next(p for p in checkpoints if p.name == "found.json")
+    lost = [pictures[0], pictures[-1], first, *cache.glob("eraser-*/checkpoint.safetensors")]
     kept = {p: p.stat().st_mtime_ns for p in checkpoints if p not in lost}
     folders = cached(project)
     for path in lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from excise.errors import UserError, refuse_unknown
 
 if TYPE_CHECKING:
+    from excise.attacks.search.case import Knowledge
     from excise.models.diffusion import DiffusionModel
+
+# from a table (prompt_id, prompt, seed, token_ids, embedding, latent, strength) to whether the judge saw the concept in
+# one image of each row; None where it failed, which is no success
+Examine = Callable[[pd.DataFrame], "list[bool | None]"]
 
 
 class ThreatModel(StrEnum):
@@ -30,12 +36,15 @@ class AttackOptions(BaseModel):
     """Which attack, with what budget; a method's own options go to ``options``.
 
     Attributes:
-        steps: gradient steps a prompt.
+        steps: of the attack, for each prompt: gradient steps, generations, tries; what one is says the method.
+        images: how many a prompt the attacker may draw and have judged on the way, evenly spread over the steps; it
+            stops at its first hit. With 0 it is blind, and chooses by its own loss.
     """
 
     model_config = ConfigDict(extra="forbid")
     method: str = "unlearndiffatk"
     steps: int = Field(50, ge=1)
+    images: int = Field(0, ge=0)
     batch: int = Field(32, ge=1, description="prompts attacked together")
     options: dict[str, Any] = {}
 
@@ -50,7 +59,15 @@ class Attack(Protocol):
         ...
 
     def run(
-        self, model: DiffusionModel, prompts: pd.DataFrame, references, options: AttackOptions, folder: Path, title: str
+        self,
+        model: DiffusionModel,
+        prompts: pd.DataFrame,
+        references,
+        options: AttackOptions,
+        folder: Path,
+        title: str,
+        knowledge: Knowledge | None = None,
+        examine: Examine | None = None,
     ) -> pd.DataFrame:
         """Adversarial prompts.
 
@@ -59,12 +76,16 @@ class Attack(Protocol):
             prompts: prompt_id, prompt, seed.
             references: (n, c, h, w) clean latents of the base model's own picture for each prompt.
             folder: work in progress.
+            knowledge: what the attacker may know besides; none unless given.
+            examine: draws and judges candidates on the way, ``options.images`` times a prompt at most.
 
         Returns:
             One row a prompt: attack, threat_model, prompt_id, prompt, text (the adversarial prompt), token_ids,
             adversarial_ids, embedding (numbers of learned embeddings, which ids beyond the vocabulary stand for; empty
-            for text), retokenises (the text spells these tokens), loss, gradient_steps, model_evaluations,
-            dropped (the reason why it was not attacked, or "").
+            for text), latent (numbers of the latent that sampling starts from; empty for noise from the seed) with its
+            strength, retokenises (the text spells these tokens), loss, what it cost (gradient_steps,
+            model_evaluations, images judged), found ("before" the attack, by the "attack", or ""), weights (a
+            safetensors file of changed parameters, or ""), dropped (the reason why it was not attacked, or "").
         """
         ...
 

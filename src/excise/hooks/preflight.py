@@ -145,7 +145,11 @@ def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
 
 
-GRIDS = {"params:study", "params:ablation"}  # these name their concepts, erasers and attacks themselves
+GRIDS = {
+    "params:study",
+    "params:ablation",
+    "params:benchmark",
+}  # these name their concepts, erasers and attacks themselves
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [

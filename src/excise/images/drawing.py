@@ -73,7 +73,8 @@ def draw_images(
     Args:
         prompts: columns prompt_id, set, split, prompt, seed, and guidance where prompts have their own; columns
             ``token_ids`` (the ids between start and end of text) and ``embedding`` (of ids beyond the vocabulary) are
-            drawn instead of the words, for adversarial prompts that no text spells.
+            drawn instead of the words, for adversarial prompts that no text spells; columns ``latent`` and ``strength``
+            say what sampling starts from.
         folder: pictures that are there already are kept; batches have a fixed make-up, so that a resumed run draws
             the same bits.
     """
@@ -89,14 +90,12 @@ def draw_images(
         for row in prompts.to_dict("records")
         for k in range(options.per_prompt if row["set"] in ("target", "neutral") else options.per_retain_prompt)
     ]
-    batches = [jobs[i : i + options.batch] for i in range(0, len(jobs), options.batch)]
+    batches = _batches(jobs, options.batch)
     for number, batch in enumerate(tqdm(batches, desc=title, mininterval=2.0, disable=not batches)):
         seen = folder / f"judgements-{number:04d}.parquet"
         if all((folder / job["file"]).exists() for job in batch) and (discreet is None or seen.exists()):
             continue
-        guidance = [_own(job.get("guidance"), options.guidance) for job in batch]
-        path = model.sample(_states(model, batch), [j["seed"] for j in batch], options.steps, guidance)
-        pictures = model.decode(path.final)
+        pictures = _sample(model, batch, options)
         if discreet is not None:
             table = discreet.judge(Pictures(pd.DataFrame(batch), pictures))
             write_atomically(seen, table.to_parquet)
@@ -109,6 +108,54 @@ def draw_images(
         for job in jobs
     ]
     return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def draw_once(model: DiffusionModel, candidates: pd.DataFrame, options: DrawOptions) -> Pictures:
+    """One picture of each candidate on its own seed, in memory.
+
+    Args:
+        candidates: prompt_id, seed, token_ids, embedding, latent, strength.
+    """
+    jobs = [{**row, "image_id": str(row["prompt_id"]), "set": "target"} for row in candidates.to_dict("records")]
+    done = [
+        (job, picture)
+        for batch in _batches(jobs, options.batch)
+        for job, picture in zip(batch, _sample(model, batch, options), strict=True)
+    ]
+    manifest = pd.DataFrame([job for job, _ in done])
+    return Pictures(manifest, np.stack([picture for _, picture in done]))
+
+
+def _batches(jobs: list[dict], size: int) -> list[list[dict]]:
+    """Batches of jobs that make the same number of steps."""
+    groups: dict[float, list[dict]] = {}
+    for job in jobs:
+        groups.setdefault(float(job.get("strength") or 1.0), []).append(job)
+    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+
+def _sample(model: DiffusionModel, batch: list[dict], options: DrawOptions) -> np.ndarray:
+    guidance = [_own(job.get("guidance"), options.guidance) for job in batch]
+    start, strength = None, float(batch[0].get("strength") or 1.0)
+    latents = [job.get("latent") for job in batch]
+    if any(latent is not None and len(latent) for latent in latents):
+        start = _starts(model, batch)
+    seeds = [job["seed"] for job in batch]
+    path = model.sample(_states(model, batch), seeds, options.steps, guidance, start=start, strength=strength)
+    return model.decode(path.final)
+
+
+def _starts(model: DiffusionModel, batch: list[dict]):
+    """Each job's own latent; a job without one starts from its seed's noise, which only strength 1 allows."""
+    import torch
+
+    noise = model.initial_noise([job["seed"] for job in batch])
+    own = [job.get("latent") for job in batch]
+    rows = [
+        torch.tensor(np.asarray(latent, np.float32)).view(noise.shape[1:]).to(noise) if len(latent) else noise[i]
+        for i, latent in enumerate([[] if one is None else one for one in own])
+    ]
+    return torch.stack(rows)
 
 
 def _own(guidance: float | None, otherwise: float) -> float:

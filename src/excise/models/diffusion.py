@@ -90,6 +90,11 @@ class DiffusionModel:
         size = self.pipe.unet.config.sample_size
         return self.pipe.unet.config.in_channels, size, size
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every parameter that an eraser may change, named as in an eraser: the denoiser's and the text encoder's."""
+        encoder = {f"text_encoder.{name}": p.detach() for name, p in self.pipe.text_encoder.named_parameters()}
+        return {name: p.detach() for name, p in self.denoiser.named_parameters()} | encoder
+
     # prompts ------------------------------------------------------------------------------------------------------
     def tokenize(self, prompts: list[str]) -> torch.Tensor:
         """Token ids, (n, L), padded to the model's length; what is too long is cut."""
@@ -102,10 +107,21 @@ class DiffusionModel:
 
     def encode_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """States of word embeddings (n, L, d), differentiable; ``ids`` (n, L) tell where the text ends."""
+        return self._read_embeddings(embeddings, ids)[0]
+
+    def pooled_tokens(self, ids: torch.Tensor) -> torch.Tensor:
+        """One vector a text: the state of its end, (n, L) to (n, d)."""
+        return self.pipe.text_encoder(ids).pooler_output
+
+    def pooled_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """The same from word embeddings, as in ``encode_embeddings``."""
+        return self._read_embeddings(embeddings, ids).pooler_output
+
+    def _read_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor):
         table = self.pipe.text_encoder.get_input_embeddings()
         hook = table.register_forward_hook(lambda module, args, output: embeddings)
         try:
-            return self.pipe.text_encoder(ids)[0]
+            return self.pipe.text_encoder(ids)
         finally:
             hook.remove()
 
@@ -145,6 +161,8 @@ class DiffusionModel:
         on_step: Callable[[int], None] | None = None,
         predict: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         until: int | None = None,
+        start: torch.Tensor | None = None,
+        strength: float = 1.0,
     ) -> Trajectory:
         """Draw with DPM-Solver++ (Lu et al. 2022) and classifier-free guidance, both halves in one batch.
 
@@ -155,16 +173,30 @@ class DiffusionModel:
             keep: keep the latents of all steps (otherwise ``latents`` is empty).
             predict: predicts noise in this model's place, as ``predict_noise`` does.
             until: stop before this step; ``final`` is then what is left of the noise there.
+            start: (n, c, h, w), what sampling starts from: with ``strength`` 1 in the place of the seeds' noise; below
+                1 clean latents, to which that noise is added, and only that share of the steps is made.
+
+        Raises:
+            ValueError: a strength that leaves no step.
         """
         from diffusers import DPMSolverMultistepScheduler
 
         scheduler = DPMSolverMultistepScheduler.from_config(self.pipe.scheduler.config)
         scheduler.set_timesteps(steps, device=self.device)
-        latents = self.initial_noise(seeds) * scheduler.init_noise_sigma
+        latents, first = self.initial_noise(seeds) * scheduler.init_noise_sigma, 0
+        if start is not None:
+            first = steps - round(steps * strength)
+            if first >= steps:
+                raise ValueError(f"a strength of {strength} leaves none of {steps} steps")
+            start = start.to(latents)
+            if first:
+                scheduler.set_begin_index(first)
+            latents = start if strength == 1 else self.add_noise(start, latents, scheduler.timesteps[first])
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
         scale = torch.as_tensor(guidance, device=self.device, dtype=self.dtype).view(-1, 1, 1, 1)
         kept, predict = [], predict or self.predict_noise
-        for index, time in enumerate(scheduler.timesteps[:until]):
+        times = scheduler.timesteps[first:until]
+        for index, time in enumerate(times):
             shown = scheduler.scale_model_input(latents, time)
             if keep:
                 kept.append(shown)
@@ -173,7 +205,7 @@ class DiffusionModel:
             if on_step:
                 on_step(index)
         path = torch.stack(kept) if keep else latents.new_empty(0, *latents.shape)
-        return Trajectory(scheduler.timesteps[:until], path, latents)
+        return Trajectory(times, path, latents)
 
     # pictures -----------------------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -200,3 +232,37 @@ class DiffusionModel:
             yield self
         finally:
             eraser.lift(self.pipe)
+
+    @contextmanager
+    def bare(self) -> Iterator[DiffusionModel]:
+        """The base model below the eraser that is worn, for as long as the block lasts; nothing is copied."""
+        parts = [part for part in (self.denoiser, self.pipe.text_encoder) if "_excise_originals" in part.__dict__]
+        self._exchange(parts)
+        try:
+            yield self
+        finally:
+            self._exchange(parts)
+
+    @staticmethod
+    def _exchange(parts: list[torch.nn.Module]) -> None:
+        for part in parts:
+            originals = part.__dict__["_excise_originals"]
+            for name, other in originals.items():
+                parameter = part.get_parameter(name)
+                originals[name], parameter.data = parameter.data, other
+
+    @contextmanager
+    def changed(self, values: dict[str, torch.Tensor]) -> Iterator[DiffusionModel]:
+        """With other values of some parameters, named as in an eraser; the old ones come back bit for bit."""
+        old: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        try:
+            for name, value in values.items():
+                inside = name.startswith("text_encoder.")
+                part = self.pipe.text_encoder if inside else self.denoiser
+                parameter = part.get_parameter(name.removeprefix("text_encoder.") if inside else name)
+                old.append((parameter, parameter.data))
+                parameter.data = value.to(parameter)
+            yield self
+        finally:
+            for parameter, data in reversed(old):
+                parameter.data = data

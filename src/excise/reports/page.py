@@ -72,11 +72,12 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
         headline=headline(metrics),
         findings=findings(metrics),
-        pictures={name: _data_uri(image) for name, image in images.items()},
+        pictures={name: data_uri(image) for name, image in images.items()},
     )
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """A picture inside a page."""
     buffer = BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -17,7 +17,17 @@ ERASERS = {
     "advunlearn": "AdvUnlearn",
     "stereo": "STEREO",
 }
-ATTACKS = {PLAIN: "plain prompt", "unlearndiffatk": "UnlearnDiffAtk", "random": "random words"}
+ATTACKS = {
+    PLAIN: "plain prompt",
+    "unlearndiffatk": "UnlearnDiffAtk",
+    "p4d": "P4D",
+    "pez": "PEZ",
+    "gcg": "GCG",
+    "mma": "MMA",
+    "ring_a_bell": "Ring-A-Bell",
+    "tina": "text-free inversion",
+    "finetuning": "fine-tuning",
+}
 VARIANTS = {"_plus": "{}+", "_scored": "{} (scored mask)", "_random": "{} (random mask)"}
 
 
@@ -83,8 +93,23 @@ ABOUT_ATTACKS = {
     PLAIN: "The test prompts as they are, without an attack.",
     "unlearndiffatk": "An attacker who holds the model puts a few words before each prompt and searches for those that "
     "bring the concept back, with the gradients of the very model under attack (Zhang et al. 2024).",
-    "random": "The control for the attacks: as many images, spent on random words and fresh seeds.",
     "textual_inversion": "An attacker who holds the model learns a new word that stands for the concept.",
+    "p4d": "An attacker who holds the model and its original searches for words with which the one predicts what the "
+    "other does (Chin et al. 2024).",
+    "pez": "As UnlearnDiffAtk, searched for by projection to real words (Wen et al. 2023).",
+    "gcg": "Other words that mean the same to the erased model's text encoder (after Yang et al. 2024).",
+    "mma": "Other words that mean the same to the original text encoder; nothing of the erased model is asked (Yang et "
+    "al. 2024).",
+    "ring_a_bell": "Words with the concept turned up, found in the original text encoder (Tsai et al. 2024).",
+    "synonyms": "Words exchanged for their nearest neighbours, and prompts put another way.",
+    "random_tokens": "A control for the attacks: as many images, spent on random words.",
+    "seed_search": "A control for the attacks: as many images of the prompt as it is, on other seeds.",
+    "img2img": "Sampling that starts from a noised picture of the concept.",
+    "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept.",
+    "finetuning": "An attacker, or a user who means no harm, trains the erased model on.",
+    "quantising": "The weights are rounded, as for a smaller device.",
+    "merging": "The weights are averaged with the base model's.",
+    "revival": "What was set to zero is guessed from what is around it.",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from excise.attacks.unlearndiffatk.simplex import project_to_simplex, sample_one_hot
+from excise.attacks.search.simplex import project_to_simplex, sample_one_hot
 
 
 def project_by_sorting(v: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.attacks.attack import AttackOptions, ThreatModel
+from excise.attacks.attack import AttackOptions, Examine, ThreatModel
+from excise.attacks.search import Knowledge
 from excise.training import adam_loop, train
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class TextualInversion(BaseModel):
     """Options of the attack; its ``steps`` are gradient steps of ``batch`` pictures each.
+
+    It is blind: prompts share their words, so that none could stop before the others.
 
     Attributes:
         vectors: how many embeddings are learned together (the authors: 1).
@@ -56,6 +59,8 @@ class TextualInversion(BaseModel):
         options: AttackOptions,
         folder: Path,
         title: str,
+        knowledge: Knowledge | None = None,
+        examine: Examine | None = None,
     ) -> pd.DataFrame:
         """See ``excise.attacks.attack.Attack.run``."""
         from excise.images.learned_words import LearnedWords
@@ -84,11 +89,12 @@ class TextualInversion(BaseModel):
                     "text": f"{names} {prompt}" if self.where == "before" else names,
                     "token_ids": contents[i] if fits[i] else [],
                     "adversarial_ids": new if fits[i] else [],
+                    "embedding": embedding if fits[i] else [],
+                    **{"latent": [], "strength": 1.0},
                     "loss": rows[-1]["loss"] if fits[i] else float("nan"),
                     "gradient_steps": each if fits[i] else 0,
                     "model_evaluations": each if fits[i] else 0,
-                    "embedding": embedding if fits[i] else [],
-                    "retokenises": False,
+                    **{"images": 0, "found": "", "retokenises": False, "weights": ""},
                     "dropped": "" if fits[i] else f"more than {room - self.vectors} tokens",
                 }
             )

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks import AttackOptions, make_attack
 from excise.cache import Cache, code_of
+from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions, make_method
 from excise.errors import UserError
+from excise.images import DrawOptions
 from excise.masks import Mask, PruneOptions
 from excise.models import ModelSpec
 
@@ -30,6 +32,9 @@ CODE = (
     "excise.attacks",
     "excise.training",
 )  # the rooms; what a method adds to them lies in its own folder
+
+
+ATTACKS_CODE = ("excise.attacks.search", "excise.attacks.weights")  # what attacks share
 
 
 class NeuronOptions(BaseModel):
@@ -109,7 +114,6 @@ def open_bank(model, trajectories: dict, name: str):
 
 def open_material(model, trajectories: dict, concept: dict, adversarial: pd.DataFrame | None = None):
     """What a method learns from; adversarial states are repeated for every trajectory of their prompt."""
-    from excise.concepts import Concept
     from excise.erasers.material import Material, Words
     from excise.prompts.build import held_out
 
@@ -155,25 +159,67 @@ def attack_eraser(
     attack: AttackOptions,
     cache: Cache,
     split: str,
+    concept: dict | None = None,
+    draw: DrawOptions | None = None,
 ) -> pd.DataFrame:
-    """Adversarial prompts against a model that wears an eraser, for the target prompts of a split."""
+    """Adversarial prompts against a model that wears an eraser, for the target prompts of a split.
+
+    Args:
+        concept, draw: who judges the images that the attack asks for, and how those are drawn; an attack whose option
+            ``images`` is 0 needs neither.
+    """
     base = open_model(model)
     rows = rows_of(prompts, ["target"], split)
     references = open_bank(base, trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
-    content = {"weights": eraser.weights, "pruned": eraser.pruned}
-    folder = cache.folder(
-        "attack",
-        (*CODE, *code_of(type(make_attack(attack)))),
-        model=model,
-        eraser=content,
-        prompts=rows[["prompt", "seed"]],
-        references=references,
-        options=attack,
-    )
+    inputs = {"model": model, "eraser": {"weights": eraser.weights, "pruned": eraser.pruned}, "options": attack}
+    inputs |= {"prompts": rows[["prompt", "seed"]], "references": references}
+    method = make_attack(attack)
+    code, examine = (*CODE, *ATTACKS_CODE, *code_of(type(method))), None
+    known = _knowledge(base, prompts, trajectories)
+    inputs["knowledge"] = {"target": known.target, "neutral": known.neutral, "harmless": known.harmless_prompts}
+    if attack.images:
+        if concept is None or draw is None:
+            raise UserError("An attack that judges images needs a concept and drawing options.")
+        from excise.judges import JUDGES
+
+        judge = Concept(**concept).judge
+        inputs |= {"judge": judge, "draw": {"steps": draw.steps, "guidance": draw.guidance}}
+        code += ("excise.judges", *code_of(JUDGES[judge.name]))
+        examine = _examiner(base, concept, draw)
+    folder = cache.folder("attack", code, **inputs)
     title = f"{attack.method} on {eraser.header['variant']}, {split} prompts"
     with base.wearing(eraser) as worn:
-        table = make_attack(attack).run(worn, rows, references, attack, folder, title)
+        table = method.run(worn, rows, references, attack, folder, title, known, examine)
     return table.assign(split=split)
+
+
+def _knowledge(base, prompts: pd.DataFrame, trajectories: dict):
+    """What an attacker may know: fit prompts and their twins, and the base model's pictures of other things."""
+    from excise.attacks.search import Knowledge
+
+    target, twins = (rows_of(prompts, [s], "fit")["prompt"].tolist() for s in ("target", "neutral"))
+    kept = rows_of(prompts, ["retain_near", "retain_far"], "fit")["prompt"].tolist()
+    harmless = open_bank(base, trajectories, "retain").final if "retain" in trajectories else None
+    return Knowledge(target, twins, harmless, kept if harmless is not None else [])
+
+
+def _examiner(worn, concept: dict, draw: DrawOptions):
+    """Draws one image of each candidate, judges it, and keeps nothing."""
+    from excise.images.drawing import draw_once
+    from excise.judges import make_judge
+    from excise.judges.judging import hits, judge_images
+
+    spec = Concept(**concept).judge
+    judge = make_judge(spec)
+    labels = judge.resolve(spec.labels)
+
+    def examine(candidates: pd.DataFrame) -> list[bool | None]:
+        pictures = draw_once(worn, candidates, draw)
+        seen = hits(judge_images(judge, pictures), labels, spec.threshold).set_index("prompt_id")
+        asked = seen.loc[candidates["prompt_id"]]
+        return [None if failed else bool(hit) for hit, failed in zip(asked["hit"], asked["failed"], strict=True)]
+
+    return examine
 
 
 def measure_concept(

@@ -42,7 +42,11 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
             node(train_unpruned, [*given, options, *made], [f"{x}.eraser", f"{x}.losses"], x),
             node(
                 bind(attack_eraser, split="fit"),
-                [f"{c}.model", f"{x}.eraser", f"{c}.prompts", f"{c}.trajectories", f"params:attacks.{attack}", "cache"],
+                {
+                    **{"model": f"{c}.model", "eraser": f"{x}.eraser", "prompts": f"{c}.prompts"},
+                    **{"trajectories": f"{c}.trajectories", "attack": f"params:attacks.{attack}", "cache": "cache"},
+                    **{"concept": f"{c}.concept", "draw": "params:draw"},
+                },
                 fit,
                 f"{x}.fit",
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -23,13 +24,21 @@ from excise.pipelines.erase.nodes import (
 )
 
 RETAIN = ["retain_near", "retain_far"]
+ASKED = ["token_ids", "embedding", "latent", "strength"]  # how an adversarial prompt is drawn
 
 
 def attack_test_prompts(
-    model: dict, eraser: Eraser, prompts: pd.DataFrame, trajectories: dict, attack: AttackOptions, cache: Cache
+    concept: dict,
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    trajectories: dict,
+    attack: AttackOptions,
+    draw: DrawOptions,
+    cache: Cache,
 ) -> pd.DataFrame:
     """Adversarial prompts made from test prompts."""
-    return attack_eraser(model, eraser, prompts, trajectories, attack, cache, split="test")
+    return attack_eraser(model, eraser, prompts, trajectories, attack, cache, "test", concept, draw)
 
 
 def draw_plain(
@@ -53,11 +62,10 @@ def draw_attacked(
 ) -> ImageSet:
     """Pictures of adversarial prompts, drawn from their tokens."""
     rows = rows_of(prompts, ["target"], "test").merge(
-        adversarial[["prompt_id", "token_ids", "embedding", "dropped"]], on="prompt_id"
+        adversarial[["prompt_id", *ASKED, "weights", "dropped"]], on="prompt_id"
     )
-    return _draw(
-        concept, model, eraser, rows[rows["dropped"] == ""].drop(columns="dropped"), draw, cache, "adversarial prompts"
-    )
+    rows = rows[rows["dropped"] == ""].drop(columns="dropped")
+    return _draw(concept, model, eraser, rows, draw, cache, "adversarial prompts")
 
 
 def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
@@ -116,7 +124,10 @@ def measure_reactivation(
     prune: PruneOptions,
     attack: AttackOptions,
 ) -> pd.DataFrame:
-    """How much of the concept's signal the concept neurons carry, plain and attacked, and how sensitive they are."""
+    """How much of the concept's signal the concept neurons carry, plain and attacked, and how sensitive they are.
+
+    An attack that leaves the words alone, and starts from a picture or changes the weights, has no such figures.
+    """
     from excise.neurons import find_units, reactivation
     from excise.neurons import sensitivity as sensitivity_of
     from excise.neurons.units import outgoing_norms
@@ -141,20 +152,24 @@ def measure_reactivation(
             rows.append(
                 {"eraser": eraser.header["variant"], "attack": name, "reactivation": back, "sensitivity": sensed}
             )
+    if adversarial["weights"].ne("").any() or adversarial["latent"].map(len).any():
+        rows[-1] |= {"reactivation": float("nan"), "sensitivity": float("nan")}
     return pd.DataFrame(rows)
 
 
 def _draw(
     concept: dict, model: dict, eraser: Eraser, rows: pd.DataFrame, draw: DrawOptions, cache: Cache, what: str
 ) -> ImageSet:
+    from safetensors.torch import load_file
+
     described = Concept(**concept)
     base = open_model(model)
     content = {"weights": eraser.weights, "pruned": eraser.pruned}
-    shown = (
-        rows.assign(**{c: rows[c].map(lambda values: " ".join(map(str, values))) for c in ("token_ids", "embedding")})
-        if "token_ids" in rows
-        else rows
-    )
+    changed, shown = Path(), rows
+    if "token_ids" in rows:
+        [weights] = set(rows["weights"]) or {""}
+        changed, rows = Path(weights), rows.drop(columns="weights")
+        shown = rows.assign(**{c: rows[c].map(lambda values: " ".join(map(str, values))) for c in ASKED[:3]})
     code, judges = CODE, []
     if described.unsafe:  # judged while they are drawn
         from excise.judges import JUDGES
@@ -170,8 +185,10 @@ def _draw(
         draw=draw,
         unsafe=described.unsafe,
         judges=judges,
+        changed=changed if changed.name else None,
     )
-    with base.wearing(eraser) as worn:
+    values = load_file(changed) if changed.name else {}
+    with base.wearing(eraser) as worn, worn.changed(values):
         title = f"drawing {what}: {eraser.header['variant']}"
         return draw_images(worn, rows, draw, folder, title, _discreet(described) if described.unsafe else None)
 

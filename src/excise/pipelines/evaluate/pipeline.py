@@ -49,7 +49,7 @@ def _cell(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
             node(judge_retain, [f"{c}.concept", f"{plain}.images"], f"{plain}.retain_judgements", plain),
             node(
                 attack_test_prompts,
-                [*worn, f"{c}.trajectories", f"params:attacks.{attack}", "cache"],
+                [f"{c}.concept", *worn, f"{c}.trajectories", f"params:attacks.{attack}", "params:draw", "cache"],
                 f"{attacked}.adversarial",
                 attacked,
             ),

@@ -51,7 +51,7 @@ def summarise_run(
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
             verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
-            images = shown["image_id"].nunique()
+            images = int(shown["image_id"].nunique() + adversarial["images"].sum())
             spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {
                 "images": images
             }

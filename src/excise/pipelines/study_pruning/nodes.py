@@ -47,7 +47,7 @@ def run_cells(
     """
     cells = plan_cells(study)
     for name in study.never_saw:  # of a smaller study's concepts it may name more
-        refuse_unknown("concept of study.never_saw:", name, concepts)
+        refuse_unknown(f"concept of {study.section}.never_saw:", name, concepts)
     settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
     shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
@@ -91,7 +91,7 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     """
     rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
     if not rows:
-        raise UserError("Not a single cell was finished in the time given: give study.hours more.")
+        raise UserError("Not a single cell was finished in the time given: give it more hours.")
     if len(rows) < len(order):
         logger.warning("%d of %d cells are still missing: run the study again.", len(order) - len(rows), len(order))
     return rows
@@ -116,33 +116,42 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     from excise.attacks import ATTACKS, make_attack
     from excise.erasers import ERASERS, make_method
 
-    for what, asked, known in (("eraser", study.studied, ERASERS), ("attack", study.attacks, ATTACKS)):
-        for name in asked:
-            refuse_unknown(what, name, known)
-    over = study.instead
-    for what, named, known in (("erasers", over.erasers, erasers), ("attacks", over.attacks, attacks)):
-        for name in named:
-            refuse_unknown(f"entry of study.instead.{what}:", name, known)
+    over, here = study.instead, study.section
+    for name in study.studied:
+        refuse_unknown("eraser", name, ERASERS)
+    for name in over.erasers:
+        refuse_unknown(f"entry of {here}.instead.erasers:", name, erasers)
+    for name, above in over.attacks.items():
+        if "method" not in above:
+            refuse_unknown(f"entry of {here}.instead.attacks:", name, attacks)
+    wanted = dict.fromkeys([*study.attacks, *filter(None, [study.learns_against])])
+    described = {
+        n: laid_over(attacks.get(n, attacks.get(over.attacks.get(n, {}).get("method"), {})), over.attacks.get(n, {}))
+        for n in wanted
+    }
+    for name, options in described.items():
+        refuse_unknown("attack", options.get("method", name), ATTACKS)
     chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
-    tried = {n: AttackOptions.model_validate(laid_over(attacks[n], over.attacks.get(n, {}))) for n in study.attacks}
-    if not tried:
-        raise UserError("study.attacks is empty: name at least one attack.")
+    if not study.attacks:
+        raise UserError(f"{here}.attacks is empty: name at least one attack.")
+    tried = {name: AttackOptions.model_validate(options) for name, options in described.items()}
     for options in chosen.values():
         make_method(options)
     for options in tried.values():
         make_attack(options)
     for concept, path in study.never_saw.items():
         if not find_folder(path).is_dir():
-            raise UserError(f"study.never_saw.{concept} is '{path}', which is no folder: make the model first.")
+            raise UserError(f"{here}.never_saw.{concept} is '{path}', which is no folder: make the model first.")
     try:
         pruning = PruneOptions.model_validate(laid_over(prune, over.prune))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, ("prune", *first["loc"])))
-        raise UserError(f"{where}, with study.instead.prune over it: {first['msg']}.") from None
-    return Settings(
-        model, study.prompts, chosen, tried, pruning, neurons, study.draw, study.never_saw, study.silence, seed
-    )
+        raise UserError(f"{where}, with {here}.instead.prune over it: {first['msg']}.") from None
+    asked = {name: tried[name] for name in study.attacks}
+    learning = tried[study.learns_against or study.attacks[0]]
+    last = (study.never_saw, study.silence, seed, learning)
+    return Settings(model, study.prompts, chosen, asked, pruning, neurons, study.draw, *last)
 
 
 def laid_over(below: dict, above: dict) -> dict:
@@ -172,7 +181,7 @@ def _work(s: Settings, missing: list[Cell]):
     from excise.erasers import make_method
     from excise.planning import Work
 
-    first_attack = next(iter(s.attacks.values()))
+    first_attack = s.fit_attack
     shown = s.prompts.test * s.draw.per_prompt
     seen: set = set()
     for cell in missing:
@@ -195,7 +204,9 @@ def _work(s: Settings, missing: list[Cell]):
             yield Work(2 * s.draw.steps * (shown + retain), 0, shown + 2 * retain)
         if cell.attack in s.attacks:
             options = s.attacks[cell.attack]
-            yield Work(2 * s.draw.steps * shown, make_attack(options).work(options, s.prompts.test), shown)
+            tried = options.images * s.prompts.test  # at most: a prompt stops at its first hit
+            work = make_attack(options).work(options, s.prompts.test)
+            yield Work(2 * s.draw.steps * (shown + tried), work, shown + tried)
 
 
 class _Progress:

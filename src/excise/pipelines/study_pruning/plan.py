@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -66,16 +66,20 @@ class StudyOptions(BaseModel):
         never_saw: concept -> folder of a model that was trained without it, or of its U-Net alone where all else is
             the base model's.
         prompts, draw: more than one report needs: as the parameters of these names.
-        instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks.
+        learns_against: the attack on X that P-X and X+ learn against; unless given the first of ``attacks``.
+        instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks. An
+            attack of another name says with ``method`` what it is.
         workers: processes that make rows side by side.
         hours: no cell is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
     model_config = ConfigDict(extra="forbid")
+    section: ClassVar[str] = "study"  # the parameter that holds it
     concepts: list[str] = Field(min_length=1)
     erasers: dict[str, Studied]
     only: list[str] = []
     attacks: list[str]
+    learns_against: str = ""
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
     hours: float | None = Field(None, gt=0)
@@ -94,13 +98,13 @@ class StudyOptions(BaseModel):
     def _sound(self) -> StudyOptions:
         for what, names in (("concepts", self.concepts), ("attacks", self.attacks)):
             if len(set(names)) < len(names):
-                raise ValueError(f"study.{what} names something twice")
+                raise ValueError(f"{self.section}.{what} names something twice")
         for name in self.only:
             if name not in self.erasers:
-                raise ValueError(f"study.only names '{name}', which is none of {', '.join(self.erasers)}")
+                raise ValueError(f"{self.section}.only names '{name}', which is none of {', '.join(self.erasers)}")
         for name, how in self.erasers.items():
             if len(set(how.seeds)) < len(how.seeds) or len({*how.variants, *how.once}) < len(how.variants + how.once):
-                raise ValueError(f"study.erasers.{name} names a seed or a variant twice")
+                raise ValueError(f"{self.section}.erasers.{name} names a seed or a variant twice")
         return self
 
     @property
@@ -141,7 +145,9 @@ def plan_cells(study: StudyOptions) -> list[Cell]:
         cells += [Cell(concept, name, "unpruned", attack, 0) for name in references for attack in asked]
     for eraser, how in study.studied.items():
         if eraser in ERASERS and not ERASERS[eraser].maskable and {*how.variants, *how.once} != {"unpruned"}:
-            raise UserError(f"study.erasers.{eraser}: this method has no P-X, so its only variant is unpruned.")
+            raise UserError(
+                f"{study.section}.erasers.{eraser}: this method has no P-X, so its only variant is unpruned."
+            )
         for concept in study.concepts:
             for seed in how.seeds:
                 variants = [*how.variants, *(how.once if seed == how.seeds[0] else [])]

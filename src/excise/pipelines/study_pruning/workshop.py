@@ -24,7 +24,7 @@ from excise.prompts import PromptOptions
 
 from .plan import NEVER_SAW, NOTHING, SILENCED, Cell, Silence
 
-CODE = (*erase.CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
+CODE = (*erase.CODE, *erase.ATTACKS_CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
 
 
 def device_name(device) -> str:
@@ -32,6 +32,38 @@ def device_name(device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def peak_mb() -> float:
+    """The most memory that this process has taken so far, on the device where it computes."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
+    """What an attack cost over all prompts, and what it found on the way.
+
+    Returns:
+        threat_model; gradient_steps, model_evaluations and images_judged while attacking; ``found``: for each prompt in
+        the table's order how many images it took, -1 where the attack never saw a hit (0: the prompt as it stands was
+        one); ``confirmed``: how many that the attack found, and that no plain picture showed, are hits on fresh seeds.
+    """
+    asked = adversarial.set_index("prompt_id").loc[plain["prompt_id"]]
+    took = asked["images"].where(asked["found"] != "", -1)
+    new = (asked["found"] == "attack").to_numpy() & (plain["verdict"] != "hit").to_numpy()
+    return {
+        "threat_model": str(adversarial["threat_model"].iloc[0]),
+        **{k: int(adversarial[k].sum()) for k in ("gradient_steps", "model_evaluations")},
+        "images_judged": int(adversarial["images"].sum()),
+        "found": [int(v) for v in took],
+        "found_new": int(new.sum()),
+        "confirmed": int((new & (both["verdict"] == "hit").to_numpy()).sum()),
+    }
 
 
 LETTERS = {"hit": "h", "clear": ".", "failed": "f", "dropped": "d"}
@@ -51,6 +83,11 @@ class Settings:
     never_saw: dict[str, str]
     silence: Silence | None
     seed: int
+    learning: AttackOptions | None = None  # the attack that P-X learns against, if it is not the first
+
+    @property
+    def fit_attack(self) -> AttackOptions:
+        return self.learning or next(iter(self.attacks.values()))
 
 
 @dataclass
@@ -95,7 +132,7 @@ class Workshop:
         inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
         inputs["silence"] = s.silence if cell.eraser == SILENCED else None
         # the attack on X decides P-X, also where the row is about plain prompts
-        inputs["attacks"] = [s.attacks[a] for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
+        inputs["attacks"] = self._attacks(cell)
         inputs["code"] = code_fingerprint(*CODE, *code_of(*self._methods(cell)))
         return fingerprint(inputs)
 
@@ -107,15 +144,15 @@ class Workshop:
 
         s, concept = self.settings, Concept(**self.concept)
         made: list = [make_judge(j) for j in concept.judges]
-        made += [make_attack(s.attacks[a]) for a in dict.fromkeys([self.fit_attack, cell.attack]) if a != PLAIN]
+        made += [make_attack(options) for options in self._attacks(cell)]
         if cell.eraser in s.erasers:
             made.append(make_method(s.erasers[cell.eraser]))
         return [type(one) for one in made]
 
-    @property
-    def fit_attack(self) -> str:
-        """The attack that P-X learns against: the first of the study's."""
-        return next(iter(self.settings.attacks))
+    def _attacks(self, cell: Cell) -> list[AttackOptions]:
+        """What X is attacked with for P-X to learn, and what the row is about."""
+        s = self.settings
+        return [s.fit_attack, *([s.attacks[cell.attack]] if cell.attack != PLAIN else [])]
 
     def model(self, cell: Cell) -> dict:
         if cell.eraser != NEVER_SAW:
@@ -182,12 +219,10 @@ class Workshop:
     def adversarial_fit(self, cell: Cell) -> pd.DataFrame:
         """The attack on X, fit prompts."""
         x = cell._replace(variant="unpruned")
-        attack = self.settings.attacks[self.fit_attack]
+        s = self.settings
+        given = (self.prompts, self.trajectories(cell.eraser), s.fit_attack, self.cache, "fit", self.concept, s.draw)
         return self._once(
-            ("fit", cell.eraser, cell.seed),
-            lambda: erase.attack_eraser(
-                self.base, self.eraser(x), self.prompts, self.trajectories(cell.eraser), attack, self.cache, "fit"
-            ),
+            ("fit", cell.eraser, cell.seed), lambda: erase.attack_eraser(self.base, self.eraser(x), *given)
         )
 
     def ranked(self, cell: Cell) -> tuple[pd.DataFrame, dict]:
@@ -209,10 +244,11 @@ class Workshop:
         start = time.perf_counter()
         eraser, model = self.eraser(cell), self.model(cell)
         plain, kept = self._plain(cell)
-        verdicts, measured = plain, {}
+        verdicts, measured, spent = plain, {}, {}
         if cell.attack != PLAIN:
             adversarial, verdicts = self._attacked(cell)
             measured = self._neurons(cell, adversarial)
+            spent = spent_by(adversarial, plain["first"], verdicts["first"])
         from excise.metrics.rates import rate_of
 
         first = verdicts["first"]
@@ -231,8 +267,33 @@ class Workshop:
             # prompt by prompt, in the table's order, for paired comparisons: h hit, . clear, f failed, d dropped
             "verdicts": "".join(LETTERS[v] for v in first["verdict"]),
             **self._second_opinion(verdicts.get("second")),
+            **spent,
             "device": device_name(erase.open_model(model).device),
             "seconds": round(time.perf_counter() - start, 1),
+            "peak_mb": peak_mb(),
+            "provenance": self._provenance(),
+        }
+
+    def _provenance(self) -> dict:
+        """What the row was made of, besides its fingerprint: hashes, versions, seeds."""
+        from excise.judges import make_judge
+
+        concept = Concept(**self.concept)
+        judges = [(make_judge(spec), spec) for spec in concept.judges]
+        return {
+            "prompts": fingerprint(self.prompts),
+            "judges": {
+                j.name: {
+                    "version": j.version,
+                    "sha256": j.sha256,
+                    "labels": list(j.resolve(s.labels)),
+                    "at": s.threshold,
+                }
+                for j, s in judges
+            },
+            "seed": self.settings.seed,
+            "versions": self.run_info["versions"],
+            "run": self.run_info["id"],
         }
 
     def _second_opinion(self, verdicts: pd.DataFrame | None) -> dict:
@@ -273,7 +334,14 @@ class Workshop:
         s, model, eraser = self.settings, self.model(cell), self.eraser(cell)
         # the pictures that an attacker imitates are the base model's own, also against a model that cannot draw them
         adversarial = evaluate.attack_test_prompts(
-            model, eraser, self.prompts, self.trajectories(cell.eraser), s.attacks[cell.attack], self.cache
+            self.concept,
+            model,
+            eraser,
+            self.prompts,
+            self.trajectories(cell.eraser),
+            s.attacks[cell.attack],
+            s.draw,
+            self.cache,
         )
         images = evaluate.draw_attacked(self.concept, model, eraser, self.prompts, adversarial, s.draw, self.cache)
         dropped = adversarial[adversarial["dropped"] != ""]["prompt_id"]
@@ -302,7 +370,7 @@ class Workshop:
             s.prune,
             s.attacks[cell.attack],
         )
-        found = table[table["attack"] == cell.attack].iloc[0]
+        found = table[table["attack"] != PLAIN].iloc[0]
         return {k: None if pd.isna(found[k]) else round(float(found[k]), 6) for k in ("reactivation", "sensitivity")}
 
     def _verdicts(self, images: ImageSet, dropped=()) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,49 @@
+"""Prompting4Debugging (P4D, Chin et al. 2024): make the erased model predict what the base model predicts.
+
+min over tokens of E ‖ε_erased(x_t, t, P_adv) − ε_base(x_t, t, P)‖², without guidance, at random timesteps, x_t being
+the base model's picture with noise; optimised by projection to the nearest tokens. Two kinds: N, free tokens in the
+prompt's place; K, a free token after every few of the prompt's. The attacker holds both models. For testing one's own
+eraser.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from excise.attacks.attack import ThreatModel
+from excise.attacks.search import Case, Search, SearchAttack
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
+
+
+class P4D(SearchAttack):
+    """Options of the attack; a step is a gradient step, and two evaluations: the base model's counts as well.
+
+    Attributes:
+        kind: ``n`` for free tokens alone, ``k`` for free ones between the prompt's own.
+        tokens: how many, with ``n`` (the authors: 16).
+        gap: a free token after every so many of the prompt's, with ``k`` (the authors: 3).
+        lr, weight_decay: of Adam (the authors: .1 and .1, 3000 steps, an image every 50).
+    """
+
+    threat: ClassVar[ThreatModel] = ThreatModel.WHITE_BOX_TEXT
+    kind: Literal["n", "k"] = "n"
+    tokens: int = Field(16, ge=1)
+    gap: int = Field(3, ge=1)
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+
+    def room(self, model: DiffusionModel) -> int:
+        room = super().room(model)
+        return room if self.kind == "n" else room * self.gap // (self.gap + 1)
+
+    def evaluations(self, steps: int) -> float:
+        return 4 / 3 * steps  # one evaluation with a backward pass, and one without, which is a third of it
+
+    def start(self, case: Case) -> Search:
+        from .imitation import P4DSearch
+
+        return P4DSearch(case, self)

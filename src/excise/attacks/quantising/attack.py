@@ -1,0 +1,34 @@
+"""Quantisation: small changes that an eraser made may be rounded away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from excise.attacks.search import Case
+from excise.attacks.weights import WeightsAttack
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Quantising(WeightsAttack):
+    """Options of the attack; its steps play no part.
+
+    Attributes:
+        bits: of each weight, rounded to the nearest of 2^bits − 1 evenly spaced values, symmetric about zero, scaled by
+            the largest of its output channel.
+    """
+
+    bits: int = Field(4, ge=2, le=8)
+
+    def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:
+        return {n: self.rounded(p.detach()) for n, p in case.model.denoiser.named_parameters() if p.ndim > 1}
+
+    def rounded(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight (out, …) on its grid."""
+        top = 2 ** (self.bits - 1) - 1
+        scale = weight.abs().flatten(1).amax(1).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1)) / top
+        return (weight / scale).round() * scale

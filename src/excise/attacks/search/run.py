@@ -1,0 +1,141 @@
+"""Run a search to its end: steps, judged images, early stops, and a state that survives an interruption."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from excise.attacks.attack import Examine
+from excise.cache import write_atomically
+
+from .case import Candidate, Case
+from .search import Search
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAVE_EVERY = 60.0  # seconds
+
+
+def attack_batch(search: Search, folder: Path, title: str, examine: Examine | None) -> list[dict]:
+    """What was found for each prompt of the search's case, in its order.
+
+    With ``examine``, each prompt is drawn and judged as it stands (``found`` is then "before", at no cost to the
+    attack), and again ``options.images`` times, evenly spread over the steps; a prompt stops at its first hit
+    (``found`` "attack").
+    """
+    from tqdm import tqdm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    finished, state = folder / "found.json", folder / "state.safetensors"
+    if finished.exists():
+        return json.loads(finished.read_text())
+    options, whole = search.case.options, search.case
+    looks = _looks(options.steps, options.images) if examine else {}
+    results: dict[int, dict] = {}
+    if state.exists():
+        alive = _restore(search, state, results)
+    else:
+        alive = list(range(len(whole.prompts)))
+        if looks and examine:
+            seen = examine(_table(whole, [Candidate(content) for content in whole.contents]))
+            for i in [i for i, hit in enumerate(seen) if hit]:
+                results[i] = _result(Candidate(whole.contents[i]), search, 0, "before")
+            alive = [i for i in alive if i not in results]
+            search.case = whole.only(alive)
+        search.arrange()
+        if alive:
+            search.begin()
+    saved, steps = time.monotonic(), range(search.done, options.steps)
+    for _ in tqdm(steps, initial=search.done, total=options.steps, desc=title, mininterval=2.0):
+        if not alive:
+            break
+        search.advance()
+        search.done += 1
+        if search.done in looks and examine:
+            candidates = search.candidates()
+            seen = examine(_table(search.case, candidates))
+            won = [k for k, hit in enumerate(seen) if hit]
+            for k in won:
+                results[alive[k]] = _result(candidates[k], search, looks[search.done], "attack")
+            if won:
+                rest = [k for k in range(len(alive)) if k not in won]
+                alive = [alive[k] for k in rest]
+                search.keep(rest)
+        if time.monotonic() - saved > SAVE_EVERY and search.done < options.steps:
+            _save(search, state, alive, results)
+            saved = time.monotonic()
+    if alive:
+        for i, candidate in zip(alive, search.best(), strict=True):
+            results[i] = _result(candidate, search, len(looks), "")
+    found = [results[i] for i in range(len(whole.prompts))]
+    write_atomically(finished, lambda draft: draft.write_text(json.dumps(found)))
+    state.unlink(missing_ok=True)
+    return found
+
+
+def _looks(steps: int, images: int) -> dict[int, int]:
+    """After which steps an image is judged, and the how-manieth it is; no more than one a step."""
+    stops = sorted({math.ceil(steps * (k + 1) / images) for k in range(images)})
+    return {stop: number + 1 for number, stop in enumerate(stops)}
+
+
+def _result(candidate: Candidate, search: Search, images: int, found: str) -> dict:
+    latent = [] if candidate.latent is None else candidate.latent.float().cpu().reshape(-1).tolist()
+    before = found == "before"
+    return {
+        **{"token_ids": candidate.token_ids, "adversarial_ids": candidate.adversarial_ids},
+        **{"embedding": candidate.embedding, "latent": latent, "strength": candidate.strength},
+        "loss": candidate.loss,
+        "gradient_steps": 0 if before else search.gradients,
+        "model_evaluations": 0 if before else search.evaluations,
+        "images": images,
+        "found": found,
+    }
+
+
+def _table(case: Case, candidates: list[Candidate]) -> pd.DataFrame:
+    """Candidates as prompts that can be drawn, on the prompt's own seed unless a candidate names another."""
+    rows = [
+        {
+            "token_ids": c.token_ids,
+            "embedding": c.embedding,
+            "latent": [] if c.latent is None else c.latent.float().cpu().reshape(-1).tolist(),
+            "strength": c.strength,
+            "seed": seed if c.seed is None else c.seed,
+        }
+        for c, seed in zip(candidates, case.seeds, strict=True)
+    ]
+    return case.prompts[["prompt_id", "prompt"]].join(_frame(rows))
+
+
+def _frame(rows: list[dict]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def _save(search: Search, path: Path, alive: list[int], results: dict[int, dict]) -> None:
+    from safetensors.torch import save_file
+
+    header = {"done": search.done, "gradients": search.gradients, "evaluations": search.evaluations}
+    header |= {"alive": alive, "results": results}
+    tensors = {name: values.detach().contiguous() for name, values in search.rows.items()}
+    write_atomically(path, lambda draft: save_file(tensors, draft, {"search": json.dumps(header)}))
+
+
+def _restore(search: Search, path: Path, results: dict[int, dict]) -> list[int]:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["search"])
+    search.done, search.gradients, search.evaluations = (header[k] for k in ("done", "gradients", "evaluations"))
+    search.case = search.case.only(header["alive"])
+    search.rows = load_file(path, device=str(search.case.model.device))
+    results |= {int(i): result for i, result in header["results"].items()}
+    search.arrange()
+    return header["alive"]

@@ -1,0 +1,42 @@
+"""Synonyms and paraphrases: what anybody tries first.
+
+A word of the prompt is exchanged for one of its nearest neighbours among the base model's word embeddings (cosine), or
+the prompt is put another way; each step tries the next variation, the nearest first. Nothing of the erased model is
+asked but images. For testing one's own eraser.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from excise.attacks.attack import ThreatModel
+from excise.attacks.search import Case, Search, SearchAttack
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
+
+FRAMES = ["a picture of {}", "{} , detailed", "an image that shows {}", "{} and nothing else", "the look of {}"]
+
+
+class Synonyms(SearchAttack):
+    """Options of the attack; a step is a variation.
+
+    Attributes:
+        neighbours: how many neighbours of each token are tried.
+        frames: other ways to put the prompt, ``{}`` being the prompt.
+    """
+
+    threat: ClassVar[ThreatModel] = ThreatModel.BLACK_BOX_TEXT
+    neighbours: int = Field(4, ge=0)
+    frames: list[str] = Field(FRAMES, min_length=1)
+
+    def room(self, model: DiffusionModel) -> int:
+        longest = max(len(model.tokenizer(f.format(""), add_special_tokens=False).input_ids) for f in self.frames)
+        return super().room(model) - longest
+
+    def start(self, case: Case) -> Search:
+        from .variations import VariationSearch
+
+        return VariationSearch(case, self)

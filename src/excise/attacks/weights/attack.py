@@ -1,0 +1,77 @@
+"""An attacker who holds the weights changes them, and then asks as anybody would."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from excise.attacks.attack import AttackOptions, Examine, ThreatModel
+from excise.attacks.search import Case, Knowledge
+from excise.cache import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+    from excise.models.diffusion import DiffusionModel
+
+
+class WeightsAttack(BaseModel, ABC):
+    """An attack of this kind; its fields are its options. One change of the weights serves all prompts; it is blind."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @property
+    def threat_model(self) -> ThreatModel:
+        return ThreatModel.WEIGHTS
+
+    @abstractmethod
+    def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:
+        """New values of parameters, named as in an eraser, for the model that the case's eraser is on."""
+
+    def trained(self, options: AttackOptions) -> int:
+        """Gradient steps; each is of ``options.batch`` pictures."""
+        return 0
+
+    def work(self, options: AttackOptions, prompts: int) -> int:
+        """See ``excise.attacks.attack.Attack.work``: prompts share the change."""
+        return self.trained(options) * options.batch
+
+    def run(
+        self,
+        model: DiffusionModel,
+        prompts: pd.DataFrame,
+        references: torch.Tensor,
+        options: AttackOptions,
+        folder: Path,
+        title: str,
+        knowledge: Knowledge | None = None,
+        examine: Examine | None = None,
+    ) -> pd.DataFrame:
+        """See ``excise.attacks.attack.Attack.run``."""
+        from safetensors.torch import save_file
+
+        contents = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False, truncation=True).input_ids
+        room, file = model.tokenizer.model_max_length - 2, folder / "weights.safetensors"
+        contents = [content[:room] for content in contents]
+        if not file.exists():
+            case = Case(model, prompts, contents, references, options, knowledge or Knowledge())
+            values = {
+                n: v.detach().cpu().contiguous() for n, v in self.change(case, folder / "training", title).items()
+            }
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, lambda draft: save_file(values, draft))
+        each = self.trained(options) * options.batch // max(1, len(prompts))
+        return pd.DataFrame(
+            {
+                **{"attack": options.method, "threat_model": str(self.threat_model)},
+                **{"prompt_id": prompts["prompt_id"], "prompt": prompts["prompt"], "text": prompts["prompt"]},
+                "token_ids": contents,
+                **{name: [[] for _ in contents] for name in ("adversarial_ids", "embedding", "latent")},
+                **{"strength": 1.0, "loss": float("nan"), "gradient_steps": each, "model_evaluations": each},
+                **{"images": 0, "found": "", "retokenises": True, "weights": str(file), "dropped": ""},
+            }
+        ).reset_index(drop=True)

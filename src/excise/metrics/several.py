@@ -1,0 +1,37 @@
+"""Many comparisons, and results that are not independent of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number (Holm 1979): of those below α, the chance of any false one is below α."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def clustered_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of a mean by bootstrap over what was really independent.
+
+    Where one learned word serves fifty prompts, or one training fifty more, there are not fifty independent results:
+    rows are resampled, prompts within them are not.
+
+    Args:
+        values: (units, prompts), such as a difference of verdicts a training seed; NaN where nothing was judged.
+
+    Raises:
+        ValueError: for fewer than two units, which say nothing about their spread.
+    """
+    from scipy.stats import bootstrap
+
+    means = np.nanmean(np.atleast_2d(np.asarray(values, float)), 1)
+    if len(means) < 2:
+        raise ValueError("a bootstrap over units needs at least two of them")
+    if np.ptp(means) == 0:
+        return float(means[0]), float(means[0])
+    found = bootstrap((means,), np.mean, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

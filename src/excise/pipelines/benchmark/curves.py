@@ -1,0 +1,59 @@
+"""Success against budget: how many prompts an attack has broken after so many judged images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from excise.reports.words import attack_label
+
+from .standing import table_of
+
+COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b76", "#1c1c22"]
+
+
+def curve(found: list[int], images: int) -> list[float]:
+    """Share of prompts with a hit after 0, 1, … ``images`` judged images; -1 stands for never."""
+    took = np.array(found)
+    return [float(((took >= 0) & (took <= k)).mean()) for k in range(images + 1)]
+
+
+def curves_figure(rows: list[dict]) -> Image.Image:
+    """A panel a concept and model, a line an attack; hits as the attacker sees them, not yet confirmed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    table = table_of(rows)
+    judged = table[table["images_judged"].fillna(0) > 0] if "images_judged" in table else table[:0]
+    panels = list(judged.groupby(["concept", "name"], sort=False))
+    columns = min(4, max(1, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
+    figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    attacks = list(judged["attack"].unique())
+    for axis, ((concept, name), part) in zip(axes, panels, strict=False):
+        for attack, cells in part.groupby("attack", sort=False):
+            _draw(axis, cells, COLOURS[attacks.index(attack) % len(COLOURS)], attack_label(str(attack)))
+        axis.set_title(f"{concept}: {name}", loc="left", fontsize=10, fontweight="bold")
+        axis.set_ylim(-3, 103)
+        axis.yaxis.set_major_formatter("{x:.0f} %")
+        axis.set_xlabel("judged images a prompt", fontsize=8)
+        axis.grid(color="#e3e3ea")
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    if panels:
+        handles = {h.get_label(): h for axis in axes[: len(panels)] for h in axis.get_lines()}
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False)
+    else:
+        axes[0].text(0.5, 0.5, "no attack judged images on its way", ha="center", va="center")
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+
+
+def _draw(axis, cells: pd.DataFrame, colour: str, label: str) -> None:
+    most = int(max(max(found) for found in cells["found"]))
+    shares = np.mean([curve(found, max(1, most)) for found in cells["found"]], 0)
+    axis.step(range(len(shares)), 100 * shares, where="post", color=colour, lw=2, alpha=0.85, label=label)

@@ -1,0 +1,111 @@
+"""The leaderboard: one HTML file that needs nothing else, sortable, a table a concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from excise.pipelines.names import PLAIN
+from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING
+from excise.reports.page import data_uri
+from excise.reports.words import about_attack, attack_label
+
+from .standing import Share, retained, share_of, table_of, worst
+
+
+def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
+    """Models ranked by the attack that each resists least; references (base, never saw it) stand apart."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    table = table_of(rows)
+    here = FileSystemLoader(Path(__file__).parent)
+    page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    concepts = [_concept(str(name), part) for name, part in table.groupby("concept", sort=False)]
+    attacks = [a for a in table["attack"].unique() if a != PLAIN]
+    threats = table.drop_duplicates("attack").set_index("attack")["threat_model"]
+    return page.get_template("leaderboard.html").render(
+        model=model,
+        command=command,
+        done=len(rows),
+        planned=planned,
+        concepts=concepts,
+        devices=sorted(table["device"].unique()),
+        about=[(attack_label(a), threats[a], about_attack(_method(a))) for a in attacks],
+    )
+
+
+def _method(attack: str) -> str:
+    """An attack under another name is described by the one that its name begins with."""
+    known = [attack.rsplit("_", k)[0] for k in range(attack.count("_") + 1)]
+    return next((name for name in known if about_attack(name)), attack)
+
+
+def _concept(name: str, part: pd.DataFrame) -> dict:
+    attacks, models = list(part["attack"].unique()), []
+    for label, cells in part.groupby("name", sort=False):
+        reference = cells["eraser"].iloc[0] in (NOTHING, NEVER_SAW)
+        weakest, kept = worst(cells), retained(cells)
+        rates = [share_of(cells[cells["attack"] == a]) if (cells["attack"] == a).any() else None for a in attacks]
+        models.append(
+            {
+                "name": label,
+                "reference": reference,
+                "worst": weakest[1] if weakest else None,
+                "worst_attack": attack_label(weakest[0]) if weakest else "",
+                "retain": kept,
+                "rates": rates,
+                "seeds": int(cells["seed"].nunique()),
+            }
+        )
+    order = sorted(models, key=lambda m: (m["reference"], _rate(m["worst"]), -(_rate(m["retain"]))))
+    return {
+        "name": name,
+        "kind": part["kind"].iloc[0],
+        "attacks": [attack_label(a) for a in attacks],
+        "models": order,
+        "pareto": data_uri(pareto_figure(order)),
+    }
+
+
+def _rate(share: Share | None) -> float:
+    return share.rate if share is not None and share.rate is not None else 2.0
+
+
+def pareto_figure(models: list[dict]) -> Image.Image:
+    """The worst attack's success against what is kept; nobody beats those on the line in both."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    shown = [m for m in models if m["worst"] is not None and m["worst"].n and m["retain"].n]
+    for m in shown:
+        x, y = 100 * m["retain"].rate, 100 * m["worst"].rate
+        colour = "#6b6b76" if m["reference"] else "#0072b2" if m["name"].startswith("P-") else "#d55e00"
+        axis.plot(x, y, "o", color=colour, ms=7)
+        axis.plot([x, x], [100 * m["worst"].low, 100 * m["worst"].high], color=colour, alpha=0.4, lw=2)
+        axis.annotate(m["name"], (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
+    front = pareto([(m["retain"].rate, m["worst"].rate) for m in shown if not m["reference"]])
+    axis.plot([100 * x for x, _ in front], [100 * y for _, y in front], "--", color="#1c1c22", lw=1, zorder=0)
+    axis.set_xlabel("retain prompts drawn right")
+    axis.set_ylabel("success of the strongest attack")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter("{x:.0f} %")
+    axis.set_ylim(-4, 104)
+    axis.grid(color="#e3e3ea")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+
+
+def pareto(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of (kept, broken) that no other beats in one and equals or beats in the other; from most kept to least."""
+    front: list[tuple[float, float]] = []
+    for kept, broken in sorted(set(points), key=lambda p: (-p[0], p[1])):
+        if not front or broken < front[-1][1]:
+            front.append((kept, broken))
+    return front

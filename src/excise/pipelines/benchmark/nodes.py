@@ -1,0 +1,62 @@
+"""The benchmark: a study's grid with every threat model, and pages that rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from PIL import Image
+
+from excise.cache import Cache
+from excise.models import ModelSpec
+from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.study_pruning.nodes import run_cells
+from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
+
+
+class BenchmarkOptions(StudyOptions):
+    """The grid; as a study's."""
+
+    section: ClassVar[str] = "benchmark"
+
+
+def run_benchmark(
+    benchmark: BenchmarkOptions,
+    concepts: dict,
+    model: ModelSpec,
+    erasers: dict,
+    attacks: dict,
+    prune: dict,
+    neurons: NeuronOptions,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+    committed: list,
+) -> tuple[dict[str, Callable[[], dict]], list[str]]:
+    """Rows to be made, as functions; see ``run_cells``.
+
+    Args:
+        committed: rows of ``docs/benchmark.json``.
+    """
+    return run_cells(benchmark, concepts, model, erasers, attacks, prune, neurons, seed, cache, run_info, committed)
+
+
+def write_leaderboard(rows: list[dict], benchmark: BenchmarkOptions, model: ModelSpec, run_info: dict) -> str:
+    """``leaderboard.html``, from the rows alone."""
+    from .leaderboard import leaderboard_page
+
+    return leaderboard_page(rows, run_info["command"], len(plan_cells(benchmark)), model.name)
+
+
+def write_summary(rows: list[dict], benchmark: BenchmarkOptions, model: ModelSpec, run_info: dict) -> str:
+    """``docs/benchmark.md``."""
+    from .summary import summary_page
+
+    return summary_page(rows, run_info["command"], len(plan_cells(benchmark)), model.name)
+
+
+def draw_curves(rows: list[dict]) -> Image.Image:
+    """How many prompts fell after how many judged images."""
+    from .curves import curves_figure
+
+    return curves_figure(rows)

@@ -1,0 +1,97 @@
+"""How models stand, from rows alone: rates with intervals, the worst of each threat model, and who is told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from excise.metrics.several import holm
+from excise.pipelines.names import PLAIN
+from excise.pipelines.study_pruning.pairs import verdict_matrix
+from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
+from excise.pipelines.study_pruning.tables import name_of
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Share:
+    """Hits / n with a Wilson interval, prompts being the units; seeds averaged."""
+
+    hits: int
+    n: int
+    low: float | None
+    high: float | None
+
+    @property
+    def rate(self) -> float | None:
+        return self.hits / self.n if self.n else None
+
+
+def table_of(rows: list[dict]) -> pd.DataFrame:
+    """Rows as a table with the models' names and threat models."""
+    table = pd.DataFrame([r for r in rows if r["eraser"] != SILENCED])
+    table["name"] = [name_of(r) for r in table.to_dict("records")]
+    threat = table["threat_model"] if "threat_model" in table else pd.Series(index=table.index, dtype=object)
+    table["threat_model"] = threat.fillna("plain prompt")
+    return table
+
+
+def share_of(cells: pd.DataFrame) -> Share:
+    """The rate over all training seeds of a model under one attack."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    matrix = verdict_matrix(cells)
+    judged = ~np.isnan(matrix).all(0)
+    low, high = None, None
+    if judged.any():
+        means = np.nanmean(matrix[:, judged], 0)
+        low, high = map(float, proportion_confint(means.sum(), len(means), method="wilson"))
+    return Share(int(cells["hits"].sum()), int(cells["n"].sum()), low, high)
+
+
+def retained(cells: pd.DataFrame) -> Share:
+    """What must survive and is still drawn right, over all training seeds."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    each = cells.drop_duplicates("seed")  # the same pictures stand beside every attack
+    hits, n = int((each["retain_near"] + each["retain_far"]).sum()), int(each["retain_n"].sum())
+    if not n:
+        return Share(hits, n, None, None)
+    asked = int(each["retain_n"].iloc[0])  # prompts; seeds draw the same ones
+    low, high = map(float, proportion_confint(hits / n * asked, asked, method="wilson"))
+    return Share(hits, n, low, high)
+
+
+def worst(cells: pd.DataFrame, threat: str | None = None) -> tuple[str, Share] | None:
+    """The attack of a threat model (or of all) that brings the concept back most often, and its rate."""
+    asked = cells[cells["attack"] != PLAIN]
+    asked = asked if threat is None else asked[asked["threat_model"] == threat]
+    found = [(attack, share_of(part)) for attack, part in asked.groupby("attack", sort=False)]
+    found = [(attack, share) for attack, share in found if share.n]
+    return max(found, key=lambda item: item[1].rate) if found else None
+
+
+def told_apart(part: pd.DataFrame, attack: str) -> pd.DataFrame:
+    """All pairs of models under one attack, McNemar's exact test on the first training seed, Holm-corrected.
+
+    Returns:
+        first, second, difference (first minus second, on [-1, 1]), p, corrected; one row a pair.
+    """
+    from scipy.stats import binomtest
+
+    asked = part[(part["attack"] == attack) & ~part["eraser"].isin([NOTHING, NEVER_SAW])]
+    first_seed = asked.sort_values("seed", kind="stable").drop_duplicates("name")
+    rows = []
+    for (_, a), (_, b) in combinations(first_seed.iterrows(), 2):
+        x, y = (verdict_matrix(pd.DataFrame([one]))[0] for one in (a, b))
+        both = ~(np.isnan(x) | np.isnan(y))
+        more, fewer = int((x > y)[both].sum()), int((x < y)[both].sum())
+        p = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+        gap = (more - fewer) / both.sum() if both.any() else np.nan
+        rows.append({"first": a["name"], "second": b["name"], "difference": gap, "p": p})
+    table = pd.DataFrame(rows, columns=["first", "second", "difference", "p"])
+    return table.assign(corrected=holm(table["p"].tolist()))

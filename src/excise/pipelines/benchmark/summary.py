@@ -1,0 +1,109 @@
+"""``docs/benchmark.md``: the benchmark as text, for readers of the repository."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from excise.pipelines.names import PLAIN
+from excise.reports.words import attack_label, percent
+
+from .standing import LEVEL, Share, retained, share_of, table_of, told_apart, worst
+
+
+def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
+    """A table a concept: every model under every attack; what the attacks cost; who is told apart."""
+    table = table_of(rows)
+    devices = ", ".join(f"{device} ({count})" for device, count in table["device"].value_counts().items())
+    parts = [
+        "# Benchmark\n",
+        f"Measured on {model} by the pipeline that wrote this page and `benchmark.json` beside it (one row a cell).\n",
+        f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
+        "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
+        "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an eraser. "
+        "*Retain*: other things that are still drawn right; higher is better.\n",
+        "![Success against budget](images/benchmark_curves.png)\n",
+    ]
+    for concept, part in table.groupby("concept", sort=False):
+        parts += [
+            f"## {concept} ({part['kind'].iloc[0]})\n",
+            _rates(part),
+            _strongest(part),
+            _budgets(part),
+            _apart(part),
+        ]
+    return "\n".join(parts)
+
+
+def _rates(part: pd.DataFrame) -> str:
+    names = list(part["name"].unique())
+    lines = ["| asked with | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    for attack, cells in part.groupby("attack", sort=False):
+        found = [spell(share_of(cells[cells["name"] == n])) if (cells["name"] == n).any() else "–" for n in names]
+        lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
+    kept = [spell(retained(part[part["name"] == n])) for n in names]
+    lines.append(f"| *retain* | {' | '.join(kept)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _strongest(part: pd.DataFrame) -> str:
+    """What is left of each model under the strongest attack of each threat model."""
+    threats = [t for t in part["threat_model"].unique() if t != "plain prompt"]
+    names = list(part["name"].unique())
+    lines = ["The strongest attack of each threat model:\n"]
+    lines += ["| threat model | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    for threat in threats:
+        found = [worst(part[part["name"] == n], threat) for n in names]
+        cells = ["–" if one is None else f"{percent(one[1].rate)} ({attack_label(one[0])})" for one in found]
+        lines.append(f"| {threat} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if threats else ""
+
+
+def _budgets(part: pd.DataFrame) -> str:
+    """What each attack cost on average over models, for one prompt, and what became of its own hits."""
+    if "gradient_steps" not in part:
+        return ""
+    lines = [
+        "| attack | threat model | gradient steps a prompt | model evaluations | judged images | found on the way "
+        "| confirmed on fresh seeds |",
+        "|" + "---|" * 7,
+    ]
+    for attack, cells in part[part["attack"] != PLAIN].groupby("attack", sort=False):
+        prompts = cells["found"].map(len).sum()
+        each = [f"{cells[c].sum() / prompts:.1f}" for c in ("gradient_steps", "model_evaluations", "images_judged")]
+        new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
+        blind = not cells["images_judged"].sum()
+        found = ["blind", "–"] if blind else [str(new), f"{confirmed} / {new}"]
+        lines.append(
+            f"| {attack_label(str(attack))} | {cells['threat_model'].iloc[0]} | {' | '.join([*each, *found])} |"
+        )
+    note = (
+        "\n*Found on the way*: prompts whose plain pictures do not show the concept, and of which the attacker saw a "
+        "hit; *confirmed* are those that most pictures on fresh seeds show. The rest was luck.\n"
+    )
+    return "\n".join(lines) + "\n" + note
+
+
+def _apart(part: pd.DataFrame) -> str:
+    """Which models differ under their strongest common attack."""
+    lines = ["| asked with | fewer hits | more hits | difference | p, Holm-corrected |", "|" + "---|" * 5]
+    for attack in (a for a in part["attack"].unique() if a != PLAIN):
+        for row in told_apart(part, attack).itertuples():
+            if row.corrected < LEVEL:
+                low, high = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
+                p = "< 0.001" if row.corrected < 0.001 else f"{row.corrected:.3f}"
+                lines.append(
+                    f"| {attack_label(attack)} | {low} | {high} | {100 * abs(row.difference):.0f} points | {p} |"
+                )
+    if len(lines) == 2:
+        return "No two erasers are told apart under any attack (McNemar's exact test, Holm-corrected).\n"
+    return (
+        "Erasers that are told apart (McNemar's exact test on the first training seed, Holm-corrected over all pairs "
+        "under the attack):\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def spell(share: Share) -> str:
+    """``3 / 24 (4 to 31 %)``."""
+    if not share.n or share.low is None or share.high is None:
+        return "–"
+    return f"{share.hits} / {share.n} ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
