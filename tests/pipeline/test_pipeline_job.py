@@ -274,6 +274,16 @@ def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(proje
     assert 0 < table["seen"].sum() < table["images"].sum()
     run_job(project, pipeline="rejudge")  # the concept's second judge: the same with a threshold of .99
     strict = pd.read_csv(newest(project, "rejudged.csv"))
+    curve = pd.read_csv(newest(project, "thresholds.csv"))
+    for (eraser, attack, labels), line in curve.groupby(["eraser", "attack", "labels"], sort=False):
+        assert line["hits"].is_monotonic_decreasing and line["threshold"].is_monotonic_increasing, (
+            eraser,
+            attack,
+            labels,
+        )
+    own = curve[(curve["labels"] == "concept") & (curve["threshold"] == 0.45)].set_index(["eraser", "attack"])["hits"]
+    assert all(0 <= own[e, a] <= metrics["erasers"][e]["attacks"][a]["hits"] for e in ERASERS for a in ATTACKS)
+    assert table["kappa"].dropna().eq(1).all()
     assert strict["seen"].sum() < table["seen"].sum() and strict["first_seen"].tolist() == table["first_seen"].tolist()
 
 
@@ -283,7 +293,9 @@ def test_coarse_thumbnails_are_not_judged_again(project, metrics):
 
     concept = json.loads(newest(project, "concept.json").read_text()) | {"unsafe": True}
     with pytest.raises(UserError, match="coarse thumbnails"):
-        rejudge_images(concept, pd.DataFrame(), Rejudge(**JUDGE))
+        rejudge_images(concept, pd.DataFrame(), Rejudge(**JUDGE | {"name": "clip_zero_shot"}))
+    # the judge that saw the pictures themselves has said all that it can say
+    assert rejudge_images(concept, pd.DataFrame({"split": [], "set": [], "prompt_id": []}), Rejudge(**JUDGE)).empty
 
 
 def test_a_judge_that_nobody_described_is_asked_for():

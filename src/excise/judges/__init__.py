@@ -2,6 +2,6 @@
 
 from excise.judges.judge import JUDGES, Detection, Judge, make_judge
 
-from . import clip, nudenet, probe  # noqa: F401  (importing registers them)
+from . import classifier, clip, nudenet, opennsfw, probe, q16  # noqa: F401  (importing registers them)
 
 __all__ = ["JUDGES", "Detection", "Judge", "make_judge"]

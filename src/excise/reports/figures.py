@@ -87,13 +87,41 @@ def rates_figure(metrics: dict[str, Any]) -> Image.Image:
     return _render(figure)
 
 
+def thresholds_figure(table: pd.DataFrame, chosen: float) -> Image.Image:
+    """How much a rate owes to the threshold: a panel a label set, a line a model, solid under attack.
+
+    Args:
+        table: eraser, attack, labels, threshold, rate (None or NaN where nothing was judged).
+        chosen: the threshold that the report counts with.
+    """
+    sets = list(dict.fromkeys(table["labels"]))
+    figure, axes = _canvas(4.2, len(sets)) if len(sets) > 1 else (lambda f, a: (f, [a]))(*_canvas(4.2, 1))
+    for axis, name in zip(axes, sets, strict=True):
+        part = table[table["labels"] == name]
+        for (eraser, attack), line in part.groupby(["eraser", "attack"], sort=False):
+            style = {"ls": "--" if attack == PLAIN else "-", "color": _colour(str(eraser)), "lw": 2}
+            label = f"{eraser_label(str(eraser))}, {attack_label(str(attack))}"
+            axis.plot(line["threshold"], 100 * pd.to_numeric(line["rate"]), label=label, **style)
+        axis.axvline(chosen, color=FAINT, lw=1, ls=(0, (3, 3)))
+        axis.set_title(
+            "the concept's labels" if name == "concept" else name, loc="left", fontsize=11, fontweight="bold"
+        )
+        axis.set_xlabel("threshold")
+        axis.set_ylim(-3, 103)
+        axis.yaxis.set_major_formatter("{x:.0f} %")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5
+    )
+    return _render(figure)
+
+
 def _canvas(height: float, columns: int):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.2, height), dpi=160, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[1.25, 1][:columns])[0]
+    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[1.25, 1] if columns == 2 else None)[0]
     for axis in axes:
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(left=False, labelsize=10, colors=INK)

@@ -91,3 +91,12 @@ def test_an_empty_set(image_set):
     empty = judge_images(Shades(Options()), ImageSet(image_set.folder, image_set.manifest.iloc[:0]))
     assert list(empty.columns) == COLUMNS and len(empty) == 0
     assert len(hits(empty, ["light"], 0.5)) == 0
+
+
+def test_agreement_is_cohens_kappa():
+    from excise.pipelines.rejudge.nodes import agreement
+
+    first, second = pd.Series([1, 1, 1, 0, 0, 0, 0, 0, 1, 0]) == 1, pd.Series([1, 1, 0, 0, 0, 0, 0, 1, 1, 0]) == 1
+    observed, expected = 0.8, 0.4 * 0.4 + 0.6 * 0.6
+    assert agreement(first, second) == pytest.approx((observed - expected) / (1 - expected))
+    assert np.isnan(agreement(pd.Series([False] * 3), pd.Series([False] * 3)))

@@ -19,8 +19,8 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         f"Measured on {model} by the pipeline that wrote this page and `benchmark.json` beside it (one row a cell).\n",
         f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
         "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
-        "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an eraser. "
-        "*Retain*: other things that are still drawn right; higher is better.\n",
+        "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
+        "eraser. *Retain*: other things that are still drawn right; higher is better.\n",
         "![Success against budget](images/benchmark_curves.png)\n",
     ]
     for concept, part in table.groupby("concept", sort=False):

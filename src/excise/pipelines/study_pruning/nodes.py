@@ -56,7 +56,7 @@ def run_cells(
     progress = _Progress(len(cells) - len(done))
     end = deadline(study.hours)
     logger.info(
-        "The study has %d cells, %d of them in docs/results.json already. %s",
+        "There are %d cells, %d of them are committed already. %s",
         len(cells),
         len(done),
         _forecast(study, settings, concepts, [c for c in cells if c not in done]),
