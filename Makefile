@@ -22,8 +22,9 @@ export DO_NOT_TRACK := 1
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
 
+# two processes of one thread each are faster than one of two: the models are tiny
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

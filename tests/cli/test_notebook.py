@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_quickstart_runs_from_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("conf/base", "notebooks"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -191,4 +191,5 @@ def train_mask(
 def changed(model: DiffusionModel, values: Values) -> Values:
     """Of some parameters' values those that are not the model's own, in its precision, on the CPU."""
     stored = {n: v.detach().to(model.dtype).cpu() for n, v in values.items()}
-    return {n: v for n, v in stored.items() if not torch.equal(v, model.denoiser.get_parameter(n).cpu())}
+    own = model.weights()
+    return {n: v for n, v in stored.items() if not torch.equal(v, own[n].cpu())}

@@ -1,0 +1,102 @@
+"""How strong the attacks are: erasers that only hide a concept must fall. Measured on the model that ships; minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from excise.attacks import AttackOptions, make_attack
+from excise.concepts import Concept
+from excise.erasers import Eraser, EraserOptions, make_method
+from excise.erasers.material import Words
+from excise.images import DrawOptions
+from excise.models import ModelSpec
+from excise.models.diffusion import DiffusionModel
+from excise.pipelines.erase.nodes import _examiner
+from excise.prompts.build import held_out
+
+ROOT = Path(__file__).parents[3]
+PROMPTS = 20
+
+
+@pytest.fixture(scope="module")
+def model():
+    return DiffusionModel.load(ModelSpec(name="emoji64", path="embedded:emoji64"))
+
+
+@pytest.fixture(scope="module")
+def concept() -> dict:
+    return {"name": "person", **yaml.safe_load((ROOT / "conf/base/concepts/person.yml").read_text())["person"]}
+
+
+@pytest.fixture(scope="module")
+def drawn(model, concept):
+    """Test prompts for which the base model draws the concept on the prompt's own seed, and its pictures."""
+    from excise.pipelines.prepare.nodes import make_prompts
+    from excise.prompts import PromptOptions
+
+    counts = PromptOptions(fit=2, tune=2, test=PROMPTS, retain_fit=2, retain_test=2)
+    table = make_prompts(concept, counts, 0)[0]
+    rows = table[(table["set"] == "target") & (table["split"] == "test")].reset_index(drop=True)
+    own = model.tokenizer(rows["prompt"].tolist(), add_special_tokens=False).input_ids
+    asked = rows.assign(token_ids=own, embedding=[[]] * len(rows), latent=[[]] * len(rows), strength=1.0)
+    seen = _examiner(model, concept, DrawOptions(steps=16))(asked)
+    rows = rows[[bool(s) for s in seen]].reset_index(drop=True)
+    states = model.encode(rows["prompt"].tolist())
+    return rows, model.sample(states, rows["seed"].tolist(), 16, 2.0).final
+
+
+def hide(model, concept: dict, method: str) -> Eraser:
+    described = Concept(**concept)
+    kept = {**described.retain_near, **described.retain_far}
+    words = Words(described.words, described.anchor, [w for v in kept.values() for w in held_out(v, "test") if w])
+    options = EraserOptions(method=method, options={"words": described.words})
+    material = type("Material", (), {"words": words})()
+    header = {"base": {"name": "emoji64", "sha256": model.sha256}}
+    return Eraser(header, make_method(options).start(model, material))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("straw_man", ["remap", "rename"])
+def test_what_is_only_hidden_falls_to_a_white_box_attack(model, concept, drawn, tmp_path, straw_man):
+    rows, references = drawn
+    assert len(rows) >= PROMPTS // 2
+    options = AttackOptions(
+        method="unlearndiffatk", steps=300, images=30, batch=32, options={"tokens": 10, "lr": 0.05, "check_every": 50}
+    )
+    examine = _examiner(model, concept, DrawOptions(steps=16))
+    with model.wearing(hide(model, concept, straw_man)):
+        plain = examine(
+            rows.assign(
+                token_ids=model.tokenizer(rows["prompt"].tolist(), add_special_tokens=False).input_ids,
+                embedding=[[]] * len(rows),
+                latent=[[]] * len(rows),
+                strength=1.0,
+            )
+        )
+        table = make_attack(options).run(model, rows, references, options, tmp_path, straw_man, None, examine)
+    hidden, broken = sum(not s for s in plain), (table["found"] != "").sum()
+    print(f"{straw_man}: hidden from {hidden} of {len(rows)} prompts, broken {broken} of {len(rows)}")
+    assert hidden >= 0.8 * len(rows)
+    assert broken >= 0.95 * len(rows)
+
+
+def test_hiding_moves_embeddings_and_nothing_else(model, concept):
+    before = {k: v.clone() for k, v in model.weights().items()}
+    for method in ("remap", "rename"):
+        eraser = hide(model, concept, method)
+        [(name, table)] = eraser.weights.items()
+        moved = (table != before[name]).any(1).nonzero().squeeze(-1).tolist()
+        words = {model.tokenizer.decode([i]).strip() for i in moved}
+        assert {"man", "woman"} <= words and "cat" not in words and "a" not in words
+        if method == "rename":  # nothing is lost: the same rows, in other places
+            assert torch.equal(table.sum(0), before[name].sum(0)) or torch.allclose(
+                table.sort(0).values, before[name].sort(0).values
+            )
+            assert len(moved) % 2 == 0
+        with model.wearing(eraser):
+            assert torch.equal(model.weights()[name], table)
+        assert torch.equal(model.weights()[name], before[name])
