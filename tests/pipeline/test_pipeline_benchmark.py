@@ -22,6 +22,7 @@ GRID = {
     "concepts": ["person"],
     "attacks": ATTACKS,
     "learns_against": "unlearndiffatk",
+    "transfer": ["unlearndiffatk"],
     "erasers": {"ac": {"seeds": [1], "variants": ["unpruned", "learned"]}},
     "prompts": BUDGET["prompts"],
     "draw": BUDGET["draw"],
@@ -56,7 +57,8 @@ def rows(make_project) -> list[dict]:
 
 def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
     cells = plan_cells(BenchmarkOptions.model_validate(GRID))
-    assert [(r["eraser"], r["variant"], r["attack"]) for r in rows] == [(c.eraser, c.variant, c.attack) for c in cells]
+    told = [(r["eraser"], r["variant"], r["attack"], r.get("made_on", "")) for r in rows]
+    assert told == [(c.eraser, c.variant, c.attack, c.made_on) for c in cells]
     for row in rows:
         assert row["n"] + row["dropped"] + row["failed"] == BUDGET["prompts"]["test"]
         assert row["peak_mb"] > 0 and row["provenance"]["judges"] and row["provenance"]["versions"]
@@ -94,6 +96,26 @@ def test_pages_come_from_the_rows_alone(rows):
         if r["eraser"] == "ac" and r["attack"] != "plain" and r["variant"] == "unpruned" and r["n"]
     )
     assert share_of(ac[ac["attack"] == attack]) == share
+
+
+def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
+    from excise.pipelines.benchmark.standing import transfer_matrix
+
+    carried = [r for r in rows if r.get("made_on")]
+    assert {(r["made_on"], r["variant"]) for r in carried} == {("unpruned", "learned"), ("learned", "unpruned")}
+    for row in carried:  # what it cost is what it cost there
+        [made] = [
+            r
+            for r in rows
+            if not r.get("made_on")
+            and r["attack"] == row["attack"]
+            and r["eraser"] == "ac"
+            and r["variant"] == row["made_on"]
+        ]
+        assert all(row[k] == made[k] for k in ("gradient_steps", "model_evaluations", "images_judged", "found"))
+    matrix = transfer_matrix(rows, "person", "unlearndiffatk")
+    assert list(matrix.index) == list(matrix.columns) == ["AC", "P-AC"] and matrix.notna().all(axis=None)
+    assert transfer_matrix([r for r in rows if not r.get("made_on")], "person", "unlearndiffatk").empty
 
 
 def test_a_curve_counts_what_was_found_by_then():

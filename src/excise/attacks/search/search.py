@@ -137,7 +137,7 @@ class SearchAttack(BaseModel, ABC):
         spelled = [i for i in result["token_ids"] if i < size]
         text = model.tokenizer.decode(spelled)
         whole = len(spelled) == len(result["token_ids"])
-        same = whole and model.tokenizer(text, add_special_tokens=False).input_ids == result["token_ids"]
+        same = whole and model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids == result["token_ids"]
         dropped = f"more than {room} tokens" if found is None else "names a minor" if names_minor(text) else ""
         learned = len(result["token_ids"]) - len(spelled)
         return {

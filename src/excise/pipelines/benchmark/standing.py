@@ -31,9 +31,11 @@ class Share:
         return self.hits / self.n if self.n else None
 
 
-def table_of(rows: list[dict]) -> pd.DataFrame:
-    """Rows as a table with the models' names and threat models."""
-    table = pd.DataFrame([r for r in rows if r["eraser"] != SILENCED])
+def table_of(rows: list[dict], transfer: bool = False) -> pd.DataFrame:
+    """Rows as a table with the models' names and threat models; those of transfer alone, or all but those."""
+    table = pd.DataFrame([r for r in rows if r["eraser"] != SILENCED and bool(r.get("made_on")) == transfer])
+    if table.empty:
+        return table
     table["name"] = [name_of(r) for r in table.to_dict("records")]
     threat = table["threat_model"] if "threat_model" in table else pd.Series(index=table.index, dtype=object)
     table["threat_model"] = threat.fillna("plain prompt")
@@ -95,3 +97,34 @@ def told_apart(part: pd.DataFrame, attack: str) -> pd.DataFrame:
         rows.append({"first": a["name"], "second": b["name"], "difference": gap, "p": p})
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "p"])
     return table.assign(corrected=holm(table["p"].tolist()))
+
+
+def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame:
+    """Attacks made on one model (row), tried on another (column); on the diagonal the adaptive attack.
+
+    Returns:
+        Spelled rates, model by model; empty where nothing was carried over.
+    """
+    carried = table_of(rows, transfer=True)
+    if carried.empty:
+        return carried
+    chosen = carried[(carried["concept"] == concept) & (carried["attack"] == attack)]
+    own = table_of(rows)
+    own = own[(own["concept"] == concept) & (own["attack"] == attack) & own["eraser"].isin(chosen["eraser"])]
+    found: dict[str, dict[str, str]] = {}
+    for made_on, name, share in (
+        *((_other_name(part.iloc[0]), part["name"].iloc[0], share_of(part)) for part in _groups(chosen)),
+        *((part["name"].iloc[0], part["name"].iloc[0], share_of(part)) for part in _groups(own)),
+    ):
+        found.setdefault(made_on, {})[name] = f"{share.hits} / {share.n}"
+    names = [n for n in own["name"].unique() if n in found]
+    return pd.DataFrame(found).T.reindex(index=names, columns=names)
+
+
+def _groups(table: pd.DataFrame) -> list[pd.DataFrame]:
+    keys = ["eraser", "variant"] + (["made_on"] if "made_on" in table else [])
+    return [part for _, part in table.groupby(keys, sort=False)]
+
+
+def _other_name(row: pd.Series) -> str:
+    return name_of({"eraser": row["eraser"], "variant": row["made_on"]})

@@ -7,7 +7,7 @@ import pandas as pd
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, percent
 
-from .standing import LEVEL, Share, retained, share_of, table_of, told_apart, worst
+from .standing import LEVEL, Share, retained, share_of, table_of, told_apart, transfer_matrix, worst
 
 
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -30,6 +30,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _strongest(part),
             _budgets(part),
             _apart(part),
+            _transfer(rows, str(concept)),
         ]
     return "\n".join(parts)
 
@@ -100,6 +101,20 @@ def _apart(part: pd.DataFrame) -> str:
         "Erasers that are told apart (McNemar's exact test on the first training seed, Holm-corrected over all pairs "
         "under the attack):\n\n" + "\n".join(lines) + "\n"
     )
+
+
+def _transfer(rows: list[dict], concept: str) -> str:
+    """Attacks that were made on one model and tried on another."""
+    parts = []
+    for attack in dict.fromkeys(r["attack"] for r in rows if r.get("made_on") and r["concept"] == concept):
+        matrix = transfer_matrix(rows, concept, attack).fillna("–")
+        lines = [f"{attack_label(attack)} made on (row), tried on (column):\n"]
+        lines += ["| | " + " | ".join(matrix.columns) + " |", "|" + "---|" * (len(matrix.columns) + 1)]
+        lines += [
+            f"| {name} | {' | '.join(cells)} |" for name, cells in zip(matrix.index, matrix.to_numpy(), strict=True)
+        ]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 def spell(share: Share) -> str:

@@ -66,6 +66,7 @@ class StudyOptions(BaseModel):
         never_saw: concept -> folder of a model that was trained without it, or of its U-Net alone where all else is
             the base model's.
         prompts, draw: more than one report needs: as the parameters of these names.
+        transfer: attacks of ``attacks`` that are also tried on the other variants than the one that they were made on.
         learns_against: the attack on X that P-X and X+ learn against; unless given the first of ``attacks``.
         instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks. An
             attack of another name says with ``method`` what it is.
@@ -82,6 +83,7 @@ class StudyOptions(BaseModel):
     learns_against: str = ""
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
+    transfer: list[str] = []
     hours: float | None = Field(None, gt=0)
     workers: int = Field(1, ge=1)
     prompts: PromptOptions
@@ -99,6 +101,9 @@ class StudyOptions(BaseModel):
         for what, names in (("concepts", self.concepts), ("attacks", self.attacks)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{self.section}.{what} names something twice")
+        for name in self.transfer:
+            if name not in self.attacks:
+                raise ValueError(f"{self.section}.transfer names '{name}', which is none of its attacks")
         for name in self.only:
             if name not in self.erasers:
                 raise ValueError(f"{self.section}.only names '{name}', which is none of {', '.join(self.erasers)}")
@@ -121,10 +126,11 @@ class Cell(NamedTuple):
     variant: str
     attack: str
     seed: int
+    made_on: str = ""  # transfer: the variant of the same eraser that the attack was made on; unless given, this one
 
     @property
     def id(self) -> str:
-        return ".".join(map(str, self))
+        return ".".join(str(part) for part in self if part != "")
 
 
 def plan_cells(study: StudyOptions) -> list[Cell]:
@@ -152,4 +158,6 @@ def plan_cells(study: StudyOptions) -> list[Cell]:
             for seed in how.seeds:
                 variants = [*how.variants, *(how.once if seed == how.seeds[0] else [])]
                 cells += [Cell(concept, eraser, variant, attack, seed) for variant in variants for attack in asked]
+                pairs = [(made, tried) for made in variants for tried in variants if made != tried]
+                cells += [Cell(concept, eraser, t, attack, seed, m) for attack in study.transfer for m, t in pairs]
     return cells

@@ -256,6 +256,7 @@ class Workshop:
         return {
             **{"concept": self.name, "kind": self.concept["kind"], "eraser": cell.eraser, "variant": cell.variant},
             **{"attack": cell.attack, "seed": cell.seed},
+            **({"made_on": cell.made_on} if cell.made_on else {}),
             **{k: getattr(rate, k) for k in ("n", "hits", "any_hits", "dropped", "failed")},
             **{"retain_near": near.hits, "retain_far": far.hits, "retain_n": near.n + far.n},
             **{"retain_near_n": near.n, "retain_far_n": far.n},
@@ -333,10 +334,11 @@ class Workshop:
 
         s, model, eraser = self.settings, self.model(cell), self.eraser(cell)
         # the pictures that an attacker imitates are the base model's own, also against a model that cannot draw them
+        attacked = self.eraser(cell._replace(variant=cell.made_on)) if cell.made_on else eraser
         adversarial = evaluate.attack_test_prompts(
             self.concept,
             model,
-            eraser,
+            attacked,
             self.prompts,
             self.trajectories(cell.eraser),
             s.attacks[cell.attack],
