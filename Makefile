@@ -30,7 +30,7 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
 
 viz: $(VENV)/.installed-dev
 	$(BIN)/kedro viz run --include-hooks

@@ -87,9 +87,10 @@ def code_fingerprint(*modules: str) -> str:
 
 
 def code_of(*methods: type) -> tuple[str, ...]:
-    """The packages that methods live in, with those of the methods they are derived from."""
-    found = (c.__module__ for method in methods for c in method.__mro__)
-    return tuple(sorted({m.rpartition(".")[0] for m in found if m.startswith(f"{__package__}.")}))
+    """The packages that methods live in, with those of the methods they are derived from, here or in a plugin."""
+    found = {c.__module__ for method in methods for c in method.__mro__}
+    ours = (m for m in found if m.partition(".")[0] not in {"builtins", "abc", "typing", "pydantic", "enum"})
+    return tuple(sorted({m.rpartition(".")[0] or m for m in ours}))
 
 
 @lru_cache(1024)

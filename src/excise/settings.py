@@ -8,6 +8,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvis
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # and this one of accelerate, likewise
 
 from excise.hooks import AccountHook, AnnounceHook, MlflowHook, ProjectHook
+from excise.plugins import load_plugins
+
+load_plugins()
 
 warnings.filterwarnings("ignore", message="register_new_resolver")  # in Kedro's own code
 

@@ -17,6 +17,6 @@ from . import (  # noqa: F401
     tina,
     unlearndiffatk,
 )
-from .attack import ATTACKS, AttackOptions, ThreatModel, make_attack
+from .attack import ATTACKS, AttackOptions, ThreatModel, make_attack, register
 
-__all__ = ["ATTACKS", "AttackOptions", "ThreatModel", "make_attack"]
+__all__ = ["ATTACKS", "AttackOptions", "ThreatModel", "make_attack", "register"]

@@ -2,6 +2,6 @@
 
 from . import ac, advunlearn, conceptprune, esd, hiding, rece, salun, stereo, uce  # noqa: F401
 from .eraser import Eraser
-from .registry import ERASERS, EraserOptions, make_method
+from .registry import ERASERS, EraserOptions, make_method, register
 
-__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method"]
+__all__ = ["ERASERS", "Eraser", "EraserOptions", "make_method", "register"]

@@ -104,6 +104,9 @@ def _settle(threads: int, stopped: Any) -> None:
     """In a new process: its share of the cores, and no progress bars, which would write over each other."""
     global _stopped
     _stopped = stopped
+    from excise.plugins import load_plugins
+
+    load_plugins()
     os.environ["TQDM_DISABLE"] = "1"
     import torch
 
