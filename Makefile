@@ -39,7 +39,7 @@ notebooks: $(VENV)/.installed-dev
 	$(BIN)/jupyter-execute notebooks/*.ipynb
 
 bench: $(VENV)/.installed-run
-	cd benchmarks && for script in collecting trajectories; do ../$(BIN)/python $$script.py || exit 1; done
+	cd benchmarks && for script in collecting trajectories training attacks drawing page; do ../$(BIN)/python $$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .viz .pytest_cache .ruff_cache src/*.egg-info

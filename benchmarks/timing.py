@@ -31,6 +31,13 @@ def ratios(seconds: dict[str, list[float]], of: str, to: str) -> tuple[float, fl
     return statistics.median(found), min(found), max(found)
 
 
+def peak_mb() -> float:
+    """The most memory that this process has taken so far."""
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
 def record(stage: str, **figures: object) -> None:
     """Put a stage's figures into ``results.json``, in the place of older ones, and print them."""
     import torch

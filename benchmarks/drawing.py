@@ -1,0 +1,72 @@
+"""What do drawing and judging cost over bare sampling and bare detection? For 16 and for 64 pictures."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+from timing import in_turns, peak_mb, ratios, record
+
+from excise.concepts.concept import JudgeSpec
+from excise.images import DrawOptions, draw_images
+from excise.judges import make_judge
+from excise.judges.judging import judge_images
+from excise.models import ModelSpec
+from excise.models.diffusion import DiffusionModel
+
+STEPS = 4
+
+
+def main() -> None:
+    model = DiffusionModel.load(ModelSpec(name="emoji64", path="embedded:emoji64"))
+    judge = make_judge(JudgeSpec(name="nudenet", labels=["faces"], threshold=0.25, options={"pixels": 32}))
+    for count in (16, 64):
+        rows = {"prompt_id": [str(i) for i in range(count)], "prompt": ["a man on a red background"] * count}
+        prompts = pd.DataFrame({**rows, "set": "target", "split": "test", "seed": range(count)})
+        options = DrawOptions(steps=STEPS, per_prompt=1, batch=64)
+        states, latents = model.encode(rows["prompt"]), model.initial_noise(list(range(count)))
+        both, shown = torch.cat([states, states]), torch.cat([latents, latents])
+
+        def draw(prompts=prompts, options=options):
+            with tempfile.TemporaryDirectory() as folder:
+                return draw_images(model, prompts, options, Path(folder), "drawing")
+
+        @torch.no_grad()
+        def bare(both=both, shown=shown, latents=latents) -> None:
+            for _ in range(STEPS):
+                model.predict_noise(shown, torch.tensor(500), both)
+            model.decode(latents)
+
+        seconds = in_turns(3, bare=bare, draw=draw)
+        _record(f"drawing, {count} pictures", seconds, "draw", count, 2 * count * STEPS)
+        with tempfile.TemporaryDirectory() as folder:
+            images = draw_images(model, prompts, options, Path(folder), "drawing")
+            pictures = images.load(images.manifest["image_id"].tolist())
+            seconds = in_turns(
+                3,
+                bare=lambda pictures=pictures: judge.detect(pictures),
+                judge=lambda images=images: judge_images(judge, images),
+            )
+        _record(f"judging with nudenet, {count} pictures", seconds, "judge", count, 0)
+
+
+def _record(stage: str, seconds: dict[str, list[float]], what: str, count: int, evaluations: int) -> None:
+    ratio, low, high = ratios(seconds, what, "bare")
+    record(
+        stage,
+        model="emoji64",
+        prompts=count,
+        seconds=round(statistics.median(seconds[what]), 2),
+        model_evaluations=evaluations,
+        bare_seconds=round(statistics.median(seconds["bare"]), 2),
+        ratio=round(ratio, 3),
+        ratio_range=[round(low, 3), round(high, 3)],
+        peak_mb=peak_mb(),
+    )
+
+
+if __name__ == "__main__":
+    main()
