@@ -17,7 +17,7 @@ from excise.pipelines.benchmark.summary import summary_page
 from excise.pipelines.study_pruning.plan import plan_cells
 from tiny import BUDGET
 
-ATTACKS = ["unlearndiffatk", "mma", "random_tokens", "textual_inversion", "img2img", "revival", "finetuning_lora"]
+ATTACKS = ["unlearndiffatk", "random_tokens", "textual_inversion", "img2img", "revival", "finetuning_lora"]
 GRID = {
     "concepts": ["person"],
     "attacks": ATTACKS,

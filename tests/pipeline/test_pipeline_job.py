@@ -222,7 +222,12 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
 @pytest.mark.parametrize(
     ("choice", "erasers", "attack"),
     [
-        ({"eraser": "uce", "attack": "textual_inversion"}, ["none", "uce", "uce_plus", "p_uce"], "textual_inversion"),
+        pytest.param(
+            {"eraser": "uce", "attack": "textual_inversion"},
+            ["none", "uce", "uce_plus", "p_uce"],
+            "textual_inversion",
+            marks=pytest.mark.slow,
+        ),
         ({"eraser": "conceptprune"}, ["none", "conceptprune"], "unlearndiffatk"),
     ],
 )
