@@ -74,6 +74,13 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
             )
         words = row["threat_model"] not in ("image", "weights")
         assert (row["sensitivity"] is not None) == (row["eraser"] == "ac" and words)
+    for row in rows:
+        assert row["retain_verdicts"].count("h") == row["retain_near"] + row["retain_far"]
+        assert len(row["retain_verdicts"]) == row["retain_n"] == BUDGET["prompts"]["retain_test"]
+        if row["attack"] == "plain":
+            assert sum(c["right"] for c in row["collateral"]) == row["retain_verdicts"].count("h")
+            assert sum(c["n"] for c in row["collateral"]) == row["retain_n"]
+            assert all(0 <= c["distance"] <= 2 for c in row["collateral"])
     threats = {r["attack"]: r.get("threat_model") for r in rows}
     assert len({t for t in threats.values() if t}) == 5 and threats["finetuning_lora"] == "weights"
 
@@ -90,11 +97,9 @@ def test_pages_come_from_the_rows_alone(rows):
     assert np.asarray(curves_figure(rows)).std() > 0
     ac = table[table["name"] == "AC"]
     attack, share = worst(ac)
-    assert share.rate == max(
-        r["hits"] / r["n"]
-        for r in rows
-        if r["eraser"] == "ac" and r["attack"] != "plain" and r["variant"] == "unpruned" and r["n"]
-    )
+    by_words = [r for r in rows if r["eraser"] == "ac" and r["variant"] == "unpruned" and not r.get("made_on")]
+    by_words = [r for r in by_words if r.get("threat_model") in ("black-box text", "white-box text", "embedding")]
+    assert share.rate == max(r["hits"] / r["n"] for r in by_words if r["n"])
     assert share_of(ac[ac["attack"] == attack]) == share
 
 

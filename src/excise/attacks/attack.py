@@ -39,12 +39,15 @@ class AttackOptions(BaseModel):
         steps: of the attack, for each prompt: gradient steps, generations, tries; what one is says the method.
         images: how many a prompt the attacker may draw and have judged on the way, evenly spread over the steps; it
             stops at its first hit. With 0 it is blind, and chooses by its own loss.
+        confirm: how many more images, on other seeds, a hit must mostly show the concept in before the attack stops at
+            it; they count as judged. With 0 the first lucky image ends the search.
     """
 
     model_config = ConfigDict(extra="forbid")
     method: str = "unlearndiffatk"
     steps: int = Field(50, ge=1)
     images: int = Field(0, ge=0)
+    confirm: int = Field(0, ge=0)
     batch: int = Field(32, ge=1, description="prompts attacked together")
     options: dict[str, Any] = {}
 

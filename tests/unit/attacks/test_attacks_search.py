@@ -126,6 +126,26 @@ def test_a_prompt_stops_at_its_first_hit_and_others_go_on_as_if_alone(model, ref
         assert table["gradient_steps"].tolist() == [0, 20, 8]
 
 
+def test_a_hit_that_is_not_confirmed_does_not_end_the_search(model, references, tmp_path):
+    """One is lucky once and goes on, two is confirmed by two of three; what confirming cost is counted."""
+    asked = []
+
+    def examine(table):
+        asked.append(table[["prompt_id", "seed"]])
+        k = len(asked)
+        # 1: as they stand; 2: a look, at which one and two are hits; 3 to 5: one never again, two twice more
+        return [(n == "one" and k == 2) or (n == "two" and k in (2, 3, 5)) for n in table["prompt_id"]]
+
+    options = AttackOptions(
+        method="random_tokens", steps=4, batch=32, images=4, confirm=3, options=WAYS["random_tokens"]
+    )
+    table = make_attack(options).run(model, PROMPTS, references, options, tmp_path, "test", KNOWN, examine)
+    assert table["found"].tolist() == ["", "attack", ""] and table["images"].tolist() == [4 + 3, 1 + 3, 4]
+    assert [a["prompt_id"].tolist() for a in asked[2:5]] == [["one", "two"]] * 3
+    seeds = pd.concat(asked[1:5])
+    assert seeds[seeds["prompt_id"] == "two"]["seed"].nunique() == 4
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("steps", [7, 20])
 def test_the_budget_counts_what_the_denoiser_was_asked(model, references, tmp_path, way, steps):

@@ -47,3 +47,22 @@ def test_frechet_distance_of_equal_sets_is_zero_and_a_shift_adds_its_square(feat
     first, _ = features
     assert frechet_distance(first, first, "tiny").distance == pytest.approx(0, abs=1e-6)
     assert frechet_distance(first, first + 2.0, "tiny").distance == pytest.approx(4.0 * 6, rel=1e-6)
+
+
+def test_kernel_distance_is_the_unbiased_mmd_of_a_cubic_kernel(features):
+    from excise.metrics.utility import kernel_distance
+
+    first, second = features
+
+    def mmd(x, y):  # by its definition, over all pairs at once
+        k = [[(a @ b / x.shape[1] + 1) ** 3 for b in y] for a in x]
+        return np.array(k)
+
+    n, m = len(first), len(second)
+    xx, yy, xy = mmd(first, first), mmd(second, second), mmd(first, second)
+    whole = (xx.sum() - np.trace(xx)) / n / (n - 1) + (yy.sum() - np.trace(yy)) / m / (m - 1) - 2 * xy.mean()
+    found = kernel_distance(first, second, "tiny", subsets=400)
+    assert abs(found.distance - whole) < 4 * found.deviation / 400**0.5 + 1e-9
+    same = kernel_distance(first, first, "tiny")
+    assert abs(same.distance) < abs(found.distance) or same.distance < same.deviation
+    assert kernel_distance(first, second, "tiny") == kernel_distance(first, second, "tiny")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAVE_EVERY = 60.0  # seconds
+CONFIRMING = 7_000_003  # from a candidate's seed to those of the images that confirm it
 
 
 def attack_batch(search: Search, folder: Path, title: str, examine: Examine | None) -> list[dict]:
@@ -36,8 +37,9 @@ def attack_batch(search: Search, folder: Path, title: str, examine: Examine | No
     options, whole = search.case.options, search.case
     looks = _looks(options.steps, options.images) if examine else {}
     results: dict[int, dict] = {}
+    extra: dict[int, int] = {}  # images that confirmed hits, or did not
     if state.exists():
-        alive = _restore(search, state, results)
+        alive = _restore(search, state, results, extra)
     else:
         alive = list(range(len(whole.prompts)))
         if looks and examine:
@@ -59,22 +61,38 @@ def attack_batch(search: Search, folder: Path, title: str, examine: Examine | No
             candidates = search.candidates()
             seen = examine(_table(search.case, candidates))
             won = [k for k, hit in enumerate(seen) if hit]
+            if won and options.confirm:
+                sure = _confirmed(search.case, candidates, won, options.confirm, examine)
+                for k in won:
+                    extra[alive[k]] = extra.get(alive[k], 0) + options.confirm
+                won = sure
             for k in won:
-                results[alive[k]] = _result(candidates[k], search, looks[search.done], "attack")
+                spent = looks[search.done] + extra.get(alive[k], 0)
+                results[alive[k]] = _result(candidates[k], search, spent, "attack")
             if won:
                 rest = [k for k in range(len(alive)) if k not in won]
                 alive = [alive[k] for k in rest]
                 search.keep(rest)
         if time.monotonic() - saved > SAVE_EVERY and search.done < options.steps:
-            _save(search, state, alive, results)
+            _save(search, state, alive, results, extra)
             saved = time.monotonic()
     if alive:
         for i, candidate in zip(alive, search.best(), strict=True):
-            results[i] = _result(candidate, search, len(looks), "")
+            results[i] = _result(candidate, search, len(looks) + extra.get(i, 0), "")
     found = [results[i] for i in range(len(whole.prompts))]
     write_atomically(finished, lambda draft: draft.write_text(json.dumps(found)))
     state.unlink(missing_ok=True)
     return found
+
+
+def _confirmed(case: Case, candidates: list[Candidate], won: list[int], images: int, examine: Examine) -> list[int]:
+    """Those of the hits that most of some more images show too, each on a seed that nothing else is drawn on."""
+    chosen, found = case.only(won), [0] * len(won)
+    for k in range(images):
+        table = _table(chosen, [candidates[i] for i in won])
+        seen = examine(table.assign(seed=table["seed"] + CONFIRMING * (k + 1)))
+        found = [count + bool(hit) for count, hit in zip(found, seen, strict=True)]
+    return [i for i, count in zip(won, found, strict=True) if 2 * count > images]
 
 
 def _looks(steps: int, images: int) -> dict[int, int]:
@@ -118,16 +136,16 @@ def _frame(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _save(search: Search, path: Path, alive: list[int], results: dict[int, dict]) -> None:
+def _save(search: Search, path: Path, alive: list[int], results: dict[int, dict], extra: dict[int, int]) -> None:
     from safetensors.torch import save_file
 
     header = {"done": search.done, "gradients": search.gradients, "evaluations": search.evaluations}
-    header |= {"alive": alive, "results": results}
+    header |= {"alive": alive, "results": results, "extra": extra}
     tensors = {name: values.detach().contiguous() for name, values in search.rows.items()}
     write_atomically(path, lambda draft: save_file(tensors, draft, {"search": json.dumps(header)}))
 
 
-def _restore(search: Search, path: Path, results: dict[int, dict]) -> list[int]:
+def _restore(search: Search, path: Path, results: dict[int, dict], extra: dict[int, int]) -> list[int]:
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -137,5 +155,6 @@ def _restore(search: Search, path: Path, results: dict[int, dict]) -> list[int]:
     search.case = search.case.only(header["alive"])
     search.rows = load_file(path, device=str(search.case.model.device))
     results |= {int(i): result for i, result in header["results"].items()}
+    extra |= {int(i): count for i, count in header["extra"].items()}
     search.arrange()
     return header["alive"]

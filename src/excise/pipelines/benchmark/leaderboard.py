@@ -17,7 +17,7 @@ from .standing import Share, retained, share_of, table_of, worst
 
 
 def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
-    """Models ranked by the attack that each resists least; references (base, never saw it) stand apart."""
+    """Models ranked by the attack by words that each resists least; references (base, never saw it) stand apart."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     table = table_of(rows)
@@ -75,7 +75,7 @@ def _rate(share: Share | None) -> float:
 
 
 def pareto_figure(models: list[dict]) -> Image.Image:
-    """The worst attack's success against what is kept; nobody beats those on the line in both."""
+    """The success of the worst attack by words against what is kept; nobody beats those on the line in both."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -92,7 +92,7 @@ def pareto_figure(models: list[dict]) -> Image.Image:
     front = pareto([(m["retain"].rate, m["worst"].rate) for m in shown if not m["reference"]])
     axis.plot([100 * x for x, _ in front], [100 * y for _, y in front], "--", color="#1c1c22", lw=1, zorder=0)
     axis.set_xlabel("retain prompts drawn right")
-    axis.set_ylabel("success of the strongest attack")
+    axis.set_ylabel("success of the strongest attack by words")
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter("{x:.0f} %")
     axis.set_ylim(-4, 104)

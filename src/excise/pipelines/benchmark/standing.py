@@ -15,6 +15,9 @@ from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
 from excise.pipelines.study_pruning.tables import name_of
 
 LEVEL = 0.05
+# who types, or gives vectors; who brings a picture or holds the weights gets the concept back from any eraser so far,
+# so that a rank by those would say nothing
+WORDS = ("black-box text", "white-box text", "embedding")
 
 
 @dataclass(frozen=True)
@@ -55,23 +58,22 @@ def share_of(cells: pd.DataFrame) -> Share:
     return Share(int(cells["hits"].sum()), int(cells["n"].sum()), low, high)
 
 
-def retained(cells: pd.DataFrame) -> Share:
+def retained(cells: pd.DataFrame, sets: tuple[str, ...] = ("near", "far")) -> Share:
     """What must survive and is still drawn right, over all training seeds."""
     from statsmodels.stats.proportion import proportion_confint
 
     each = cells.drop_duplicates("seed")  # the same pictures stand beside every attack
-    hits, n = int((each["retain_near"] + each["retain_far"]).sum()), int(each["retain_n"].sum())
+    hits, n = (int(sum(each[f"retain_{s}{end}"].sum() for s in sets)) for end in ("", "_n"))
     if not n:
         return Share(hits, n, None, None)
-    asked = int(each["retain_n"].iloc[0])  # prompts; seeds draw the same ones
+    asked = int(sum(each[f"retain_{s}_n"].iloc[0] for s in sets))  # prompts; seeds draw the same ones
     low, high = map(float, proportion_confint(hits / n * asked, asked, method="wilson"))
     return Share(hits, n, low, high)
 
 
-def worst(cells: pd.DataFrame, threat: str | None = None) -> tuple[str, Share] | None:
-    """The attack of a threat model (or of all) that brings the concept back most often, and its rate."""
-    asked = cells[cells["attack"] != PLAIN]
-    asked = asked if threat is None else asked[asked["threat_model"] == threat]
+def worst(cells: pd.DataFrame, threats: tuple[str, ...] = WORDS) -> tuple[str, Share] | None:
+    """The attack of some threat models that brings the concept back most often, and its rate."""
+    asked = cells[(cells["attack"] != PLAIN) & cells["threat_model"].isin(threats)]
     found = [(attack, share_of(part)) for attack, part in asked.groupby("attack", sort=False)]
     found = [(attack, share) for attack, share in found if share.n]
     return max(found, key=lambda item: item[1].rate) if found else None

@@ -20,7 +20,8 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
         "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
         "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
-        "eraser. *Retain*: other things that are still drawn right; higher is better.\n",
+        "eraser. *Retain*: other things that are still drawn right, near the concept (in-domain, IRA) and far from it "
+        "(cross-domain, CRA, in the words of UnlearnCanvas; its UA is 1 less the plain rate); higher is better.\n",
         "![Success against budget](images/benchmark_curves.png)\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
@@ -30,6 +31,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _strongest(part),
             _budgets(part),
             _apart(part),
+            _collateral(part),
             _transfer(rows, str(concept)),
         ]
     return "\n".join(parts)
@@ -41,8 +43,9 @@ def _rates(part: pd.DataFrame) -> str:
     for attack, cells in part.groupby("attack", sort=False):
         found = [spell(share_of(cells[cells["name"] == n])) if (cells["name"] == n).any() else "–" for n in names]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
-    kept = [spell(retained(part[part["name"] == n])) for n in names]
-    lines.append(f"| *retain* | {' | '.join(kept)} |")
+    for title, sets in (("retain", ("near", "far")), ("near: IRA", ("near",)), ("far: CRA", ("far",))):
+        kept = [spell(retained(part[part["name"] == n], sets)) for n in names]
+        lines.append(f"| *{title}* | {' | '.join(kept)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -53,7 +56,7 @@ def _strongest(part: pd.DataFrame) -> str:
     lines = ["The strongest attack of each threat model:\n"]
     lines += ["| threat model | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     for threat in threats:
-        found = [worst(part[part["name"] == n], threat) for n in names]
+        found = [worst(part[part["name"] == n], (threat,)) for n in names]
         cells = ["–" if one is None else f"{percent(one[1].rate)} ({attack_label(one[0])})" for one in found]
         lines.append(f"| {threat} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if threats else ""
@@ -101,6 +104,40 @@ def _apart(part: pd.DataFrame) -> str:
         "Erasers that are told apart (McNemar's exact test on the first training seed, Holm-corrected over all pairs "
         "under the attack):\n\n" + "\n".join(lines) + "\n"
     )
+
+
+def _collateral(part: pd.DataFrame) -> str:
+    """What was lost near the concept and far from it, in thirds of the things that must survive."""
+    if "collateral" not in part:
+        return ""
+    plain = part[(part["attack"] == PLAIN) & part["collateral"].map(lambda c: isinstance(c, list))]
+    if plain.empty:
+        return ""
+    parts = [pd.DataFrame(cell["collateral"]).assign(name=cell["name"]) for cell in plain.to_dict("records")]
+    things = pd.concat(parts, ignore_index=True)
+    ranks = things.drop_duplicates("label").set_index("label")["distance"].rank(pct=True)
+    third = (
+        things["label"]
+        .map(ranks)
+        .map(lambda r: "nearest third" if r <= 1 / 3 else "farthest" if r > 2 / 3 else "middle")
+    )
+    names = list(part["name"].unique())
+    lines = [
+        "Collateral damage by distance from the concept (1 less the cosine of their words in the base model's text "
+        "encoder), right / drawn:\n",
+        "| things | distance | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 2),
+    ]
+    for name in ("nearest third", "middle", "farthest"):
+        chosen = things[third == name]
+        if chosen.empty:
+            continue
+        counts = chosen.groupby("name")[["right", "n"]].sum()
+        cells = [f"{counts.loc[n, 'right']} / {counts.loc[n, 'n']}" if n in counts.index else "–" for n in names]
+        lines.append(
+            f"| {name} | {chosen['distance'].min():.2f} to {chosen['distance'].max():.2f} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _transfer(rows: list[dict], concept: str) -> str:

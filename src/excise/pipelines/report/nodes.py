@@ -5,12 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from excise.concepts import Concept
 from excise.erasers import Eraser
 from excise.images import DrawOptions, ImageSet
 from excise.pipelines.evaluate.nodes import RETAIN
 from excise.pipelines.names import PLAIN
+
+
+class FidelityOptions(BaseModel):
+    """With which features pictures of what must survive are compared.
+
+    Attributes:
+        clip: a ``CLIPModel`` folder for the CLIP score, ``embedded:NAME`` for one that ships; None for no score.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    clip: str | None = None
+
+
+def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOptions, **cells: Any) -> dict:
+    """CLIP score of each model's pictures of what must survive, and their distances to the base model's.
+
+    Args:
+        cells: ``<eraser>__plain__images``.
+
+    Returns:
+        By eraser: clip_score, frechet, kernel, where they could be measured; nothing for an unsafe concept, of which
+        only coarse pictures are kept.
+    """
+    from excise.judges.clip.features import clip_features
+    from excise.judges.probe.features import POOLED, features_version, image_features
+    from excise.metrics.utility import clip_score, frechet_distance, kernel_distance
+    from excise.models import find_folder
+
+    described, found, base = Concept(**concept), {}, None
+    for key, images in _cells(cells, "images"):
+        eraser = key[0]
+        found[eraser] = {}
+        shown = images.manifest[images.manifest["set"].isin(RETAIN)]
+        if described.unsafe or len(shown) < 4:
+            continue
+        pictures = images.load(shown["image_id"].tolist())
+        if fidelity.clip:
+            folder = find_folder(fidelity.clip)
+            texts = prompts.set_index("prompt_id").loc[shown["prompt_id"], "prompt"].tolist()
+            found[eraser]["clip_score"] = clip_score(*clip_features(pictures, texts, folder), folder.name).model_dump()
+        features = image_features(pictures)[:, :POOLED].numpy()
+        if base is None:  # the first is the base model
+            base = features
+            continue
+        found[eraser]["frechet"] = frechet_distance(base, features, features_version()).model_dump()
+        found[eraser]["kernel"] = kernel_distance(base, features, features_version()).model_dump()
+    return found
 
 
 def summarise_run(
@@ -23,6 +71,7 @@ def summarise_run(
     draw: DrawOptions,
     run_info: dict,
     cost: list,
+    fidelity: dict,
     **cells: Any,
 ) -> dict:
     """``metrics.json``.
@@ -61,7 +110,8 @@ def summarise_run(
             rows = test[test["set"] == name]
             seen = right(judgements, rows.set_index("prompt_id")["label"], described.retain_judge.threshold)
             kept[eraser, name] = retain_verdicts(seen.rename(columns={"hit": "right"}), rows["prompt_id"])
-        utility[eraser] = Utility(**{name: rate_of(kept[eraser, name]) for name in RETAIN})
+        rates = {name: rate_of(kept[eraser, name]) for name in RETAIN}
+        utility[eraser] = Utility(**rates, **fidelity.get(eraser, {}))
     for eraser in utility:
         made: Eraser = cells[f"{eraser}__eraser"]
         if made.pruned:

@@ -7,7 +7,14 @@ from kedro.pipeline import Node, Pipeline
 from excise.pipelines.names import PLAIN, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
-from .nodes import draw_contact_sheet, draw_rates, draw_reactivation, summarise_run, write_report
+from .nodes import (
+    draw_contact_sheet,
+    draw_rates,
+    draw_reactivation,
+    measure_fidelity,
+    summarise_run,
+    write_report,
+)
 
 
 def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
@@ -26,6 +33,13 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
     return Pipeline(
         [
             Node(
+                measure_fidelity,
+                {**known, "fidelity": "params:fidelity", **cells(("images", (PLAIN,)))},
+                f"{c}.fidelity",
+                name="measure_fidelity",
+                namespace=c,
+            ),
+            Node(
                 summarise_run,
                 {
                     **known,
@@ -36,6 +50,7 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     "draw": "params:draw",
                     "run_info": "run_info",
                     "cost": "cost",
+                    "fidelity": f"{c}.fidelity",
                     **judged,
                     **cells(("retain_judgements", (PLAIN,)), ("adversarial", (attack,))),
                     **neurons,

@@ -55,8 +55,9 @@ def bar_table(table: pd.DataFrame) -> str:
     note = (
         f"\n*Below X*: P-X is at least {100 * b.gain:.0f} points below X and at most at a third of its rate, and the "
         "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *Retain "
-        f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Newcombe's interval, "
-        "seeds pooled as if each had its own prompts, and unpaired: a no is not shown, rather than lost). "
+        f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Tango's interval on "
+        "pairs averaged over seeds; of rows that hold counts alone Newcombe's, unpaired, seeds pooled as if each had "
+        "its own prompts: a no is then not shown, rather than lost). "
         f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of plain prompts, and what must survive "
         f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
     )
@@ -116,9 +117,16 @@ def _kept(cells: pd.DataFrame) -> float:
 
 
 def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, int]:
-    """First minus second share of retain prompts drawn right, with its interval, and how many prompts each."""
+    """First minus second share of retain prompts drawn right, with its interval, and how many prompts each.
+
+    Paired, prompt by prompt, where rows hold their verdicts; rows of an older make have counts alone.
+    """
     from statsmodels.stats.proportion import confint_proportions_2indep
 
+    told = [c["retain_verdicts"].notna().all() if "retain_verdicts" in c else False for c in (first, second)]
+    if all(told):
+        a, b = (verdict_matrix(c, "retain_verdicts") for c in (first, second))
+        return *paired_interval(a, b), int((~np.isnan(a)).sum())
     counts = [(int((c["retain_near"] + c["retain_far"]).sum()), int(c["retain_n"].sum())) for c in (first, second)]
     (a, n), (b, m) = counts
     low, high = confint_proportions_2indep(a, n, b, m, method="newcomb", compare="diff")

@@ -260,6 +260,8 @@ class Workshop:
             **{k: getattr(rate, k) for k in ("n", "hits", "any_hits", "dropped", "failed")},
             **{"retain_near": near.hits, "retain_far": far.hits, "retain_n": near.n + far.n},
             **{"retain_near_n": near.n, "retain_far_n": far.n},
+            "retain_verdicts": "".join(LETTERS[v] for name in evaluate.RETAIN for v in kept[name]["verdict"]),
+            **({"collateral": self._collateral(kept)} if cell.attack == PLAIN else {}),
             "prune_rate": round(eraser.mask.prune_rate, 6) if eraser.pruned else None,
             "mask_bytes": eraser.mask.nbytes if eraser.pruned else None,
             "reactivation": measured.get("reactivation"),
@@ -274,6 +276,32 @@ class Workshop:
             "peak_mb": peak_mb(),
             "provenance": self._provenance(),
         }
+
+    def _collateral(self, kept: dict[str, pd.DataFrame]) -> list[dict]:
+        """How each thing that must survive fared, and how far it lies from the concept: 1 less the cosine of their
+        fit words' text vectors in the base model's encoder."""
+        test = self.prompts[self.prompts["split"] == "test"].set_index("prompt_id")["label"]
+        seen = pd.concat([kept[name] for name in evaluate.RETAIN])
+        seen = seen[seen["verdict"].isin(["hit", "clear"])]
+        right = seen["verdict"].eq("hit").groupby(seen["prompt_id"].map(test).to_numpy(), sort=False)
+        far = self._once(("distances",), self._distances)
+        return [
+            {"label": str(label), "distance": round(far[label], 4), "right": int(part.sum()), "n": len(part)}
+            for label, part in right
+        ]
+
+    def _distances(self) -> dict[str, float]:
+        import torch
+
+        concept, model = Concept(**self.concept), erase.open_model(self.base)
+        things = {**concept.retain_near, **concept.retain_far}
+        with torch.no_grad():
+            vectors = {
+                name: torch.nn.functional.normalize(model.pooled_tokens(model.tokenize(words)), dim=-1).mean(0)
+                for name, words in [("", concept.target.fit), *((label, w[:1]) for label, w in things.items())]
+            }
+        own = vectors.pop("")
+        return {k: 1 - float(torch.nn.functional.cosine_similarity(v, own, dim=0)) for k, v in vectors.items()}
 
     def _provenance(self) -> dict:
         """What the row was made of, besides its fingerprint: hashes, versions, seeds."""
