@@ -5,9 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from excise.pipelines.names import PLAIN
+from excise.pipelines.study_pruning.pairs import paired_interval, verdict_matrix
+from excise.pipelines.study_pruning.plan import NEVER_SAW
 from excise.reports.words import attack_label, percent
 
 from .standing import LEVEL, Share, retained, share_of, table_of, told_apart, transfer_matrix, worst
+
+CONTROLS = ("random_tokens", "seed_search")
 
 
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -32,6 +36,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _budgets(part),
             _apart(part),
             _collateral(part),
+            _floor(part),
             _transfer(rows, str(concept)),
         ]
     return "\n".join(parts)
@@ -137,6 +142,28 @@ def _collateral(part: pd.DataFrame) -> str:
         lines.append(
             f"| {name} | {chosen['distance'].min():.2f} to {chosen['distance'].max():.2f} | {' | '.join(cells)} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def _floor(part: pd.DataFrame) -> str:
+    """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
+    never = part[part["eraser"] == NEVER_SAW]
+    controls = never[never["attack"].isin(CONTROLS)]
+    attacks = never[~never["attack"].isin([PLAIN, *CONTROLS])]
+    if controls.empty or attacks.empty:
+        return ""
+    lines = [
+        "On the model that never saw the concept, each attack less a control (paired, Tango's interval): what lies "
+        "above zero was put there by the attack, or by the judge.\n",
+        "| attack | " + " | ".join(f"less {attack_label(c)}" for c in controls["attack"]) + " |",
+        "|" + "---|" * (len(controls) + 1),
+    ]
+    for _, row in attacks.iterrows():
+        found = []
+        for _, control in controls.iterrows():
+            gap = paired_interval(*(verdict_matrix(pd.DataFrame([r])) for r in (row, control)))
+            found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
+        lines.append(f"| {attack_label(row['attack'])} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"
 
 
