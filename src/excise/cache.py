@@ -75,12 +75,12 @@ def code_fingerprint(*modules: str) -> str:
     """Digest of the source of modules; a package counts with its own files, and not with the packages inside it.
 
     Comments, docstrings and layout do not count: nothing that is finished is lost because a sentence was mended. Nor
-    does a package's ``__init__``, which only names what is there: a new method makes nothing of the others stale.
+    does a package's ``__init__`` that only names what is there: a new method makes nothing of the others stale.
     """
     digest = hashlib.sha256()
     for name in sorted(set(modules)):
         file = Path(importlib.import_module(name).__file__ or "")
-        inside = [path for path in sorted(file.parent.glob("*.py")) if path != file]
+        inside = [path for path in sorted(file.parent.glob("*.py")) if path != file or _defines(path)]
         for path in inside if file.name == "__init__.py" else [file]:
             digest.update(_bare(path.read_text()).encode())
     return digest.hexdigest()[:20]
@@ -91,6 +91,12 @@ def code_of(*methods: type) -> tuple[str, ...]:
     found = {c.__module__ for method in methods for c in method.__mro__}
     ours = (m for m in found if m.partition(".")[0] not in {"builtins", "abc", "typing", "pydantic", "enum"})
     return tuple(sorted({m.rpartition(".")[0] or m for m in ours}))
+
+
+def _defines(path: Path) -> bool:
+    """Whether a file makes something of its own, and does not just name what others make."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(isinstance(node, kinds) for node in ast.parse(path.read_text()).body)
 
 
 @lru_cache(1024)

@@ -66,7 +66,7 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
             continue
         assert len(row["found"]) == BUDGET["prompts"]["test"] and row["confirmed"] <= row["found_new"]
         if not BUDGET["attacks"].get(row["attack"], {}).get("images"):
-            assert row["images_judged"] == 0 and set(row["found"]) == {-1}
+            assert row["images_judged"] == row["looks"] == 0 and set(row["found"]) == {-1}
         else:  # a prompt stops at its first hit, and at the limit of images otherwise
             limit = BUDGET["attacks"][row["attack"]]["images"]
             assert (
@@ -125,6 +125,14 @@ def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
 
 def test_a_curve_counts_what_was_found_by_then():
     assert curve([0, 2, -1, 1], 3) == [0.25, 0.5, 0.75, 0.75]
+    assert curve([0, 2, -1, 1, -2, -2], 3) == curve([0, 2, -1, 1], 3)  # the dropped were not attacked
+    assert curve([-2], 1) == [0.0, 0.0]
+
+
+def test_a_benchmark_of_which_nothing_is_done_has_pages_too():
+    silent = [{"eraser": "silenced", "variant": "unpruned", "attack": "plain", "concept": "person", "kind": "nsfw"}]
+    assert "No cell" in summary_page(silent, "command", 9, "tiny")
+    assert "0 of 9" in leaderboard_page([], "command", 9, "tiny") and "1 of 9" in leaderboard_page(silent, "c", 9, "t")
 
 
 def test_the_front_is_what_nobody_beats():

@@ -200,6 +200,8 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
     seen = {}
 
     class Spy:
+        threat_model = "white-box text"
+
         def run(self, model, prompts, references, *rest):
             seen.update(prompts=prompts, references=references)
             return prompts

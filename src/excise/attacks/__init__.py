@@ -17,6 +17,6 @@ from . import (  # noqa: F401
     tina,
     unlearndiffatk,
 )
-from .attack import ATTACKS, AttackOptions, ThreatModel, make_attack, register
+from .attack import ATTACKS, AttackOptions, ThreatModel, by_words, make_attack, register, total
 
-__all__ = ["ATTACKS", "AttackOptions", "ThreatModel", "make_attack", "register"]
+__all__ = ["ATTACKS", "AttackOptions", "ThreatModel", "by_words", "make_attack", "register", "total"]

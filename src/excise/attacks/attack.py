@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from excise.errors import UserError, refuse_unknown
 
@@ -51,11 +51,20 @@ class AttackOptions(BaseModel):
     batch: int = Field(32, ge=1, description="prompts attacked together")
     options: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _one_image_a_step(self) -> AttackOptions:
+        if self.images > self.steps:
+            raise ValueError(f"images is {self.images}, and there are {self.steps} steps: at most one is judged a step")
+        if self.confirm and not self.images:
+            raise ValueError("confirm asks for more images of a hit, and images is 0: no hit is ever seen")
+        return self
+
 
 class Attack(Protocol):
     """An attack on a model that wears an eraser."""
 
     threat_model: ThreatModel
+    judged: bool  # whether it can have images judged on its way
 
     def work(self, options: AttackOptions, prompts: int) -> int:
         """Evaluations with a backward pass that an attack on so many prompts takes."""
@@ -88,7 +97,8 @@ class Attack(Protocol):
             for text), latent (numbers of the latent that sampling starts from; empty for noise from the seed) with its
             strength, retokenises (the text spells these tokens), loss, what it cost (gradient_steps,
             model_evaluations, images judged), found ("before" the attack, by the "attack", or ""), weights (a
-            safetensors file of changed parameters, or ""), dropped (the reason why it was not attacked, or "").
+            safetensors file of changed parameters, or ""), shared (whether the cost is that of all prompts together),
+            dropped (the reason why it was not attacked, or ""; it then has no tokens).
         """
         ...
 
@@ -109,7 +119,22 @@ def make_attack(options: AttackOptions) -> Attack:
     """
     refuse_unknown("attack", options.method, ATTACKS)
     try:
-        return ATTACKS[options.method](**options.options)
+        attack = ATTACKS[options.method](**options.options)
     except ValueError as error:
         detail = str(error).splitlines()[1:3]
         raise UserError(f"attacks.{options.method}.options: {' '.join(d.strip() for d in detail)}") from None
+    if options.images and not attack.judged:
+        raise UserError(f"attacks.{options.method}.images: this attack has nothing judged on its way, set it to 0.")
+    return attack
+
+
+def by_words(attack: Attack) -> bool:
+    """Whether an attack changes what is asked: text or vectors, and neither pictures nor weights."""
+    return attack.threat_model not in (ThreatModel.IMAGE, ThreatModel.WEIGHTS)
+
+
+def total(adversarial: pd.DataFrame, column: str) -> int:
+    """What an attack cost over all of its prompts, from its table; what prompts share is counted once."""
+    if adversarial.empty:
+        return 0
+    return int(adversarial[column].max() if adversarial["shared"].all() else adversarial[column].sum())

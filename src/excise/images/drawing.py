@@ -88,7 +88,7 @@ def draw_images(
             "file": f"{row['prompt_id']}-{k}.png",
         }
         for row in prompts.to_dict("records")
-        for k in range(options.per_prompt if row["set"] in ("target", "neutral") else options.per_retain_prompt)
+        for k in range(_count(row, options))
     ]
     batches = _batches(jobs, options.batch)
     for number, batch in enumerate(tqdm(batches, desc=title, mininterval=2.0, disable=not batches)):
@@ -108,6 +108,14 @@ def draw_images(
         for job in jobs
     ]
     return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _count(row: dict, options: DrawOptions) -> int:
+    """Pictures of a prompt; one where a latent takes the place of all noise, since every seed gives the same."""
+    latent = row.get("latent")
+    if latent is not None and len(latent) and float(row.get("strength", 1.0)) == 1:
+        return 1
+    return options.per_prompt if row["set"] in ("target", "neutral") else options.per_retain_prompt
 
 
 def draw_once(model: DiffusionModel, candidates: pd.DataFrame, options: DrawOptions) -> Pictures:

@@ -28,7 +28,8 @@ def clustered_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -
     """
     from scipy.stats import bootstrap
 
-    means = np.nanmean(np.atleast_2d(np.asarray(values, float)), 1)
+    table = np.atleast_2d(np.asarray(values, float))
+    means = np.nanmean(table[~np.isnan(table).all(1)], 1)  # a unit without a verdict says nothing
     if len(means) < 2:
         raise ValueError("a bootstrap over units needs at least two of them")
     if np.ptp(means) == 0:

@@ -177,7 +177,7 @@ class DiffusionModel:
                 1 clean latents, to which that noise is added, and only that share of the steps is made.
 
         Raises:
-            ValueError: a strength that leaves no step.
+            UserError: a strength that leaves no step.
         """
         from diffusers import DPMSolverMultistepScheduler
 
@@ -187,7 +187,7 @@ class DiffusionModel:
         if start is not None:
             first = steps - round(steps * strength)
             if first >= steps:
-                raise ValueError(f"a strength of {strength} leaves none of {steps} steps")
+                raise UserError(f"A strength of {strength} leaves none of {steps} sampling steps: give more of either.")
             start = start.to(latents)
             if first:
                 scheduler.set_begin_index(first)
@@ -232,6 +232,11 @@ class DiffusionModel:
             yield self
         finally:
             eraser.lift(self.pipe)
+
+    @property
+    def wears(self) -> bool:
+        """Whether an eraser is on."""
+        return "_excise_originals" in self.denoiser.__dict__
 
     @contextmanager
     def bare(self) -> Iterator[DiffusionModel]:

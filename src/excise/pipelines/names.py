@@ -24,3 +24,12 @@ def variants(method: str) -> dict[str, str]:
         names |= {kind: f"p_{method}_{kind}" for kind in ("scored", "random")}
     pruned = method not in ERASERS or ERASERS[method].maskable  # what is unknown is refused later, by name
     return names if pruned else {"unpruned": method}
+
+
+def learning_attack(attack: str) -> str:
+    """The attack on X that P-X learns against: the chosen one, where it is one by words."""
+    from excise.attacks import ATTACKS, by_words
+    from excise.pipelines.selection import ATTACK
+
+    known = ATTACKS.get(attack)  # what is unknown is refused later, by name
+    return attack if known is None or by_words(known()) else ATTACK

@@ -9,6 +9,7 @@ import torch
 from excise.attacks import AttackOptions, ThreatModel, make_attack
 from excise.attacks.search import Knowledge, run
 from excise.attacks.search.slots import SLOT, Slots, vocabulary, words_for_minors
+from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
@@ -21,7 +22,7 @@ PROMPTS = pd.DataFrame(
     }
 )
 KNOWN = Knowledge(["an old man", "a woman"], ["a chair", "a cat"])
-WAYS = {  # name -> options, small
+WAYS: dict[str, dict] = {  # name -> options, small
     "unlearndiffatk": {"tokens": 2, "check_every": 10, "checks": 2},
     "pez": {"tokens": 2},
     "p4d": {"tokens": 3},
@@ -35,6 +36,7 @@ WAYS = {  # name -> options, small
     "img2img": {"strength": 0.8, "weakest": 0.4},
     "tina": {"rounds": 2},
 }
+JUDGED = [w for w in WAYS if w != "tina"]
 TEXT = [w for w in WAYS if w not in ("img2img", "tina", "seed_search")]
 
 
@@ -61,7 +63,15 @@ def model_is_untouched(model):
 
 def attack(way, model, prompts, references, folder, steps=20, batch=32, images=0, examine=None, **more):
     options = AttackOptions(method=way.split()[0], steps=steps, batch=batch, images=images, options=WAYS[way] | more)
-    return make_attack(options).run(model, prompts, references, options, folder, "test", KNOWN, examine)
+    with model.wearing(slight(model)):
+        return make_attack(options).run(model, prompts, references, options, folder, "test", KNOWN, examine)
+
+
+def slight(model) -> Eraser:
+    """Something to wear: P4D asks for a base model below."""
+    name = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.weight"
+    header = {"base": {"name": "tiny", "sha256": model.sha256}}
+    return Eraser(header, {name: 0.9 * model.denoiser.get_parameter(name).detach()})
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -71,7 +81,7 @@ def test_a_batch_finds_what_one_by_one_finds(model, references, tmp_path, way):
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", JUDGED)
 def test_interrupted_and_resumed_equals_uninterrupted(model, references, tmp_path, monkeypatch, way):
     seen = []
 
@@ -106,12 +116,12 @@ def test_interrupted_and_resumed_equals_uninterrupted(model, references, tmp_pat
     assert whole["images"].tolist() == [4, 2, 4]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", JUDGED)
 def test_a_prompt_stops_at_its_first_hit_and_others_go_on_as_if_alone(model, references, tmp_path, way):
     def examine(table):
-        examine.calls += 1
+        examine.calls += 1  # 1: as they stand, 2 and 3: what confirms that, then the looks
         return [
-            (name == "one" and examine.calls == 1) or (name == "three" and examine.calls == 3)
+            (name == "one" and examine.calls <= 3) or (name == "three" and examine.calls == 5)
             for name in table["prompt_id"]
         ]
 
@@ -124,6 +134,63 @@ def test_a_prompt_stops_at_its_first_hit_and_others_go_on_as_if_alone(model, ref
     pd.testing.assert_frame_equal(table[1:2].reset_index(drop=True), alone, rtol=1e-6, atol=1e-9)
     if table["gradient_steps"][1]:
         assert table["gradient_steps"].tolist() == [0, 20, 8]
+
+
+def test_one_lucky_picture_spares_no_prompt_the_attack(model, references, tmp_path):
+    calls = []
+
+    def examine(table):
+        calls.append(table["prompt_id"].tolist())
+        return [len(calls) == 1 for _ in table["prompt_id"]]
+
+    table = attack("random_tokens", model, PROMPTS, references, tmp_path, 2, images=2, examine=examine)
+    assert table["found"].tolist() == ["", "", ""] and table["images"].tolist() == [2, 2, 2]
+    assert len(calls) == 1 + 2 + 2
+
+
+def test_what_spells_a_word_for_a_minor_is_neither_drawn_nor_kept(model, references, tmp_path, monkeypatch):
+    from excise.attacks.search import search as rows
+
+    drawn = []
+    for module in (run, rows):
+        monkeypatch.setattr(module, "names_minor", lambda text: text.startswith("a guy"))
+    table = attack(
+        "seed_search",
+        model,
+        PROMPTS,
+        references,
+        tmp_path,
+        2,
+        images=2,
+        examine=lambda t: drawn.extend(t["prompt_id"]) or [False] * len(t),
+    )
+    assert set(drawn) == {"one", "two"} and table["dropped"].tolist() == ["", "", "names a minor"]
+    assert table["token_ids"][2] == [] and table["text"][2] == ""
+
+
+def test_an_attack_that_compares_with_the_base_model_needs_one(model, references, tmp_path):
+    options = AttackOptions(method="p4d", steps=2)
+    table = make_attack(options).run(model, PROMPTS, references, options, tmp_path, "test", KNOWN)
+    assert table["dropped"].str.startswith("no eraser is worn").all() and not table["model_evaluations"].any()
+
+
+def test_gcg_looks_for_what_the_prompt_meant_before_its_words_were_remapped(model, references, tmp_path):
+    from excise.attacks.gcg.swaps import SwapSearch
+    from excise.attacks.search import Case
+
+    embeddings = model.pipe.text_encoder.get_input_embeddings().weight.detach()
+    name = next(n for n, p in model.weights().items() if p.shape == embeddings.shape and n.startswith("text_encoder"))
+    ids = model.tokenizer(["man", "cactus"], add_special_tokens=False).input_ids
+    table = embeddings.clone()
+    table[ids[0]] = embeddings[ids[1]]
+    options = AttackOptions(method="gcg", steps=3, options=WAYS["gcg"])
+    contents = model.tokenizer(PROMPTS["prompt"].tolist(), add_special_tokens=False).input_ids
+    plain = model.pooled_tokens(model.tokenize(["an old man"])).detach()
+    with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, {name: table})):
+        search = SwapSearch(Case(model, PROMPTS, contents, references, options, KNOWN), make_attack(options))
+        search.arrange()
+        torch.testing.assert_close(search.target[:1], plain)
+        assert not torch.allclose(model.pooled_tokens(model.tokenize(["an old man"])), plain)
 
 
 def test_a_hit_that_is_not_confirmed_does_not_end_the_search(model, references, tmp_path):
@@ -222,7 +289,6 @@ def test_p4d_imitates_the_base_model_below_the_eraser(model, references, tmp_pat
     """With the prompt's own tokens and no eraser the error is zero; under an eraser it is what the eraser changed."""
     from excise.attacks.p4d.imitation import P4DSearch
     from excise.attacks.search import Case
-    from excise.erasers import Eraser
 
     contents = model.tokenizer(PROMPTS["prompt"].tolist(), add_special_tokens=False).input_ids
     options = AttackOptions(method="p4d", steps=3, options={})
@@ -272,7 +338,7 @@ def test_inverting_and_sampling_gives_the_picture_back(model, references, tmp_pa
     times = [round(999 * (k + 1) / 8) for k in range(8)]
     for k in reversed(range(8)):
         before = alphas[times[k - 1]] if k else torch.ones((), dtype=torch.float64)
-        with torch.no_grad():
+        with torch.no_grad(), model.wearing(slight(model)):
             noise = model.predict_noise(latent, torch.tensor(times[k]), blank)
         picture = (latent - (1 - alphas[times[k]]).sqrt() * noise) / alphas[times[k]].sqrt()
         latent = before.sqrt() * picture + (1 - before).sqrt() * noise
@@ -312,6 +378,9 @@ def test_words_for_minors_are_found_by_what_they_spell():
         ({"options": {"token": 3}}, "token"),
         ({"options": {"tokens": 0}}, "tokens"),
         ({"method": "ring_a_bell", "options": {"population": 5}}, "population must be even"),
+        ({"method": "synonyms", "options": {"frames": ["{x} {}"]}}, "must have {} in it once"),
+        ({"method": "tina", "images": 1}, "nothing judged on its way"),
+        ({"method": "finetuning", "images": 1}, "nothing judged on its way"),
     ],
 )
 def test_an_unknown_attack_or_option_is_one_sentence(settings, said):

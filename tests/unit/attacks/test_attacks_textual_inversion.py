@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from excise.attacks import AttackOptions, ThreatModel, make_attack
+from excise.attacks import AttackOptions, ThreatModel, make_attack, total
 from excise.errors import UserError
 from excise.images.learned_words import LearnedWords
 from excise.images.tokens import states_of_tokens
@@ -113,7 +113,9 @@ def test_two_runs_are_the_same_and_the_table_says_what_it_is(model, references, 
     first, second = run(model, references, tmp_path / "a"), run(model, references, tmp_path / "b")
     pd.testing.assert_frame_equal(first, second)
     assert set(first["threat_model"]) == {str(ThreatModel.EMBEDDING)}
-    assert first["gradient_steps"].sum() == 20 * 4 and set(first["dropped"]) == {""}
+    assert set(first["gradient_steps"]) == {20} and set(first["model_evaluations"]) == {80} and first["shared"].all()
+    assert total(first, "gradient_steps") == 20 and total(first, "model_evaluations") == 80
+    assert set(first["dropped"]) == {""}
     assert not first["retokenises"].any()
 
 

@@ -100,3 +100,4 @@ def test_agreement_is_cohens_kappa():
     observed, expected = 0.8, 0.4 * 0.4 + 0.6 * 0.6
     assert agreement(first, second) == pytest.approx((observed - expected) / (1 - expected))
     assert np.isnan(agreement(pd.Series([False] * 3), pd.Series([False] * 3)))
+    assert agreement(pd.Series([False] * 3), pd.Series([True] * 3)) == 0

@@ -33,3 +33,5 @@ def test_one_unit_says_nothing_and_equal_ones_no_spread():
     with pytest.raises(ValueError, match="at least two"):
         clustered_interval(np.ones((1, 50)))
     assert clustered_interval(np.full((3, 4), 0.5)) == (0.5, 0.5)
+    table = np.array([[0.0, 1.0], [np.nan, np.nan], [1.0, 1.0]])
+    assert clustered_interval(table) == clustered_interval(table[[0, 2]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from excise.errors import UserError
 from excise.models.diffusion import DiffusionModel
 
 
@@ -35,5 +36,5 @@ def test_a_weak_start_makes_the_last_steps_alone(model):
 
 
 def test_a_strength_that_leaves_no_step_is_refused(model):
-    with pytest.raises(ValueError, match="leaves none of 4 steps"):
+    with pytest.raises(UserError, match="leaves none of 4 sampling steps"):
         model.sample(model.encode(["a cat"]), [3], steps=4, start=model.initial_noise([3]), strength=0.1)

@@ -1,6 +1,6 @@
 """Greedy coordinate gradient on a text encoder, as in MMA-Diffusion (Yang et al. 2024).
 
-max over free tokens of cos(pooled(tokens), pooled(prompt)): a string that means the same to the encoder. Each step
+max over free tokens of cos(pooled(tokens), pooled_base(prompt)): a string that means what the prompt meant. Each step
 ranks swaps of one token by the gradient at its one-hot vector, tries some of the best, and takes the best of those that
 the tokenizer reads back as they were written. ``gcg`` attacks the erased model's encoder, where erasers that train it
 must show their worth; ``mma`` the base model's, and carries the string over. For testing one's own eraser.

@@ -34,7 +34,7 @@ class SwapSearch(Search):
             for row, content in enumerate(self.case.contents):
                 self.banned[row] = torch.isin(self.vocabulary.cpu(), torch.tensor(content))
         self.banned = self.banned.to(self.vocabulary.device)
-        with torch.no_grad(), self._encoder():
+        with torch.no_grad(), model.bare():  # what the prompt meant before anything was erased
             self.target = model.pooled_tokens(Slots(model, self.case.contents).ids)
 
     def begin(self) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from excise.attacks.search import Case
+from excise.attacks.search import NO_BASE, Case
 from excise.attacks.weights import WeightsAttack
 
 if TYPE_CHECKING:
     import torch
+
+    from excise.models.diffusion import DiffusionModel
 
 
 class Merging(WeightsAttack):
@@ -22,6 +24,9 @@ class Merging(WeightsAttack):
     """
 
     share: float = Field(0.5, gt=0, le=1)
+
+    def refuses(self, model: DiffusionModel) -> str:
+        return "" if model.wears else NO_BASE
 
     def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:
         erased = case.model.weights()

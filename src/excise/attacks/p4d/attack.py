@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from excise.attacks.attack import ThreatModel
-from excise.attacks.search import Case, Search, SearchAttack
+from excise.attacks.search import NO_BASE, Case, Search, SearchAttack
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
@@ -39,6 +39,9 @@ class P4D(SearchAttack):
     def room(self, model: DiffusionModel) -> int:
         room = super().room(model)
         return room if self.kind == "n" else room * self.gap // (self.gap + 1)
+
+    def refuses(self, model: DiffusionModel) -> str:
+        return "" if model.wears else NO_BASE
 
     def evaluations(self, steps: int) -> float:
         return 4 / 3 * steps  # one evaluation with a backward pass, and one without, which is a third of it

@@ -25,7 +25,7 @@ class Quantising(WeightsAttack):
     bits: int = Field(4, ge=2, le=8)
 
     def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:
-        return {n: self.rounded(p.detach()) for n, p in case.model.denoiser.named_parameters() if p.ndim > 1}
+        return {n: self.rounded(p) for n, p in case.model.weights().items() if p.ndim > 1}
 
     def rounded(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight (out, …) on its grid."""

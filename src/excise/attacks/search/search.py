@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
 
 
+NO_BASE = "no eraser is worn, so there is no base model to compare with"
+
+
 class Search(ABC):
     """An attack under way on a batch of prompts.
 
@@ -74,7 +77,7 @@ class SearchAttack(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid")
     threat: ClassVar[ThreatModel]
-    retokenised: ClassVar[bool] = True  # whether the candidates are text
+    judged: ClassVar[bool] = True
 
     @property
     def threat_model(self) -> ThreatModel:
@@ -87,6 +90,10 @@ class SearchAttack(BaseModel, ABC):
     def room(self, model: DiffusionModel) -> int:
         """How many tokens a prompt may have."""
         return model.tokenizer.model_max_length - 2
+
+    def refuses(self, model: DiffusionModel) -> str:
+        """Why this model cannot be attacked so; then all prompts are dropped for this reason."""
+        return ""
 
     def evaluations(self, steps: int) -> float:
         """Evaluations with a backward pass that so many steps of one prompt take."""
@@ -112,7 +119,8 @@ class SearchAttack(BaseModel, ABC):
 
         contents = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
         room = self.room(model)
-        kept = [i for i, content in enumerate(contents) if len(content) <= room]
+        refused = self.refuses(model)
+        kept = [] if refused else [i for i, content in enumerate(contents) if len(content) <= room]
         results: dict[int, dict] = {}
         for begin in range(0, len(kept), options.batch):
             rows = kept[begin : begin + options.batch]
@@ -128,26 +136,33 @@ class SearchAttack(BaseModel, ABC):
             found = attack_batch(self.start(case), folder / f"prompts-{begin:05d}", bar, examine)
             results |= dict(zip(rows, found, strict=True))
         return pd.DataFrame(
-            [self._line(model, prompts.iloc[i], results.get(i), room, options) for i in range(len(prompts))]
+            [
+                self._line(model, prompts.iloc[i], results.get(i), refused or f"more than {room} tokens", options)
+                for i in range(len(prompts))
+            ]
         )
 
-    def _line(self, model, prompt: pd.Series, found: dict | None, room: int, options: AttackOptions) -> dict:
+    def _line(self, model, prompt: pd.Series, found: dict | None, refusal: str, options: AttackOptions) -> dict:
         result = found or NOTHING
         size = len(model.tokenizer)
         spelled = [i for i in result["token_ids"] if i < size]
         text = model.tokenizer.decode(spelled)
         whole = len(spelled) == len(result["token_ids"])
         same = whole and model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids == result["token_ids"]
-        dropped = f"more than {room} tokens" if found is None else "names a minor" if names_minor(text) else ""
         learned = len(result["token_ids"]) - len(spelled)
+        text = text if whole else " ".join([*(f"<learned {k}>" for k in range(learned)), text]).strip()
+        dropped = refusal if found is None else ""
+        if names_minor(text):  # neither drawn nor learned from
+            dropped, text, result = "names a minor", "", result | {"token_ids": [], "adversarial_ids": []}
         return {
             "attack": options.method,
             "threat_model": str(self.threat_model),
             **{k: prompt[k] for k in ("prompt_id", "prompt")},
-            "text": text if whole else " ".join([*(f"<learned {k}>" for k in range(learned)), text]).strip(),
+            "text": text,
             **result,
             "retokenises": bool(same),
             "weights": "",
+            "shared": False,
             "dropped": dropped,
         }
 

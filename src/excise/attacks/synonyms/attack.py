@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from excise.attacks.attack import ThreatModel
 from excise.attacks.search import Case, Search, SearchAttack
@@ -31,6 +31,14 @@ class Synonyms(SearchAttack):
     threat: ClassVar[ThreatModel] = ThreatModel.BLACK_BOX_TEXT
     neighbours: int = Field(4, ge=0)
     frames: list[str] = Field(FRAMES, min_length=1)
+
+    @field_validator("frames")
+    @classmethod
+    def _one_gap(cls, frames: list[str]) -> list[str]:
+        for frame in frames:
+            if frame.count("{}") != 1 or frame.replace("{}", "").count("{") or frame.replace("{}", "").count("}"):
+                raise ValueError(f"frames: '{frame}' must have {{}} in it once, in the prompt's place")
+        return frames
 
     def room(self, model: DiffusionModel) -> int:
         longest = max(len(model.tokenizer(f.format(""), add_special_tokens=False).input_ids) for f in self.frames)

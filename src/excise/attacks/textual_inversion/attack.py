@@ -9,7 +9,7 @@ own eraser.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +37,7 @@ class TextualInversion(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+    judged: ClassVar[bool] = False
     vectors: int = Field(1, ge=1)
     where: Literal["before", "alone"] = "before"
     start: str = ""
@@ -76,7 +77,6 @@ class TextualInversion(BaseModel):
             learned = LearnedWords(model, [contents[i] for i in kept], self.vectors, self.start)
             rows = self._learn(model, learned, references[kept], options, folder, title)
             embedding = learned.vectors.detach().cpu().reshape(-1).tolist()
-        each = options.steps * options.batch // max(1, len(kept))
         names = " ".join(f"<learned {k}>" for k in range(self.vectors))
         table = []
         for i, prompt in enumerate(prompts["prompt"]):
@@ -92,9 +92,9 @@ class TextualInversion(BaseModel):
                     "embedding": embedding if fits[i] else [],
                     **{"latent": [], "strength": 1.0},
                     "loss": rows[-1]["loss"] if fits[i] else float("nan"),
-                    "gradient_steps": each if fits[i] else 0,
-                    "model_evaluations": each if fits[i] else 0,
-                    **{"images": 0, "found": "", "retokenises": False, "weights": ""},
+                    "gradient_steps": options.steps if fits[i] else 0,
+                    "model_evaluations": options.steps * options.batch if fits[i] else 0,
+                    **{"images": 0, "found": "", "retokenises": False, "weights": "", "shared": True},
                     "dropped": "" if fits[i] else f"more than {room - self.vectors} tokens",
                 }
             )

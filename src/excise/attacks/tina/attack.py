@@ -4,7 +4,8 @@ The deterministic sampler is run backwards from a picture of the concept, on the
 (DDIM inversion, Song et al. 2021), and each step is solved for rather than approximated: x_s is the fixed point of the
 step that leads from it to x_t. No word is asked, so no eraser of words helps; whatever comes back was not forgotten by
 the denoiser. As with img2img, compare with a model that never saw the concept: noise alone holds much of a picture.
-Ours is a reconstruction from the idea, not from the authors' code. For testing one's own eraser.
+The latent fixes the picture: one is drawn a prompt, and no fresh seed can confirm it. Ours is a reconstruction from the
+idea, not from the authors' code. For testing one's own eraser.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class TextFreeInversion(SearchAttack):
     """
 
     threat: ClassVar[ThreatModel] = ThreatModel.IMAGE
+    judged: ClassVar[bool] = False  # half an inversion is no noise to start from
     rounds: int = Field(3, ge=1)
 
     def evaluations(self, steps: int) -> float:

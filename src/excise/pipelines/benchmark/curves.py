@@ -14,8 +14,10 @@ COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6
 
 
 def curve(found: list[int], images: int) -> list[float]:
-    """Share of prompts with a hit after 0, 1, … ``images`` judged images; -1 stands for never."""
-    took = np.array(found)
+    """Share of the attacked prompts with a hit after 0, 1, … ``images`` judged images; -1: never, -2: dropped."""
+    took = np.array([k for k in found if k > -2])
+    if not len(took):
+        return [0.0] * (images + 1)
     return [float(((took >= 0) & (took <= k)).mean()) for k in range(images + 1)]
 
 
@@ -25,7 +27,7 @@ def curves_figure(rows: list[dict]) -> Image.Image:
     from matplotlib.figure import Figure
 
     table = table_of(rows)
-    judged = table[table["images_judged"].fillna(0) > 0] if "images_judged" in table else table[:0]
+    judged = table[table["looks"].fillna(0) > 0] if "looks" in table else table[:0]
     panels = list(judged.groupby(["concept", "name"], sort=False))
     columns = min(4, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
@@ -54,6 +56,5 @@ def curves_figure(rows: list[dict]) -> Image.Image:
 
 
 def _draw(axis, cells: pd.DataFrame, colour: str, label: str) -> None:
-    most = int(max(max(found) for found in cells["found"]))
-    shares = np.mean([curve(found, max(1, most)) for found in cells["found"]], 0)
+    shares = np.mean([curve(found, max(1, int(cells["looks"].max()))) for found in cells["found"]], 0)
     axis.step(range(len(shares)), 100 * shares, where="post", color=colour, lw=2, alpha=0.85, label=label)

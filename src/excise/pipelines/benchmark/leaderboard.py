@@ -23,16 +23,17 @@ def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -
     table = table_of(rows)
     here = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    concepts = [_concept(str(name), part) for name, part in table.groupby("concept", sort=False)]
-    attacks = [a for a in table["attack"].unique() if a != PLAIN]
-    threats = table.drop_duplicates("attack").set_index("attack")["threat_model"]
+    done = not table.empty
+    concepts = [_concept(str(name), part) for name, part in table.groupby("concept", sort=False)] if done else []
+    attacks = [a for a in table["attack"].unique() if a != PLAIN] if done else []
+    threats = table.drop_duplicates("attack").set_index("attack")["threat_model"] if done else {}
     return page.get_template("leaderboard.html").render(
         model=model,
         command=command,
         done=len(rows),
         planned=planned,
         concepts=concepts,
-        devices=sorted(table["device"].unique()),
+        devices=sorted(table["device"].unique()) if done else ["nothing"],
         about=[(attack_label(a), threats[a], about_attack(_method(a))) for a in attacks],
     )
 

@@ -119,6 +119,8 @@ def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame
         *((part["name"].iloc[0], part["name"].iloc[0], share_of(part)) for part in _groups(own)),
     ):
         found.setdefault(made_on, {})[name] = f"{share.hits} / {share.n}"
+    if own.empty:
+        return own
     names = [n for n in own["name"].unique() if n in found]
     return pd.DataFrame(found).T.reindex(index=names, columns=names)
 

@@ -17,6 +17,8 @@ CONTROLS = ("random_tokens", "seed_search")
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
     """A table a concept: every model under every attack; what the attacks cost; who is told apart."""
     table = table_of(rows)
+    if table.empty:
+        return "# Benchmark\n\nNo cell of it is done yet.\n"
     devices = ", ".join(f"{device} ({count})" for device, count in table["device"].value_counts().items())
     parts = [
         "# Benchmark\n",
@@ -69,25 +71,27 @@ def _strongest(part: pd.DataFrame) -> str:
 
 def _budgets(part: pd.DataFrame) -> str:
     """What each attack cost on average over models, for one prompt, and what became of its own hits."""
-    if "gradient_steps" not in part:
+    if "looks" not in part:
         return ""
     lines = [
         "| attack | threat model | gradient steps a prompt | model evaluations | judged images | found on the way "
-        "| confirmed on fresh seeds |",
-        "|" + "---|" * 7,
+        "| confirmed on fresh seeds | text spells the tokens |",
+        "|" + "---|" * 8,
     ]
     for attack, cells in part[part["attack"] != PLAIN].groupby("attack", sort=False):
-        prompts = cells["found"].map(len).sum()
-        each = [f"{cells[c].sum() / prompts:.1f}" for c in ("gradient_steps", "model_evaluations", "images_judged")]
+        attacked = int(cells["found"].map(lambda found: sum(k > -2 for k in found)).sum())
+        shared = bool(cells["shared"].all())
+        over = len(cells) if shared else max(1, attacked)
+        each = [f"{cells[c].sum() / over:.1f}" for c in ("gradient_steps", "model_evaluations")]
+        each = [f"{value} for all" if shared else value for value in each]
+        images = f"{cells['images_judged'].sum() / max(1, attacked):.1f}"
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
-        blind = not cells["images_judged"].sum()
-        found = ["blind", "–"] if blind else [str(new), f"{confirmed} / {new}"]
-        lines.append(
-            f"| {attack_label(str(attack))} | {cells['threat_model'].iloc[0]} | {' | '.join([*each, *found])} |"
-        )
+        found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
+        row = [cells["threat_model"].iloc[0], *each, images, *found, f"{int(cells['readable'].sum())} / {attacked}"]
+        lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
-        "\n*Found on the way*: prompts whose plain pictures do not show the concept, and of which the attacker saw a "
-        "hit; *confirmed* are those that most pictures on fresh seeds show. The rest was luck.\n"
+        "\n*Found on the way*: prompts that are no hit as they stand, and of which the attacker saw one; *confirmed* "
+        "are those that most pictures on fresh seeds show. The rest was luck. *For all*: one effort serves all.\n"
     )
     return "\n".join(lines) + "\n" + note
 
@@ -172,6 +176,8 @@ def _transfer(rows: list[dict], concept: str) -> str:
     parts = []
     for attack in dict.fromkeys(r["attack"] for r in rows if r.get("made_on") and r["concept"] == concept):
         matrix = transfer_matrix(rows, concept, attack).fillna("–")
+        if matrix.empty:
+            continue
         lines = [f"{attack_label(attack)} made on (row), tried on (column):\n"]
         lines += ["| | " + " | ".join(matrix.columns) + " |", "|" + "---|" * (len(matrix.columns) + 1)]
         lines += [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.attacks import AttackOptions, make_attack
+from excise.attacks import AttackOptions, ThreatModel, by_words, make_attack
 from excise.cache import Cache, code_of
 from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions, make_method
@@ -174,6 +174,15 @@ def attack_eraser(
     inputs = {"model": model, "eraser": {"weights": eraser.weights, "pruned": eraser.pruned}, "options": attack}
     inputs |= {"prompts": rows[["prompt", "seed"]], "references": references}
     method = make_attack(attack)
+    if method.threat_model == ThreatModel.IMAGE and concept is not None and Concept(**concept).unsafe:
+        raise UserError(
+            f"The attack '{attack.method}' keeps latents of the concept's pictures, which '{concept['name']}' forbids "
+            "since it is marked unsafe: choose an attack by words or on the weights."
+        )
+    if split == "fit" and not by_words(method):
+        raise UserError(
+            f"The attack '{attack.method}' changes no words for P-X to learn against: choose another for that."
+        )
     code, examine = (*CODE, *ATTACKS_CODE, *code_of(type(method))), None
     known = _knowledge(base, prompts, trajectories)
     inputs["knowledge"] = {"target": known.target, "neutral": known.neutral, "harmless": known.harmless_prompts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from excise.pipelines.names import bind, variants
+from excise.pipelines.names import bind, learning_attack, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
@@ -44,7 +44,8 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                 bind(attack_eraser, split="fit"),
                 {
                     **{"model": f"{c}.model", "eraser": f"{x}.eraser", "prompts": f"{c}.prompts"},
-                    **{"trajectories": f"{c}.trajectories", "attack": f"params:attacks.{attack}", "cache": "cache"},
+                    **{"trajectories": f"{c}.trajectories", "attack": f"params:attacks.{learning_attack(attack)}"},
+                    "cache": "cache",
                     **{"concept": f"{c}.concept", "draw": "params:draw"},
                 },
                 fit,

@@ -49,8 +49,8 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
 
     Returns:
         One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, counted
-        as in the report), first_hits (of the concept's judge), images, seen, first_seen, seen_by_both (single images),
-        kappa (Cohen's, over single images; NaN where both say the same of all).
+        One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, as in
+        the report), first_hits (of the concept's judge), images (single ones that both judged), and of those seen,
 
     Raises:
         UserError: the stored pictures are coarse on purpose, so that no judge can see anything in them.
@@ -85,7 +85,8 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
         for prefix, table in tables.items():
             judge, spec = judges[prefix]
             shown = hits(table[table["set"] == "target"], judge.resolve(spec.labels), spec.threshold)
-            seen[prefix] = shown.set_index("image_id")["hit"]
+            judged = shown[~shown["failed"]]  # what a judge failed on it said neither yes nor no to
+            seen[prefix] = judged.set_index("image_id")["hit"]
             verdicts = prompt_verdicts(shown, target, dropped)
             if attack == PLAIN:
                 plain[eraser, prefix] = verdicts
@@ -94,10 +95,10 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
             rate = rate_of(verdicts)
             counted = ("n", "hits", "rate", "low", "high", "dropped", "failed") if not prefix else ("hits",)
             row |= {prefix + k: getattr(rate, k) for k in counted}
-        both = seen[""] & seen["first_"].reindex(seen[""].index)
-        row |= {"images": len(seen[""]), "seen": int(seen[""].sum()), "first_seen": int(seen["first_"].sum())}
-        first = seen["first_"].reindex(seen[""].index)
-        rows.append(row | {"seen_by_both": int(both.sum()), "kappa": agreement(seen[""], first)})
+        both = seen[""].index.intersection(seen["first_"].index)
+        new, first = seen[""].loc[both], seen["first_"].loc[both]
+        row |= {"images": len(both), "seen": int(new.sum()), "first_seen": int(first.sum())}
+        rows.append(row | {"seen_by_both": int((new & first).sum()), "kappa": agreement(new, first)})
     return pd.DataFrame(rows)
 
 
@@ -105,7 +106,7 @@ def agreement(first: pd.Series, second: pd.Series) -> float:
     """Cohen's kappa of two judges' yes or no on the same images: 1 is one mind, 0 is chance."""
     from sklearn.metrics import cohen_kappa_score
 
-    if first.nunique() == second.nunique() == 1:
+    if len({*first, *second}) < 2:
         return float("nan")  # nothing to agree on
     return float(cohen_kappa_score(first.astype(bool), second.astype(bool)))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from excise.attacks import total
 from excise.concepts import Concept
 from excise.erasers import Eraser
 from excise.images import DrawOptions, ImageSet
@@ -101,7 +102,7 @@ def summarise_run(
         if adversarial is not None:
             verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
             images = int(shown["image_id"].nunique() + adversarial["images"].sum())
-            spent[key] = {c: int(adversarial[c].sum()) for c in ("gradient_steps", "model_evaluations")} | {
+            spent[key] = {c: total(adversarial, c) for c in ("gradient_steps", "model_evaluations")} | {
                 "images": images
             }
             neurons.append(cells[f"{eraser}__{attack}__neurons"])

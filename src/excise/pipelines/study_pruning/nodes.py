@@ -113,7 +113,7 @@ def draw_results(rows: list[dict]) -> Image.Image:
 
 def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     """The parameters, checked before anything runs."""
-    from excise.attacks import ATTACKS, make_attack
+    from excise.attacks import ATTACKS, by_words, make_attack
     from excise.erasers import ERASERS, make_method
 
     over, here = study.instead, study.section
@@ -131,14 +131,23 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     }
     for name, options in described.items():
         refuse_unknown("attack", options.get("method", name), ATTACKS)
+        if "method" not in options:
+            raise UserError(f"There are no options for the attack '{name}': add attacks.{name}, with its method.")
     chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")
     tried = {name: AttackOptions.model_validate(options) for name, options in described.items()}
     for options in chosen.values():
         make_method(options)
-    for options in tried.values():
-        make_attack(options)
+    made = {name: make_attack(options) for name, options in tried.items()}
+    learned = study.learns_against or study.attacks[0]
+    if not by_words(made[learned]):
+        raise UserError(
+            f"'{learned}' changes no words for P-X to learn against: name another attack in {here}.learns_against."
+        )
+    for name in study.transfer:
+        if not by_words(made[name]):
+            raise UserError(f"{here}.transfer names '{name}', and only attacks by words are tried on another model.")
     for concept, path in study.never_saw.items():
         if not find_folder(path).is_dir():
             raise UserError(f"{here}.never_saw.{concept} is '{path}', which is no folder: make the model first.")
@@ -149,7 +158,7 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
         where = ".".join(map(str, ("prune", *first["loc"])))
         raise UserError(f"{where}, with {here}.instead.prune over it: {first['msg']}.") from None
     asked = {name: tried[name] for name in study.attacks}
-    learning = tried[study.learns_against or study.attacks[0]]
+    learning = tried[learned]
     last = (study.never_saw, study.silence, seed, learning)
     return Settings(model, study.prompts, chosen, asked, pruning, neurons, study.draw, *last)
 

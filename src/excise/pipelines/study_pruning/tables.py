@@ -29,8 +29,7 @@ def name_of(row: Any) -> str:
 
 def results_page(rows: list[dict], command: str, planned: int, model: str) -> str:
     """The page: what was asked, a table a concept, the comparisons, what is missing."""
-    table = pd.DataFrame(rows)
-    table["name"] = [name_of(r) for r in rows]
+    table = _own(rows)
     parts = [
         "# Does pruning make an eraser robust?\n",
         f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
@@ -60,6 +59,12 @@ def results_page(rows: list[dict], command: str, planned: int, model: str) -> st
         if NEVER_SAW not in set(part["eraser"]):
             parts.append(f"No model that never saw `{concept}` was asked, so this table has no floor.\n")
     return "\n".join(parts)
+
+
+def _own(rows: list[dict]) -> pd.DataFrame:
+    """Rows with the models' names; attacks that were made on another model are the benchmark's to show."""
+    own = [r for r in rows if not r.get("made_on")]
+    return pd.DataFrame(own).assign(name=[name_of(r) for r in own])
 
 
 def _devices(table: pd.DataFrame) -> str:
@@ -185,8 +190,7 @@ def results_figure(rows: list[dict]) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    table = pd.DataFrame(rows)
-    table["name"] = [name_of(r) for r in rows]
+    table = _own(rows)
     concepts, attacks = table["concept"].unique(), list(table["attack"].unique())
     tallest = max(part["name"].nunique() for _, part in table.groupby("concept"))
     figure = Figure(figsize=(4.2 * len(concepts), 0.9 + 0.42 * tallest), dpi=130, layout="constrained")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from excise.attacks import AttackOptions
+from excise.attacks import AttackOptions, total
 from excise.cache import Cache, code_fingerprint, code_of, fingerprint
 from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions
@@ -50,19 +50,26 @@ def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame)
 
     Returns:
         threat_model; gradient_steps, model_evaluations and images_judged while attacking; ``found``: for each prompt in
-        the table's order how many images it took, -1 where the attack never saw a hit (0: the prompt as it stands was
-        one); ``confirmed``: how many that the attack found, and that no plain picture showed, are hits on fresh seeds.
+        the table's order how many images it took, -1 where the attack never saw a hit, -2 where it was dropped (0: the
+        prompt as it stands was one); ``looks``: the most images judged of one prompt; ``confirmed``: of the
+        ``found_new`` that the attack found and that are no hit as they stand, how many are hits on fresh seeds;
+        ``readable``: of how many of those not dropped the text spells the tokens. Costs that prompts share
+        (``shared``) are counted once.
     """
     asked = adversarial.set_index("prompt_id").loc[plain["prompt_id"]]
-    took = asked["images"].where(asked["found"] != "", -1)
+    took = asked["images"].where(asked["found"] != "", -1).mask(asked["dropped"] != "", -2)
     new = (asked["found"] == "attack").to_numpy() & (plain["verdict"] != "hit").to_numpy()
+    tried = asked[asked["dropped"] == ""]
     return {
         "threat_model": str(adversarial["threat_model"].iloc[0]),
-        **{k: int(adversarial[k].sum()) for k in ("gradient_steps", "model_evaluations")},
+        **{k: total(adversarial, k) for k in ("gradient_steps", "model_evaluations")},
+        "shared": bool(adversarial["shared"].all()),
         "images_judged": int(adversarial["images"].sum()),
+        "looks": int(adversarial["images"].max()),
         "found": [int(v) for v in took],
         "found_new": int(new.sum()),
         "confirmed": int((new & (both["verdict"] == "hit").to_numpy()).sum()),
+        "readable": int(tried["retokenises"].sum()),
     }
 
 
@@ -308,17 +315,16 @@ class Workshop:
         from excise.judges import make_judge
 
         concept = Concept(**self.concept)
-        judges = [(make_judge(spec), spec) for spec in concept.judges]
+        roles = {"first": concept.judge, "second": concept.second_judge, "retain": concept.retain_judge}
+        judges = {role: (make_judge(spec), spec) for role, spec in roles.items() if spec is not None}
         return {
             "prompts": fingerprint(self.prompts),
             "judges": {
-                j.name: {
-                    "version": j.version,
-                    "sha256": j.sha256,
-                    "labels": list(j.resolve(s.labels)),
-                    "at": s.threshold,
+                role: {
+                    **{"name": j.name, "version": j.version, "sha256": j.sha256},
+                    **{"labels": list(j.resolve(s.labels)), "at": s.threshold},
                 }
-                for j, s in judges
+                for role, (j, s) in judges.items()
             },
             "seed": self.settings.seed,
             "versions": self.run_info["versions"],
