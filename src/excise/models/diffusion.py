@@ -53,10 +53,16 @@ class DiffusionModel:
         transformers_logging.disable_progress_bar()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
         how = {"dtype": getattr(torch, spec.dtype), "local_files_only": True, "use_safetensors": True}
-        other = {"unet": UNet2DConditionModel.from_pretrained(spec.unet_folder, **how)} if spec.unet_folder else {}
-        pipe = StableDiffusionPipeline.from_pretrained(
-            spec.folder, safety_checker=None, requires_safety_checker=False, **how, **other
-        ).to(device)
+        try:
+            other = {"unet": UNet2DConditionModel.from_pretrained(spec.unet_folder, **how)} if spec.unet_folder else {}
+            pipe = StableDiffusionPipeline.from_pretrained(
+                spec.folder, safety_checker=None, requires_safety_checker=False, **how, **other
+            ).to(device)
+        except OSError as error:
+            where = f"'{spec.unet_folder or spec.folder}'"
+            raise UserError(
+                f"The model in {where} cannot be read: {str(error).splitlines()[0]} Only safetensors are."
+            ) from None
         kind = pipe.scheduler.config.get("prediction_type", "epsilon")
         if kind != "epsilon":
             raise UserError(f"The model in '{spec.path}' predicts '{kind}', not noise: take one that predicts noise.")

@@ -94,3 +94,17 @@ def test_kept_trajectory_ends_at_the_same_latents(tiny_model):
     assert path.latents.shape == (5, 1, 4, 16, 16)
     torch.testing.assert_close(path.final, tiny_model.sample(states, [1], steps=5).final)
     torch.testing.assert_close(path.latents[0], tiny_model.initial_noise([1]))
+
+
+def test_a_unet_without_its_weights_is_one_sentence(tiny_spec, tiny_folder, tmp_path):
+    import shutil
+
+    from excise.errors import UserError
+    from excise.models.diffusion import DiffusionModel
+
+    shutil.copytree(tiny_folder / "unet", tmp_path / "unet")
+    for file in (tmp_path / "unet").glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        DiffusionModel.load(tiny_spec.model_copy(update={"unet": str(tmp_path / "unet")}))
+    assert "\n" not in str(caught.value)

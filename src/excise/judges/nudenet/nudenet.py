@@ -76,7 +76,9 @@ class NudeNet(Judge):
         # the package's own session takes every core, also those that processes beside this one work on
         threads = onnxruntime.SessionOptions()
         threads.intra_op_num_threads = torch.get_num_threads()
-        self._detector.onnx_session = onnxruntime.InferenceSession(str(weights), threads)
+        # on the CPU wherever it runs, so that scores are the same with and without a GPU's runtime
+        session = onnxruntime.InferenceSession(str(weights), threads, providers=["CPUExecutionProvider"])
+        self._detector.onnx_session = session
 
     def detect(self, images: np.ndarray) -> list[list[Detection]]:
         prepared = [np.ascontiguousarray(self._prepare(image)[..., ::-1]) for image in images]

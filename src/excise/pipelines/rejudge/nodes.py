@@ -48,9 +48,9 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
         cells: ``<eraser>__<attack>__<what>``, what being images, judgements or adversarial.
 
     Returns:
-        One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, counted
         One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, as in
         the report), first_hits (of the concept's judge), images (single ones that both judged), and of those seen,
+        first_seen, seen_by_both and kappa (Cohen's; NaN where both say one and the same of all).
 
     Raises:
         UserError: the stored pictures are coarse on purpose, so that no judge can see anything in them.

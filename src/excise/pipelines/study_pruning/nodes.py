@@ -130,9 +130,10 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
         for n in wanted
     }
     for name, options in described.items():
-        refuse_unknown("attack", options.get("method", name), ATTACKS)
-        if "method" not in options:
-            raise UserError(f"There are no options for the attack '{name}': add attacks.{name}, with its method.")
+        if not options:
+            raise UserError(f"There are no options for the attack '{name}': add attacks.{name}.")
+        options.setdefault("method", name)
+        refuse_unknown("attack", options["method"], ATTACKS)
     chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")
