@@ -58,7 +58,9 @@ def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOpt
             base = features
             continue
         found[eraser]["frechet"] = frechet_distance(base, features, features_version()).model_dump()
-        found[eraser]["kernel"] = kernel_distance(base, features, features_version()).model_dump()
+        if len(features) >= 8:  # both drew the same prompts on the same seeds, and the statistic is of independent ones
+            halves = base[::2], features[1::2]
+            found[eraser]["kernel"] = kernel_distance(*halves, features_version()).model_dump()
     return found
 
 
