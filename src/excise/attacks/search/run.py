@@ -6,7 +6,8 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from excise.attacks.attack import Examine
 from excise.cache import write_atomically
@@ -14,9 +15,6 @@ from excise.prompts.safety import names_minor
 
 from .case import Candidate, Case
 from .search import Search
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SAVE_EVERY = 60.0  # seconds
 BEFORE = 2  # images that confirm a hit of the prompt as it stands
@@ -145,13 +143,7 @@ def _table(case: Case, candidates: list[Candidate]) -> pd.DataFrame:
         for c, seed in zip(candidates, case.seeds, strict=True)
     ]
     own = [c for c in ("prompt_id", "prompt", "guidance") if c in case.prompts]
-    return case.prompts[own].join(_frame(rows))
-
-
-def _frame(rows: list[dict]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows)
+    return case.prompts[own].join(pd.DataFrame(rows))
 
 
 def _save(search: Search, path: Path, alive: list[int], results: dict[int, dict], extra: dict[int, int]) -> None:
