@@ -62,6 +62,7 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
     for row in rows:
         assert row["n"] + row["dropped"] + row["failed"] == BUDGET["prompts"]["test"]
         assert row["peak_mb"] > 0 and row["provenance"]["judges"] and row["provenance"]["versions"]
+        assert ("eraser" in row["provenance"]) == (row["eraser"] not in ("none", "never_saw"))
         if row["attack"] == "plain":
             continue
         assert len(row["found"]) == BUDGET["prompts"]["test"] and row["confirmed"] <= row["found_new"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,19 @@ class Eraser:
     def mask(self) -> Mask:
         """The pruning mask alone."""
         return Mask(self.pruned, {k: self.header[k] for k in ("base", "concept", "support") if k in self.header})
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what it changes, names, shapes, values and zeros; the header has no part in it."""
+        import torch
+
+        digest = hashlib.sha256()
+        for kind, tensors in (("weight", self.weights), ("mask", self.pruned)):
+            for name, value in sorted(tensors.items()):
+                plain = value.detach().cpu().contiguous()
+                digest.update(f"{kind}:{name}{tuple(plain.shape)}{plain.dtype}".encode())
+                digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     # on and off ---------------------------------------------------------------------------------------------------
     def apply(self, pipe) -> None:

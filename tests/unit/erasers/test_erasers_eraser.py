@@ -125,6 +125,22 @@ def test_file_keeps_everything(tiny_model, tmp_path):
     assert stored == eraser.mask.nbytes + sum(w.numel() * w.element_size() for w in eraser.weights.values())
 
 
+def test_its_hash_is_of_what_it_changes_and_of_nothing_else(tiny_model, tmp_path):
+    from dataclasses import replace
+
+    eraser = make_eraser(tiny_model)
+    eraser.save(tmp_path / "e.safetensors")
+    assert Eraser.load(tmp_path / "e.safetensors").sha256 == eraser.sha256
+    assert replace(eraser, header=eraser.header | {"run": "another"}).sha256 == eraser.sha256
+    name = next(iter(eraser.weights))
+    others = [
+        replace(eraser, weights={**eraser.weights, name: -eraser.weights[name]}),
+        replace(eraser, weights={n: w for n, w in eraser.weights.items() if n != name}),
+        replace(eraser, pruned={n: ~m for n, m in eraser.pruned.items()}),
+    ]
+    assert len({eraser.sha256, *(other.sha256 for other in others)}) == 4
+
+
 def test_a_versioned_folder_gives_the_newest(tiny_model, tmp_path):
     eraser, folder = make_eraser(tiny_model), tmp_path / "eraser.safetensors"
     for version in ("2026-01-02T00.00.00", "2026-01-10T00.00.00"):

@@ -281,7 +281,7 @@ class Workshop:
             "device": device_name(erase.open_model(model).device),
             "seconds": round(time.perf_counter() - start, 1),
             "peak_mb": peak_mb(),
-            "provenance": self._provenance(),
+            "provenance": self._provenance(eraser),
         }
 
     def _collateral(self, kept: dict[str, pd.DataFrame]) -> list[dict]:
@@ -310,7 +310,7 @@ class Workshop:
         own = vectors.pop("")
         return {k: 1 - float(torch.nn.functional.cosine_similarity(v, own, dim=0)) for k, v in vectors.items()}
 
-    def _provenance(self) -> dict:
+    def _provenance(self, eraser: Eraser) -> dict:
         """What the row was made of, besides its fingerprint: hashes, versions, seeds."""
         from excise.judges import make_judge
 
@@ -319,6 +319,7 @@ class Workshop:
         judges = {role: (make_judge(spec), spec) for role, spec in roles.items() if spec is not None}
         return {
             "prompts": fingerprint(self.prompts),
+            **({"eraser": eraser.sha256} if eraser.weights or eraser.pruned else {}),
             "judges": {
                 role: {
                     **{"name": j.name, "version": j.version, "sha256": j.sha256},
