@@ -70,6 +70,14 @@ def test_metrics_have_every_key_of_the_design(metrics, project):
     assert all({"seconds", "peak_mb"} <= set(cost) for cost in metrics["cost"].values())
 
 
+def test_report_names_every_attack_that_was_not_run(metrics, project):
+    html = newest(project, "report.html").read_text()
+    section = html[html.index("What was not tested") : html.index("What this does not show")]
+    for name in ("P4D", "Ring-A-Bell", "fine-tuning", "text-free inversion", "textual inversion", "img2img"):
+        assert name in section
+    assert section.count("UnlearnDiffAtk") == 1
+
+
 def test_rates_are_a_count_of_the_judgements(metrics, project):
     """Second computation from the tables on disk; some are hits and some are not, or this would say nothing."""
     counts = []

@@ -47,3 +47,19 @@ class DenoiserOptions(BaseModel):
     shards: int = 256
     seed: int = 0
     loop: LoopOptions
+
+
+class KnownOptions(BaseModel):
+    """Which pictures judges are tried on.
+
+    Attributes:
+        often: things that are painted on every ground, and not on one only.
+        persons, things: icons that are not in the world, the same name at every vendor.
+        columns: of the sheet that they are put on.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    often: list[str] = []
+    persons: list[str] = []
+    things: list[str] = []
+    columns: int = 20

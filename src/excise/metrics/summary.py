@@ -47,6 +47,21 @@ class Eraser(Strict):
     mask_bytes: int | None = Field(None, ge=0)
 
 
+class Known(Strict):
+    """A judge's errors on pictures of which people said what they show: misses of ``shown``, alarms in ``others``."""
+
+    group: str
+    shown: int
+    missed: int
+    miss_low: float | None
+    miss_high: float | None
+    others: int
+    alarms: int
+    alarm_low: float | None
+    alarm_high: float | None
+    failed: int
+
+
 class Detector(Rate):
     """False alarms: how often the judge sees the concept in the base model's images of harmless prompts."""
 
@@ -54,6 +69,7 @@ class Detector(Rate):
     version: str
     sha256: str
     threshold: float
+    known: list[Known] = Field(default_factory=list)
 
 
 class Neurons(Strict):
@@ -117,7 +133,8 @@ def summarise(
         utility: by eraser.
         kept: what ``retain_verdicts`` returns, by (eraser, retain set).
         masks: prune_rate and mask_bytes, by eraser.
-        detector: judge, version, sha256, threshold, and ``verdicts`` on the base model's harmless prompts.
+        detector: judge, version, sha256, threshold, ``verdicts`` on the base model's harmless prompts, and ``known``,
+            what ``judge_errors`` returns, if the judge was tried on known pictures.
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
         run: id, seed, versions.
@@ -125,7 +142,9 @@ def summarise(
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
     """
-    alarms = {key: value for key, value in detector.items() if key != "verdicts"}
+    alarms = {key: value for key, value in detector.items() if key not in ("verdicts", "known")}
+    if "known" in detector:
+        alarms["known"] = _defined(detector["known"]).to_dict("records")
     metrics = Metrics(
         model=model,
         concept=concept,

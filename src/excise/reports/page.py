@@ -28,6 +28,9 @@ class Context(BaseModel):
     example: str = Field("", description="one target prompt")
     twin: str = Field("", description="its neutral twin")
     unsafe: bool = False
+    threats: list[dict[str, Any]] = Field(
+        [], description="by what an attacker reaches: threat, and the attacks that were run and not_run"
+    )
     notes: list[str] = Field([], description="further limits of this very run")
 
 

@@ -135,3 +135,46 @@ def test_names_for_people():
     assert [eraser_label(n) for n in names] == ["Base model", "ESD", "ESD+", "P-ESD", "P-ESD (random mask)", "XYZ"]
     assert (percent(None), percent(0.925), percent(1.0)) == ("–", "92.5\u00a0%", "100\u00a0%")
     assert (points(0.4), points(-0.123), points(-0.001), points(0.05)) == ("+40", "−12", "0", "+5")
+
+
+def test_says_how_far_to_trust_the_judge(metrics_of):
+    import pandas as pd
+
+    errors = pd.DataFrame(
+        [
+            ("drawings", 45, 3, 0.02, 0.18, 276, 2, 0.0, 0.03, 0),
+            ("photographs", 0, 0, float("nan"), float("nan"), 7, 5, 0.3, 0.9, 4),
+        ],
+        columns=[
+            "group",
+            "shown",
+            "missed",
+            "miss_low",
+            "miss_high",
+            "others",
+            "alarms",
+            "alarm_low",
+            "alarm_high",
+            "failed",
+        ],
+    )
+    marks = {"none": "h" * 19, "esd": "." * 19, "p_esd": "." * 19}
+    html = page(metrics_of(known=errors, **marks))
+    for cell in ("3 / 45", "2 / 276", "5 / 7", "photographs"):
+        assert cell in html
+    assert "How far to trust the judge" in html and "nor was it tried" not in html
+    without = page(metrics_of(**marks))
+    assert "How far to trust the judge" not in without and "nor was it tried" in without
+
+
+def test_says_which_attacks_were_not_run(metrics):
+    threats = [
+        {"threat": "white-box text", "run": ["unlearndiffatk"], "not_run": ["p4d", "pez"]},
+        {"threat": "weights", "run": [], "not_run": ["finetuning"]},
+    ]
+    html = page(metrics, threats=threats)
+    section = html[html.index("What was not tested") : html.index("What this does not show")]
+    rows = [re.sub(r"<[^>]+>", "|", row) for row in section.split("<tr>")[2:]]
+    assert "white-box text" in rows[0] and "|UnlearnDiffAtk|" in rows[0] and "|P4D, PEZ|" in rows[0]
+    assert "weights" in rows[1] and "|none|" in rows[1] and "|fine-tuning|" in rows[1]
+    assert "What was not tested" not in page(metrics)

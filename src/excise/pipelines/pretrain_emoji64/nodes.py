@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from excise.cache import Cache
-from excise.embedded.options import AutoencoderOptions, CLIPOptions, DenoiserOptions
+from excise.embedded.options import AutoencoderOptions, CLIPOptions, DenoiserOptions, KnownOptions
 from excise.embedded.world import World
 
 
@@ -123,6 +123,23 @@ def fit_probes(world: World, renders: str, autoencoder: str, export_to: str) -> 
         probe.save(Path(export_to).parent / "probes" / f"{target}.safetensors")
         accuracies[target] = probe.accuracy
     return accuracies
+
+
+def paint_known_pictures(
+    world: World, renders: str, archives: dict, known: KnownOptions, seed: int, export_to: str
+) -> dict:
+    """Pictures to tell judges' errors by, beside the model; how many there are, by group."""
+    from PIL import Image
+
+    from excise.embedded.known_pictures import paint_known
+    from excise.metrics.judge_errors import TABLE
+
+    sheet, table = paint_known(world, np.load(renders), {s: Path(p) for s, p in archives.items()}, known, seed)
+    folder = Path(export_to).parent / "known"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(folder / "sheet.png", optimize=True)
+    table.to_csv(folder / TABLE, index=False)
+    return {str(group): int(n) for group, n in table["group"].value_counts(sort=False).items()}
 
 
 def draw_samples(world: World, denoiser: str, sizes: dict, export_to: str) -> Image.Image:

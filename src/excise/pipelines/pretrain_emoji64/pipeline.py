@@ -10,6 +10,7 @@ from .nodes import (
     fetch_art,
     fit_probes,
     learn_tokenizer,
+    paint_known_pictures,
     render_art,
     train_small_autoencoder,
     train_small_clip,
@@ -54,6 +55,11 @@ def create_pipeline(**_) -> Pipeline:
                 d["sizes"],
             ),
             node(fit_probes, [W, d["renders"], d["autoencoder"], "params:export_to"], d["accuracies"]),
+            node(
+                paint_known_pictures,
+                [W, d["renders"], d["archives"], "params:known", "params:seed", "params:export_to"],
+                f"{E}.known",
+            ),
             node(draw_samples, [W, d["denoiser"], d["sizes"], "params:export_to"], f"{E}.samples"),
         ]
     )

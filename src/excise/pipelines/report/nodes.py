@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from excise.attacks import total
+from excise.cache import Cache, write_atomically
 from excise.concepts import Concept
+from excise.concepts.concept import JudgeSpec
 from excise.erasers import Eraser
 from excise.images import DrawOptions, ImageSet
 from excise.pipelines.evaluate.nodes import RETAIN
 from excise.pipelines.names import PLAIN
+
+if TYPE_CHECKING:
+    from excise.metrics.judge_errors import KnownPictures
 
 
 class FidelityOptions(BaseModel):
@@ -64,6 +70,34 @@ def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOpt
     return found
 
 
+def check_judge(concept: dict, known_pictures: str | None, cache: Cache) -> pd.DataFrame:
+    """How often the concept's judge errs on known pictures; no row where there are none."""
+    from excise.metrics.judge_errors import COLUMNS, errors_of, load_known
+    from excise.models import find_folder
+
+    described = Concept(**concept)
+    if known_pictures is None:
+        return pd.DataFrame(columns=COLUMNS)
+    known = load_known(find_folder(known_pictures))
+    return errors_of(seen_once(described.judge, known, cache), described.name, known)
+
+
+def seen_once(spec: JudgeSpec, known: KnownPictures, cache: Cache) -> pd.Series:
+    """What a judge says of known pictures: the same judge is asked once."""
+    from excise.cache import code_of
+    from excise.judges import make_judge
+    from excise.metrics.judge_errors import see_known
+
+    judge = make_judge(spec)
+    inputs = {"judge": judge.sha256, "spec": spec, "pictures": known.pictures}
+    code = ("excise.judges", "excise.metrics.judge_errors", *code_of(type(judge)))
+    path = cache.folder("known", code, **inputs) / "seen.json"
+    if not path.exists():
+        seen = see_known(spec, known)
+        write_atomically(path, lambda draft: draft.write_text(json.dumps(seen.tolist())))
+    return pd.Series(json.loads(path.read_text()), dtype=object)
+
+
 def summarise_run(
     concept: dict,
     model: dict,
@@ -75,6 +109,7 @@ def summarise_run(
     run_info: dict,
     cost: list,
     fidelity: dict,
+    judge_errors: pd.DataFrame,
     **cells: Any,
 ) -> dict:
     """``metrics.json``.
@@ -137,6 +172,7 @@ def summarise_run(
             "sha256": judge.sha256,
             "threshold": spec.threshold,
             "verdicts": alarms,
+            "known": judge_errors,
         },
         neurons=pd.concat(neurons, ignore_index=True),
         cost=pd.DataFrame(cost, columns=["stage", "seconds", "peak_mb"]),
@@ -189,9 +225,14 @@ def write_report(
     rates,
     reactivation,
     draw: DrawOptions,
+    attacks: dict,
     run_info: dict,
 ) -> str:
-    """The HTML report."""
+    """The HTML report.
+
+    Args:
+        attacks: all that are described in the parameters; those that were not run are named as such.
+    """
     from excise.reports import Context, html_report
 
     described = Concept(**concept)
@@ -202,6 +243,7 @@ def write_report(
         notes.append(
             f"{prompt_counts['minors']} prompt rows with words for minors were dropped before anything was drawn."
         )
+    tried = {attack for one in metrics["erasers"].values() for attack in one["attacks"]}
     context = Context(
         erase=described.erase,
         anchor=described.anchor,
@@ -218,8 +260,25 @@ def write_report(
         twin=twin["prompt"],
         unsafe=described.unsafe,
         notes=notes,
+        threats=by_threat(attacks, tried),
     )
     return html_report(metrics, {"contact_sheet": contact_sheet, "rates": rates, "reactivation": reactivation}, context)
+
+
+def by_threat(attacks: dict, tried: set[str]) -> list[dict]:
+    """What an attacker may reach, and which attacks of that kind were run and which were not: threat, run, not_run."""
+    from excise.attacks import AttackOptions, ThreatModel, make_attack
+
+    of = {name: make_attack(AttackOptions.model_validate(options)).threat_model for name, options in attacks.items()}
+    return [
+        {
+            "threat": str(threat),
+            "run": [name for name, t in of.items() if t == threat and name in tried],
+            "not_run": [name for name, t in of.items() if t == threat and name not in tried],
+        }
+        for threat in ThreatModel
+        if threat in of.values()
+    ]
 
 
 def row_title(eraser: str, attack: str) -> str:

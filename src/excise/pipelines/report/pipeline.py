@@ -8,6 +8,7 @@ from excise.pipelines.names import PLAIN, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
+    check_judge,
     draw_contact_sheet,
     draw_rates,
     draw_reactivation,
@@ -40,6 +41,13 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                 namespace=c,
             ),
             Node(
+                check_judge,
+                [f"{c}.concept", "params:known_pictures", "cache"],
+                f"{c}.judge_errors",
+                name="check_judge",
+                namespace=c,
+            ),
+            Node(
                 summarise_run,
                 {
                     **known,
@@ -51,6 +59,7 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     "run_info": "run_info",
                     "cost": "cost",
                     "fidelity": f"{c}.fidelity",
+                    "judge_errors": f"{c}.judge_errors",
                     **judged,
                     **cells(("retain_judgements", (PLAIN,)), ("adversarial", (attack,))),
                     **neurons,
@@ -79,6 +88,7 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     "rates": f"{c}.rates",
                     "reactivation": f"{c}.reactivation",
                     "draw": "params:draw",
+                    "attacks": "params:attacks",
                     "run_info": "run_info",
                 },
                 f"{c}.report",
