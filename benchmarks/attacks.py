@@ -33,11 +33,11 @@ def main() -> None:
 
         def forward(states=states, references=references, times=times) -> None:
             with torch.no_grad():
-                model.predict_noise(references, times, states)
+                model.predict(references, times, states)
 
         def backward(states=states, references=references, times=times) -> None:
             leaf = states.detach().requires_grad_(True)
-            model.predict_noise(references, times, leaf).pow(2).mean().backward()
+            model.predict(references, times, leaf).pow(2).mean().backward()
 
         for name, (own, plain) in WAYS.items():
             options = AttackOptions(method=name, steps=STEPS, batch=count, options=own)

@@ -27,7 +27,7 @@ def main() -> None:
             both = torch.cat([first[part], second[part]])
             for step in range(STEPS):
                 shown = path.latents[step, part]
-                model.predict_noise(torch.cat([shown, shown]), path.times[step], both)
+                model.predict(torch.cat([shown, shown]), path.times[step], both)
 
     def looking() -> None:
         collect_activations(model, units, first, second, path.times, path.latents, 2, BATCH)

@@ -37,7 +37,7 @@ def main() -> None:
         @torch.no_grad()
         def bare(both=both, shown=shown, latents=latents) -> None:
             for _ in range(STEPS):
-                model.predict_noise(shown, torch.tensor(500), both)
+                model.predict(shown, torch.tensor(500), both)
             model.decode(latents)
 
         seconds = in_turns(3, bare=bare, draw=draw)

@@ -30,7 +30,9 @@ def main() -> None:
     model = DiffusionModel.load(ModelSpec(name="emoji64", path="embedded:emoji64"))
     names = parameter_names(model.denoiser, "esd-x")
     count = [0]
-    hook = model.denoiser.register_forward_pre_hook(lambda m, a: count.__setitem__(0, count[0] + len(a[0])))
+    hook = model.denoiser.register_forward_pre_hook(
+        lambda m, a, k: count.__setitem__(0, count[0] + len(a[0] if a else k["sample"])), with_kwargs=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         train, held = (

@@ -85,11 +85,11 @@ def measure_seconds(work: Work, model: ModelSpec, concept: Concept, batch: int =
 
     def forward() -> None:
         with torch.no_grad():
-            loaded.predict_noise(latents, times, states)
+            loaded.predict(latents, times, states)
 
     def training() -> None:
         leaf = states.detach().requires_grad_(True)
-        loaded.predict_noise(latents, times, leaf).pow(2).mean().backward()
+        loaded.predict(latents, times, leaf).pow(2).mean().backward()
 
     blank = np.zeros((4, 64, 64, 3), np.uint8)
     judge = make_judge(concept.judge)

@@ -65,7 +65,7 @@ def build_bank(
             path_ = model.sample(states, seeds[start : start + batch], steps, guidance, keep=True)
             both = torch.cat([model.encode([""]).expand_as(states), states])
             predicted = [
-                model.predict_noise(torch.cat([x, x]), t, both).chunk(2)
+                model.predict(torch.cat([x, x]), t, both).chunk(2)
                 for t, x in zip(path_.times, path_.latents, strict=True)
             ]
             parts["latents"].append(path_.latents)

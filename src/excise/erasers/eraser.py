@@ -12,6 +12,7 @@ from excise.cache import write_atomically
 from excise.errors import UserError
 from excise.masks.mask import Mask
 from excise.models.identity import model_sha256
+from excise.models.parts import denoiser_of, editable, owner
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,8 @@ class Eraser:
 
     Attributes:
         header: method, variant, options, concept, base (name and sha256), seed, versions, run id.
-        weights: parameter name -> new value; names are the denoiser's, those of the text encoder begin with
-            ``text_encoder.``.
+        weights: parameter name -> new value; names are the denoiser's, those of a text encoder begin with
+            ``text_encoder.`` (``text_encoder_2.``, …).
         pruned: parameter name -> bool, True where the weight becomes zero (after ``weights`` are in).
 
     Example:
@@ -66,7 +67,7 @@ class Eraser:
         """
         import torch
 
-        denoiser = _denoiser(pipe)
+        denoiser = denoiser_of(pipe)
         if hasattr(denoiser, "_excise_originals"):
             raise UserError("This pipeline wears an eraser already: lift that one first.")
         sha256 = model_sha256(pipe)
@@ -79,7 +80,7 @@ class Eraser:
         denoiser._excise_originals = {}
         with torch.no_grad():
             for name in {*self.weights, *self.pruned}:
-                module, own = _owner(pipe, name)
+                module, own = owner(pipe, name)
                 parameter = module.get_parameter(own)
                 module.__dict__.setdefault("_excise_originals", {})[own] = parameter.detach().clone()
                 value = self.weights.get(name, parameter).to(parameter)
@@ -95,9 +96,9 @@ class Eraser:
         """
         import torch
 
-        if not hasattr(_denoiser(pipe), "_excise_originals"):
+        if not hasattr(denoiser_of(pipe), "_excise_originals"):
             raise UserError("This pipeline wears no eraser: there is nothing to lift.")
-        for module in (_denoiser(pipe), pipe.text_encoder):
+        for module in editable(pipe):
             with torch.no_grad():
                 for name, value in module.__dict__.pop("_excise_originals", {}).items():
                     module.get_parameter(name).copy_(value)
@@ -174,13 +175,3 @@ class Eraser:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             sentence = f"{path} is damaged or not an eraser file of excise: make it again, or point to another."
             raise UserError(sentence) from None
-
-
-def _owner(pipe, name: str) -> tuple[torch.nn.Module, str]:
-    """The module that has a parameter, and the parameter's name in it."""
-    part, _, own = name.partition(".")
-    return (pipe.text_encoder, own) if part == "text_encoder" else (_denoiser(pipe), name)
-
-
-def _denoiser(pipe) -> torch.nn.Module:
-    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from excise.masks.gates import Gates, make_gates
 from excise.masks.options import PruneOptions
@@ -64,7 +63,7 @@ def erasure_loss(
 
         @torch.no_grad()
         def student(latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-            return functional_call(model.denoiser, replaced, (latents, times, states)).sample
+            return model.predict(latents, times, states, replaced)
 
         lesson = method.lesson(model, material, steps, rows, generator, student)
         states = lesson.states
@@ -78,8 +77,7 @@ def erasure_loss(
             latents.append(kept.latents)
             times.append(kept.times)
             target.append(kept.target)
-        arguments = (torch.cat(latents), torch.cat(times), states)
-        predicted = functional_call(model.denoiser, replaced, arguments).sample
+        predicted = model.predict(torch.cat(latents), torch.cat(times), states, replaced)
         errors = (predicted - torch.cat(target)).pow(2).mean((1, 2, 3))
         erase = errors[:batch].mean()
         keep = errors[batch:].mean() if retain_weight > 0 else torch.zeros(())

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from excise.models.layers import ParameterGroup
+from excise.models.schedule import STEPS
 
 from .material import Material
 
@@ -118,7 +119,7 @@ class EraserMethod(BaseModel):
 def noised(
     model: DiffusionModel, clean: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Clean latents at uniformly drawn timesteps: (noisy latents, times, the noise)."""
-    times = torch.randint(len(model.alphas_cumprod), (len(clean),), generator=generator).to(clean.device)
+    """Clean latents at uniformly drawn timesteps: (noisy latents, times, what a perfect denoiser predicts there)."""
+    times = torch.randint(STEPS, (len(clean),), generator=generator).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean)
-    return model.add_noise(clean, noise, times), times, noise
+    return model.add_noise(clean, noise, times), times, model.target(clean, noise, times)

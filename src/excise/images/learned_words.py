@@ -21,17 +21,17 @@ class LearnedWords(nn.Module):
     def __init__(self, model: DiffusionModel, contents: list[list[int]], count: int, start: str):
         super().__init__()
         self.model = [model]  # in a list: the model's weights are not ours to train
-        table = model.pipe.text_encoder.get_input_embeddings().weight.detach()
+        table, size = model.word_vectors().detach(), model.vocabulary_size
         ids = frame_tokens(model, contents)
-        self.ids = ids.masked_fill(ids >= len(table), 0)
-        self.places = (ids - len(table)).clamp_min(-1)
+        self.ids = ids.masked_fill(ids >= size, 0)
+        self.places = (ids - size).clamp_min(-1)
         first = table.mean(0) if not start else table[_one_token(model, start)]
         self.vectors = nn.Parameter(first.expand(count, -1).clone())
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:
         """States of some of the texts, (n, L, d), differentiable in the vectors."""
         model, places = self.model[0], self.places[rows]
-        words = model.pipe.text_encoder.get_input_embeddings().weight.detach()[self.ids[rows]]
+        words = model.word_vectors(self.ids[rows]).detach()
         words = torch.where((places >= 0).unsqueeze(-1), self.vectors[places.clamp_min(0)], words)
         return model.encode_embeddings(words, self.ids[rows])
 

@@ -17,14 +17,9 @@ def frame_tokens(model: DiffusionModel, contents: list[list[int]]) -> torch.Tens
     Raises:
         ValueError: a text is longer than the model reads.
     """
-    import torch
-
-    tok = model.tokenizer
-    length = tok.model_max_length
-    if any(len(c) > length - 2 for c in contents):
-        raise ValueError(f"a prompt has more than {length - 2} tokens")
-    rows = [[tok.bos_token_id, *c, tok.eos_token_id] for c in contents]
-    return torch.tensor([r + [tok.pad_token_id] * (length - len(r)) for r in rows], device=model.device)
+    if any(len(c) > model.room for c in contents):
+        raise ValueError(f"a prompt has more than {model.room} tokens")
+    return model.frame(contents)
 
 
 def states_of_tokens(
@@ -43,12 +38,12 @@ def states_of_tokens(
     with torch.no_grad():
         if not any(len(e) for e in embeddings):
             return model.encode_tokens(ids)
-        table = model.pipe.text_encoder.get_input_embeddings().weight
-        learned = ids >= len(table)
+        size = model.vocabulary_size
+        learned = ids >= size
         spelled = ids.masked_fill(learned, model.tokenizer.pad_token_id)
-        words = table[spelled].clone()
+        words = model.word_vectors(spelled).clone()
         for row in learned.any(1).nonzero().squeeze(-1).tolist():
             own = torch.tensor(list(embeddings[row])).to(words).view(-1, words.shape[-1])
-            words[row, learned[row]] = own[ids[row, learned[row]] - len(table)]
+            words[row, learned[row]] = own[ids[row, learned[row]] - size]
         # the text ends where the first end token stands: the places of learned embeddings must not hold one
         return model.encode_embeddings(words, ids.masked_fill(learned, 0))

@@ -36,7 +36,7 @@ def input_norms(
         for start in range(0, len(states), batch):
             part = slice(start, start + batch)
             for step, time in enumerate(times):
-                model.predict_noise(latents[step, part], time, states[part])
+                model.predict(latents[step, part], time, states[part])
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,8 +11,14 @@ import torch
 
 from excise.errors import UserError
 
+from .families import family_of
+from .families.family import split_pooled
 from .identity import model_sha256
+from .parts import owner
+from .schedule import Schedule
 from .spec import ModelSpec
+
+CHECKED = "StableDiffusionPipeline"  # comes with a safety checker, which would blacken what a judge is to see
 
 
 @dataclass
@@ -31,21 +37,25 @@ class Trajectory:
 
 
 class DiffusionModel:
-    """One face for a latent diffusion pipeline with a U-Net (Stable Diffusion 1 and 2, emoji64)."""
+    """One face for latent diffusion pipelines, whatever their architecture (``families``)."""
 
     def __init__(self, pipe, spec: ModelSpec):
         self.pipe, self.spec = pipe, spec
-        for module in (pipe.unet, pipe.text_encoder, pipe.vae):
-            module.eval().requires_grad_(False)
+        self.family = family_of(type(pipe).__name__)(pipe, spec.pixels)
+        for module in pipe.components.values():
+            if isinstance(module, torch.nn.Module):
+                module.eval().requires_grad_(False)
 
     @classmethod
     def load(cls, spec: ModelSpec) -> DiffusionModel:
-        """Load from a local folder; nothing is fetched.
+        """Load from a local folder, or from a hub where the spec names one.
 
         Raises:
-            UserError: there is no model at ``spec.path``, or no U-Net at ``spec.unet``.
+            UserError: there is no model at ``spec.path``, or no U-Net at ``spec.unet``, or one of a class that is not
+                known here.
         """
-        from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+        import diffusers
+        from diffusers import UNet2DConditionModel
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
@@ -53,38 +63,57 @@ class DiffusionModel:
         transformers_logging.disable_progress_bar()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
         how = {"dtype": getattr(torch, spec.dtype), "local_files_only": True, "use_safetensors": True}
+        name = spec.pipeline_class
+        family_of(name)
+        unwatched = {"safety_checker": None, "requires_safety_checker": False} if name == CHECKED else {}
         try:
             other = {"unet": UNet2DConditionModel.from_pretrained(spec.unet_folder, **how)} if spec.unet_folder else {}
-            pipe = StableDiffusionPipeline.from_pretrained(
-                spec.folder, safety_checker=None, requires_safety_checker=False, **how, **other
-            ).to(device)
+            pipe = getattr(diffusers, name).from_pretrained(spec.folder, **how, **unwatched, **other).to(device)
         except OSError as error:
             where = f"'{spec.unet_folder or spec.folder}'"
             raise UserError(
                 f"The model in {where} cannot be read: {str(error).splitlines()[0]} Only safetensors are."
             ) from None
-        kind = pipe.scheduler.config.get("prediction_type", "epsilon")
-        if kind != "epsilon":
-            raise UserError(f"The model in '{spec.path}' predicts '{kind}', not noise: take one that predicts noise.")
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe, spec)
 
     # what it is made of -------------------------------------------------------------------------------------------
     @property
     def denoiser(self) -> torch.nn.Module:
-        return self.pipe.unet
+        return self.family.denoiser
+
+    @property
+    def encoders(self) -> dict[str, torch.nn.Module]:
+        """The text encoders whose words can be searched: attribute of the pipeline -> module."""
+        return self.family.encoders
+
+    def only_encoder(self, what: str) -> torch.nn.Module:
+        """The text encoder of a model that has one.
+
+        Args:
+            what: who asks for it.
+
+        Raises:
+            UserError: it has several, or one that the denoiser does not read directly.
+        """
+        if self.family.following or list(self.encoders) != ["text_encoder"]:
+            raise UserError(
+                f"{what} works on the one text encoder of Stable Diffusion 1 and 2, and {self.spec.name} reads with "
+                "others: choose another method for this model."
+            )
+        return self.encoders["text_encoder"]
 
     @property
     def tokenizer(self):
-        return self.pipe.tokenizer
+        return self.family.tokenizer
 
     @property
     def device(self) -> torch.device:
-        return self.pipe.unet.device
+        return self.denoiser.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.pipe.unet.dtype
+        return self.denoiser.dtype
 
     @property
     def sha256(self) -> str:
@@ -93,43 +122,67 @@ class DiffusionModel:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        size = self.pipe.unet.config.sample_size
-        return self.pipe.unet.config.in_channels, size, size
+        return self.family.latent_shape
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Every parameter that an eraser may change, named as in an eraser: the denoiser's and the text encoder's."""
-        encoder = {f"text_encoder.{name}": p.detach() for name, p in self.pipe.text_encoder.named_parameters()}
-        return {name: p.detach() for name, p in self.denoiser.named_parameters()} | encoder
+        """Every parameter that an eraser may change, named as in an eraser: the denoiser's and the text encoders'."""
+        found = {name: p.detach() for name, p in self.denoiser.named_parameters()}
+        for part, encoder in self.encoders.items():
+            found |= {f"{part}.{name}": p.detach() for name, p in encoder.named_parameters()}
+        return found
 
     # prompts ------------------------------------------------------------------------------------------------------
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.family.length - self.family.first - 1
+
+    def frame(self, contents: list[list[int]]) -> torch.Tensor:
+        """Content ids between start and end of text, padded; (n, L)."""
+        return self.family.frame(contents).to(self.device)
+
     def tokenize(self, prompts: list[str]) -> torch.Tensor:
         """Token ids, (n, L), padded to the model's length; what is too long is cut."""
-        out = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
+        out = self.tokenizer(
+            prompts, padding="max_length", max_length=self.family.length, truncation=True, return_tensors="pt"
+        )
         return out.input_ids.to(self.device)
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Words that have an embedding; an id beyond them stands for a learned one."""
+        return len(next(iter(self.encoders.values())).get_input_embeddings().weight)
+
+    def word_vectors(self, ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Word embeddings of ids of any shape, (…, d), or of the whole vocabulary, (V, d); of several encoders those of
+        each one after the other."""
+        if ids is None:
+            ids = torch.arange(self.vocabulary_size, device=self.device)
+        return self.family.vectors(ids)
+
     def encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """States of token ids, (n, L) to (n, L, d)."""
-        return self.pipe.text_encoder(ids)[0]
+        """States of token ids, (n, L) to (n, L, d); see ``families.family`` for what is in them."""
+        return self.family.states(ids, None)
 
     def encode_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """States of word embeddings (n, L, d), differentiable; ``ids`` (n, L) tell where the text ends."""
-        return self._read_embeddings(embeddings, ids)[0]
+        return self.family.states(ids, embeddings)
 
     def pooled_tokens(self, ids: torch.Tensor) -> torch.Tensor:
         """One vector a text: the state of its end, (n, L) to (n, d)."""
-        return self.pipe.text_encoder(ids).pooler_output
+        return self.family.pooled(ids, None)
 
     def pooled_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """The same from word embeddings, as in ``encode_embeddings``."""
-        return self._read_embeddings(embeddings, ids).pooler_output
+        return self.family.pooled(ids, embeddings)
 
-    def _read_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor):
-        table = self.pipe.text_encoder.get_input_embeddings()
-        hook = table.register_forward_hook(lambda module, args, output: embeddings)
-        try:
-            return self.pipe.text_encoder(ids)
-        finally:
-            hook.remove()
+    def token_states(self, states: torch.Tensor) -> torch.Tensor:
+        """The part of states that is about tokens, without what sums up the whole prompt."""
+        return split_pooled(states, self.family.pooled_size)[0]
+
+    def prompt_states(self, states: torch.Tensor) -> torch.Tensor:
+        """What sums up the whole prompt, (n, d); nothing (n, 0) for a model that takes only tokens."""
+        return split_pooled(states, self.family.pooled_size)[1]
 
     @torch.no_grad()
     def encode(self, prompts: list[str], batch: int = 256) -> torch.Tensor:
@@ -138,18 +191,36 @@ class DiffusionModel:
         return torch.cat(parts)
 
     # noise --------------------------------------------------------------------------------------------------------
-    def predict_noise(self, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """ε_θ(x_t, t, c); ``times`` is one timestep or (n,)."""
-        return self.pipe.unet(latents, times, encoder_hidden_states=states).sample
+    def predict(
+        self,
+        latents: torch.Tensor,
+        times: torch.Tensor,
+        states: torch.Tensor,
+        replaced: dict[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """What the denoiser says of x_t under states: the noise, or a velocity (``schedule.target``).
+
+        Args:
+            times: one timestep or (n,).
+            replaced: other values of some of its parameters; differentiable.
+        """
+        arguments = self.family.arguments(latents, times, states)
+        if replaced is None:
+            return self.family.prediction(self.denoiser(**arguments), latents)
+        return self.family.prediction(torch.func.functional_call(self.denoiser, replaced, (), arguments), latents)
 
     @property
-    def alphas_cumprod(self) -> torch.Tensor:
-        return self.pipe.scheduler.alphas_cumprod
+    def schedule(self) -> Schedule:
+        """Noise levels, and what is predicted."""
+        return self.family.schedule
 
     def add_noise(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """x_t = sqrt(ᾱ_t) x_0 + sqrt(1 − ᾱ_t) ε (Ho et al. 2020, eq. 4)."""
-        alpha = self.alphas_cumprod.to(clean)[times.to("cpu")].to(clean).view(-1, 1, 1, 1)
-        return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        """x_t = α_t x_0 + σ_t ε."""
+        return self.schedule.add_noise(clean, noise, times)
+
+    def target(self, clean: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """What a perfect denoiser predicts there."""
+        return self.schedule.target(clean, noise, times)
 
     def initial_noise(self, seeds: list[int]) -> torch.Tensor:
         """One latent a seed, drawn on the CPU so that every device starts from the same noise."""
@@ -170,14 +241,14 @@ class DiffusionModel:
         start: torch.Tensor | None = None,
         strength: float = 1.0,
     ) -> Trajectory:
-        """Draw with DPM-Solver++ (Lu et al. 2022) and classifier-free guidance, both halves in one batch.
+        """Draw with the family's sampler and classifier-free guidance, both halves in one batch.
 
         Args:
             states: (n, L, d) of the prompts.
             seeds: n of them.
             guidance: one scale, or one a prompt.
             keep: keep the latents of all steps (otherwise ``latents`` is empty).
-            predict: predicts noise in this model's place, as ``predict_noise`` does.
+            predict: predicts in this model's place, as ``predict`` does.
             until: stop before this step; ``final`` is then what is left of the noise there.
             start: (n, c, h, w), what sampling starts from: with ``strength`` 1 in the place of the seeds' noise; below
                 1 clean latents, to which that noise is added, and only that share of the steps is made.
@@ -185,11 +256,8 @@ class DiffusionModel:
         Raises:
             UserError: a strength that leaves no step.
         """
-        from diffusers import DPMSolverMultistepScheduler
-
-        scheduler = DPMSolverMultistepScheduler.from_config(self.pipe.scheduler.config)
-        scheduler.set_timesteps(steps, device=self.device)
-        latents, first = self.initial_noise(seeds) * scheduler.init_noise_sigma, 0
+        scheduler = self.family.sampler(steps, self.device)
+        latents, first = self.initial_noise(seeds) * getattr(scheduler, "init_noise_sigma", 1.0), 0
         if start is not None:
             first = steps - round(steps * strength)
             if first >= steps:
@@ -197,13 +265,13 @@ class DiffusionModel:
             start = start.to(latents)
             if first:
                 scheduler.set_begin_index(first)
-            latents = start if strength == 1 else self.add_noise(start, latents, scheduler.timesteps[first])
+            latents = start if strength == 1 else self.add_noise(start, latents, scheduler.timesteps[first].view(1))
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
         scale = torch.as_tensor(guidance, device=self.device, dtype=self.dtype).view(-1, 1, 1, 1)
-        kept, predict = [], predict or self.predict_noise
+        kept, predict = [], predict or self.predict
         times = scheduler.timesteps[first:until]
         for index, time in enumerate(times):
-            shown = scheduler.scale_model_input(latents, time)
+            shown = scheduler.scale_model_input(latents, time) if hasattr(scheduler, "scale_model_input") else latents
             if keep:
                 kept.append(shown)
             blank, wanted = predict(torch.cat([shown, shown]), time, both).chunk(2)
@@ -217,14 +285,14 @@ class DiffusionModel:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Clean latents to pictures, (n, H, W, 3) uint8 RGB."""
-        images = self.pipe.vae.decode(latents / self.pipe.vae.config.scaling_factor).sample
+        images = self.pipe.vae.decode(self.family.to_picture_space(latents)).sample
         return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()
     def encode_images(self, images: np.ndarray) -> torch.Tensor:
         """Pictures (n, H, W, 3) uint8 to clean latents (the mean, not a draw)."""
         pixels = torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2).to(self.device, self.dtype) / 127.5 - 1
-        return self.pipe.vae.encode(pixels).latent_dist.mean * self.pipe.vae.config.scaling_factor
+        return self.family.from_picture_space(self.pipe.vae.encode(pixels).latent_dist.mean)
 
     # edits --------------------------------------------------------------------------------------------------------
     @contextmanager
@@ -247,7 +315,7 @@ class DiffusionModel:
     @contextmanager
     def bare(self) -> Iterator[DiffusionModel]:
         """The base model below the eraser that is worn, for as long as the block lasts; nothing is copied."""
-        parts = [part for part in (self.denoiser, self.pipe.text_encoder) if "_excise_originals" in part.__dict__]
+        parts = [part for part in (self.denoiser, *self.encoders.values()) if "_excise_originals" in part.__dict__]
         self._exchange(parts)
         try:
             yield self
@@ -268,9 +336,8 @@ class DiffusionModel:
         old: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         try:
             for name, value in values.items():
-                inside = name.startswith("text_encoder.")
-                part = self.pipe.text_encoder if inside else self.denoiser
-                parameter = part.get_parameter(name.removeprefix("text_encoder.") if inside else name)
+                module, own = owner(self.pipe, name)
+                parameter = module.get_parameter(own)
                 old.append((parameter, parameter.data))
                 parameter.data = value.to(parameter)
             yield self

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.errors import UserError
+
+from .hub import HUB, fetch_hub
 
 EMBEDDED = Path(__file__).parent.parent / "embedded"
 
@@ -17,7 +20,9 @@ class ModelSpec(BaseModel):
 
     Attributes:
         name: short name; a folder of results.
-        path: a diffusers folder; ``embedded:NAME`` is one that ships with excise.
+        path: a diffusers folder; ``embedded:NAME`` is one that ships with excise; ``hub:OWNER/NAME@REVISION`` is
+            fetched from the hub, at a commit's full hash.
+        pixels: height and width of a picture; None for what the model was made for.
         unet: folder of a U-Net that takes the place of the model's own, named likewise; all other parts are shared.
         help: the sentence that a user reads when the folder is not there.
         sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
@@ -30,6 +35,7 @@ class ModelSpec(BaseModel):
     help: str = "Set the parameter model.path to a diffusers folder."
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    pixels: int | None = Field(None, ge=8)
     sha256: str | None = None
 
     @property
@@ -39,10 +45,22 @@ class ModelSpec(BaseModel):
         Raises:
             UserError: there is no model there.
         """
-        folder = find_folder(self.path)
+        folder = fetch_hub(self.path, self.help) if self.path.startswith(HUB) else find_folder(self.path)
         if not (folder / "model_index.json").exists():
             raise UserError(f"There is no diffusers model in '{self.path}': {self.help}")
         return folder
+
+    @property
+    def pipeline_class(self) -> str:
+        """The class of diffusers that the folder was saved from.
+
+        Raises:
+            UserError: there is no model, or the folder does not say.
+        """
+        try:
+            return str(json.loads((self.folder / "model_index.json").read_text())["_class_name"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"The model_index.json in '{self.path}' is damaged: fetch the model anew.") from None
 
     @property
     def unet_folder(self) -> Path | None:

@@ -48,7 +48,7 @@ def collect_activations(
             for index, group in enumerate(groups):
                 for step in group.tolist():
                     shown = latents[step, part]
-                    model.predict_noise(torch.cat([shown, shown]), times[step], both)
+                    model.predict(torch.cat([shown, shown]), times[step], both)
                     for unit in units:
                         sums[unit.name][:, index] += seen[unit.name].to("cpu", torch.float64) / len(group)
             for unit in units:

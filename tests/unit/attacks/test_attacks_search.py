@@ -217,7 +217,9 @@ def test_a_hit_that_is_not_confirmed_does_not_end_the_search(model, references, 
 @pytest.mark.parametrize("steps", [7, 20])
 def test_the_budget_counts_what_the_denoiser_was_asked(model, references, tmp_path, way, steps):
     asked = []
-    hook = model.denoiser.register_forward_pre_hook(lambda m, args: asked.append(len(args[0])))
+    hook = model.denoiser.register_forward_pre_hook(
+        lambda m, args, kwargs: asked.append(len(kwargs["sample"])), with_kwargs=True
+    )
     table = attack(way, model, PROMPTS, references, tmp_path, steps)
     hook.remove()
     assert sum(asked) == table["model_evaluations"].sum() and table["model_evaluations"].nunique() == 1
@@ -334,12 +336,12 @@ def test_inverting_and_sampling_gives_the_picture_back(model, references, tmp_pa
     """The fixed points solve the sampler's steps: running it forwards retraces them."""
     [row] = attack("tina", model, PROMPTS[:1], references[:1], tmp_path, 8, rounds=15).itertuples()
     latent = torch.tensor(row.latent, dtype=torch.float64).view(1, *references.shape[1:])
-    alphas, blank = model.alphas_cumprod.double(), model.encode([""])
+    alphas, blank = model.schedule.alphas_cumprod.double(), model.encode([""])
     times = [round(999 * (k + 1) / 8) for k in range(8)]
     for k in reversed(range(8)):
         before = alphas[times[k - 1]] if k else torch.ones((), dtype=torch.float64)
         with torch.no_grad(), model.wearing(slight(model)):
-            noise = model.predict_noise(latent, torch.tensor(times[k]), blank)
+            noise = model.predict(latent, torch.tensor(times[k]), blank)
         picture = (latent - (1 - alphas[times[k]]).sqrt() * noise) / alphas[times[k]].sqrt()
         latent = before.sqrt() * picture + (1 - before).sqrt() * noise
     torch.testing.assert_close(latent, references[:1], rtol=1e-3, atol=1e-3)

@@ -95,7 +95,7 @@ def test_the_loss_falls_below_that_of_the_start(model, references, tmp_path):
         times = torch.randint(1000, (2,), generator=generator)
         for which, states in enumerate((before, after)):
             with torch.no_grad():
-                predicted = model.predict_noise(model.add_noise(references, noise, times), times, states)
+                predicted = model.predict(model.add_noise(references, noise, times), times, states)
             losses[which] += (predicted - noise).pow(2).mean()
     assert losses[1] < losses[0]
 

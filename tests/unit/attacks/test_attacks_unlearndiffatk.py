@@ -38,11 +38,11 @@ def test_the_loss_is_that_of_the_tokens_on_the_fixed_checks(model, references, t
         losses = []
         for time in (100, 900):
             noise = torch.randn(1, 4, 16, 16, generator=generator).double()
-            alpha = model.alphas_cumprod[time].double()
+            alpha = model.schedule.alphas_cumprod[time].double()
             with torch.no_grad():
                 states = model.encode_tokens(frame_tokens(model, [row.token_ids]))
                 noisy = alpha.sqrt() * references[i : i + 1] + (1 - alpha).sqrt() * noise
-                losses.append(float((model.predict_noise(noisy, torch.tensor(time), states) - noise).pow(2).mean()))
+                losses.append(float((model.predict(noisy, torch.tensor(time), states) - noise).pow(2).mean()))
         assert row.loss == pytest.approx(sum(losses) / 2, rel=1e-6)
 
 

@@ -118,7 +118,7 @@ def test_finetuning_lowers_the_loss_on_its_pictures(model, eraser, references, t
                 for time in range(50, 1000, 50):
                     noise = torch.randn(references.shape, generator=torch.Generator().manual_seed(time))
                     times = torch.full((2,), time)
-                    predicted = model.predict_noise(model.add_noise(references, noise, times), times, states)
+                    predicted = model.predict(model.add_noise(references, noise, times), times, states)
                     errors.append(float((predicted - noise).square().mean()))
                 losses.append(sum(errors))
     assert losses[1] < losses[0]

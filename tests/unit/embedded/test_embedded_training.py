@@ -142,7 +142,7 @@ def test_noise_levels_in_training_are_those_of_the_schedule(canvas, tiny_model, 
 def test_the_sampler_has_the_noise_levels_of_training(tiny_model):
     betas = np.linspace(np.sqrt(0.00085), np.sqrt(0.02), 1000) ** 2
     np.testing.assert_allclose(build_scheduler().alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
-    np.testing.assert_allclose(tiny_model.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    np.testing.assert_allclose(tiny_model.schedule.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
 
 
 def test_refining_moves_the_decoder_alone_and_lowers_its_loss(canvas, tmp_path):

@@ -76,12 +76,12 @@ def test_a_method_changes_what_it_says_and_lifts_bit_for_bit(model, material, tm
     assert all(torch.isfinite(w).all() for w in erased.weights.values())
     eraser = Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, erased.weights, erased.pruned)
     x, t = material.concept.latents[0, :1], material.concept.times[0]
-    before = model.predict_noise(x, t, model.encode(["a guy"]))
+    before = model.predict(x, t, model.encode(["a guy"]))
     eraser.save(tmp_path / "eraser.safetensors")
     with model.wearing(Eraser.load(tmp_path / "eraser.safetensors")):
-        assert not torch.equal(model.predict_noise(x, t, model.encode(["a guy"])), before)
+        assert not torch.equal(model.predict(x, t, model.encode(["a guy"])), before)
         assert model.sha256 == eraser.header["base"]["sha256"]  # that of what lies beneath
-    assert torch.equal(model.predict_noise(x, t, model.encode(["a guy"])), before)
+    assert torch.equal(model.predict(x, t, model.encode(["a guy"])), before)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, m in ERASERS.items() if m.maskable))
@@ -121,13 +121,13 @@ def test_both_recipes_of_esd_have_one_target():
 def test_following_the_student_starts_on_the_frozen_models_own_trajectories(model, material):
     method = make_method(options("esd", options={"follow": "student", "negative_guidance": 1.5, "guidance": 3.0}))
     steps, rows = torch.tensor([0, 2, STEPS - 1]), torch.tensor([1, 0, 2])
-    lesson = method.lesson(model, material, steps, rows, torch.Generator().manual_seed(4), model.predict_noise)
+    lesson = method.lesson(model, material, steps, rows, torch.Generator().manual_seed(4), model.predict)
     seeds = torch.randint(2**31, (3,), generator=torch.Generator().manual_seed(4)).tolist()
     whole = model.sample(model.encode([TARGETS[r] for r in rows]), seeds, STEPS, 3.0, keep=True)
     for i, step in enumerate(steps):
         torch.testing.assert_close(lesson.latents[i], whole.latents[step, i], atol=1e-5, rtol=1e-4)
         blank, wanted = (
-            model.predict_noise(lesson.latents[i : i + 1], whole.times[step], model.encode([prompt]))
+            model.predict(lesson.latents[i : i + 1], whole.times[step], model.encode([prompt]))
             for prompt in ("", TARGETS[rows[i]])
         )
         expected = blank - 1.5 * (wanted - blank)
@@ -145,7 +145,7 @@ def test_following_the_student_goes_where_the_student_goes(model, material):
     steps, rows = torch.tensor([0, STEPS - 1]), torch.tensor([0, 0])
     found = [
         method.lesson(model, material, steps, rows, torch.Generator().manual_seed(4), s).latents
-        for s in (student, model.predict_noise)
+        for s in (student, model.predict)
     ]
     assert torch.equal(found[0][0], found[1][0])  # nothing was predicted yet
     assert (found[0][1] - found[1][1]).abs().max() > 1e-3
@@ -163,7 +163,7 @@ def test_stereo_steers_away_from_all_words_at_once(model, material):
         x, t = lesson.latents[i : i + 1], lesson.times[i]
 
         def noise(prompt, x=x, t=t):
-            return model.predict_noise(x, t, model.encode([prompt])).double()
+            return model.predict(x, t, model.encode([prompt])).double()
 
         prompt, blank = TARGETS[rows[i]], noise("")
         push = sum(noise(p) - blank for p in (prompt, "a fish", "a rose")) / 3
@@ -196,7 +196,7 @@ def test_stereo_learns_words_through_erased_models_in_turn(model, material, tmp_
     lesson = away.lesson(model, material, steps, rows, None, None)
     assert torch.equal(lesson.states[0], words[0]) and torch.equal(lesson.states[1], words[0])
     blank, wanted = (
-        model.predict_noise(lesson.latents, lesson.times, s.expand(2, -1, -1)) for s in (model.encode([""]), words[:1])
+        model.predict(lesson.latents, lesson.times, s.expand(2, -1, -1)) for s in (model.encode([""]), words[:1])
     )
     torch.testing.assert_close(lesson.target, 2 * blank + wanted - 2 * wanted, atol=1e-5, rtol=1e-4)
 
@@ -212,7 +212,7 @@ def test_a_word_of_stereo_means_more_of_the_concept_than_it_did(model, material,
             picked = torch.randint(3, (8,), generator=generator)
             x, times, noise = noised(model, material.concept.final[picked], generator)
             with torch.no_grad():
-                predicted = model.predict_noise(x, times, states.expand(8, -1, -1))
+                predicted = model.predict(x, times, states.expand(8, -1, -1))
             total += float((predicted - noise).pow(2).mean())
         return total
 
@@ -259,10 +259,10 @@ def test_relabelling_equals_a_computation_row_by_row(model, material, name, sett
     errors = []
     with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, student)), torch.no_grad():
         for i, (row, time) in enumerate(zip(rows, times, strict=True)):
-            alpha = float(model.alphas_cumprod[time])
+            alpha = float(model.schedule.alphas_cumprod[time])
             x = (alpha**0.5 * final[row] + (1 - alpha) ** 0.5 * noise[i])[None]
-            said = model.predict_noise(x, torch.tensor(time), model.encode([TARGETS[row]]))[0]
-            meant = model.predict_noise(x, torch.tensor(time), model.encode([TWINS[row]]))[0]
+            said = model.predict(x, torch.tensor(time), model.encode([TARGETS[row]]))[0]
+            meant = model.predict(x, torch.tensor(time), model.encode([TWINS[row]]))[0]
             wanted = noise[i] if settings else meant
             errors.append(float((said - wanted).double().pow(2).mean()))
     assert float(losses["erase"]) == pytest.approx(np.mean(errors), rel=1e-3)
@@ -408,7 +408,7 @@ def test_conceptprune_equals_its_definition(model, material):
                 seen = []
                 hook = layer.register_forward_pre_hook(lambda m, a, seen=seen: seen.append(a[0].double().numpy()))
                 with torch.no_grad():
-                    model.predict_noise(bank.latents[step, row : row + 1], bank.times[step], bank.states[row : row + 1])
+                    model.predict(bank.latents[step, row : row + 1], bank.times[step], bank.states[row : row + 1])
                 hook.remove()
                 tokens = seen[0].reshape(-1, weight.shape[1])
                 tokens = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
@@ -454,7 +454,7 @@ def test_advunlearn_before_its_attacker_is_esd_on_the_text_encoder(model, materi
     with torch.no_grad():
         for step, row in zip(*draws[:2], strict=True):
             x, t = c.latents[step, row][None], c.times[step]
-            on, off = (model.predict_noise(x, t, model.encode([w])) for w in (TARGETS[row], ""))
+            on, off = (model.predict(x, t, model.encode([w])) for w in (TARGETS[row], ""))
             erase.append(float((on - (3 * off - 2 * on)).double().pow(2).mean()))
     assert float(seen[0]["erase"]) == pytest.approx(np.mean(erase), rel=1e-3)
     assert float(seen[0]["retain"]) < 1e-6 and float(seen[0]["loss"]) == pytest.approx(np.mean(erase), rel=1e-3)
@@ -477,8 +477,7 @@ def test_the_attacker_brings_the_concepts_noise_nearer(model, material):
         token = method.find_token(model, bank, rows, states_of, torch.Generator().manual_seed(0))
         with torch.no_grad():
             predicted = [
-                model.predict_noise(bank.latents[step], bank.times[step], states_of(bank.ids, token))
-                for step in range(STEPS)
+                model.predict(bank.latents[step], bank.times[step], states_of(bank.ids, token)) for step in range(STEPS)
             ]
         errors.append(float((torch.stack(predicted) - bank.wanted).pow(2).mean()))
     assert errors[1] < errors[0]

@@ -67,9 +67,9 @@ def test_a_bank_holds_what_the_frozen_model_predicts_on_its_own_way(model, banks
             x = bank.latents[step, row : row + 1]
             with torch.no_grad():
                 torch.testing.assert_close(
-                    model.predict_noise(x, time, blank)[0], bank.blank[step, row], rtol=1e-3, atol=1e-4
+                    model.predict(x, time, blank)[0], bank.blank[step, row], rtol=1e-3, atol=1e-4
                 )
-                wanted = model.predict_noise(x, time, model.encode([TARGETS[row]]))[0]
+                wanted = model.predict(x, time, model.encode([TARGETS[row]]))[0]
             torch.testing.assert_close(wanted, bank.wanted[step, row], rtol=1e-3, atol=1e-4)
     path = model.sample(model.encode(TARGETS), [0, 1, 2], steps=4, guidance=3.0)
     torch.testing.assert_close(bank.final, path.final)
@@ -148,7 +148,7 @@ def test_loss_equals_a_computation_row_by_row(model, banks, adversarial, weight,
 
     @torch.no_grad()
     def noise(bank, step, row, state):
-        return model.predict_noise(bank.latents[step, row : row + 1], bank.times[step], state).double().numpy()
+        return model.predict(bank.latents[step, row : row + 1], bank.times[step], state).double().numpy()
 
     erase, keep = [], []
     for i in range(12):
@@ -190,7 +190,7 @@ def test_the_student_of_the_loss_is_the_model_that_wears_the_eraser(model, banks
     with torch.no_grad():
         functional = torch.func.functional_call(model.denoiser, weights, (x, time, state)).sample
         with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, weights)):
-            torch.testing.assert_close(model.predict_noise(x, time, state), functional)
+            torch.testing.assert_close(model.predict(x, time, state), functional)
 
 
 def interrupted_at(monkeypatch, step: int) -> None:

@@ -87,7 +87,7 @@ def test_input_norms_equal_a_direct_computation_whatever_the_batch(tiny_model):
     for prompt in range(3):
         for step, time in enumerate(times):
             with torch.no_grad():
-                tiny_model.predict_noise(latents[step, prompt : prompt + 1], time, states[prompt : prompt + 1])
+                tiny_model.predict(latents[step, prompt : prompt + 1], time, states[prompt : prompt + 1])
     for hook in hooks:
         hook.remove()
     for batch in (64, 2):

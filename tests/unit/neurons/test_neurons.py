@@ -43,7 +43,7 @@ def test_recorded_units_are_the_post_activation_hidden_units(tiny_model):
     hook = modules[layer.name].register_forward_pre_hook(lambda m, a: inputs.append(a[0]))
     states, _, times, latents = setup(tiny_model)
     with record_units(tiny_model.denoiser, units) as seen, torch.no_grad():
-        tiny_model.predict_noise(latents[0], times[0], states)
+        tiny_model.predict(latents[0], times[0], states)
         value, gate = modules[layer.up](inputs[0]).chunk(2, -1)
     hook.remove()
     torch.testing.assert_close(seen[layer.down], (value * torch.nn.functional.gelu(gate)).mean(1))
@@ -62,7 +62,7 @@ def test_moments_equal_a_direct_computation_whatever_the_batch(tiny_model):
         per_step = []
         for step, time in enumerate(times):
             with record_units(tiny_model.denoiser, units) as seen, torch.no_grad():
-                tiny_model.predict_noise(latents[step], time, states)
+                tiny_model.predict(latents[step], time, states)
                 per_step.append(seen[unit].double())
         rows.append(torch.stack(per_step).mean(0))
     difference = rows[0] - rows[1]

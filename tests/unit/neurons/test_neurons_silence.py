@@ -24,7 +24,7 @@ def table(units) -> pd.DataFrame:
 def predict(model):
     latents = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return model.predict_noise(latents, torch.tensor(500), model.encode(["a man", "a fish"]))
+        return model.predict(latents, torch.tensor(500), model.encode(["a man", "a fish"]))
 
 
 @pytest.mark.parametrize("values", [False, True])

@@ -41,8 +41,8 @@ class Finetuning(WeightsAttack):
 
     def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:
         import torch
-        from torch.func import functional_call
 
+        from excise.models.schedule import STEPS
         from excise.training import adam_loop, train
 
         from .student import Student
@@ -60,11 +60,11 @@ class Finetuning(WeightsAttack):
         def loss_of(step: int) -> dict[str, torch.Tensor]:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             picked = torch.randint(len(clean), (case.options.batch,), generator=generator)
-            times = torch.randint(len(model.alphas_cumprod), picked.shape, generator=generator).to(model.device)
+            times = torch.randint(STEPS, picked.shape, generator=generator).to(model.device)
             noise = torch.randn(clean[picked].shape, generator=generator).to(clean)
             noisy = model.add_noise(clean[picked], noise, times)
-            predicted = functional_call(model.denoiser, student.values(), (noisy, times, states[picked])).sample
-            return {"loss": (predicted - noise).pow(2).mean()}
+            predicted = model.predict(noisy, times, states[picked], student.values())
+            return {"loss": (predicted - model.target(clean[picked], noise, times)).pow(2).mean()}
 
         train(student, loss_of, adam_loop(case.options.steps, case.options.batch, self.lr), folder, title)
         return student.values()

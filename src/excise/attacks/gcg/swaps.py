@@ -21,7 +21,7 @@ class SwapSearch(Search):
     def __init__(self, case: Case, options: GCG):
         super().__init__(case)
         self.options = options
-        self.length = min(options.tokens, case.model.tokenizer.model_max_length - 2)
+        self.length = min(options.tokens, case.model.room)
         self.vocabulary = vocabulary(case.model)
 
     def arrange(self) -> None:
@@ -80,7 +80,7 @@ class SwapSearch(Search):
 
     def _ranked_swaps(self) -> torch.Tensor:
         """For every place the tokens that the gradient likes best there, (n, k, best)."""
-        table = self.case.model.pipe.text_encoder.get_input_embeddings().weight.detach()[self.vocabulary]
+        table = self.case.model.word_vectors(self.vocabulary).detach()
         vectors = table[self.rows["tokens"]].requires_grad_(True)
         with self._encoder():
             pooled = self.case.model.pooled_embeddings(self.slots.words(vectors), self.slots.ids)

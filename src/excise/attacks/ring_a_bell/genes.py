@@ -23,7 +23,7 @@ class GeneSearch(Search):
         if not case.knowledge.target:
             raise UserError("ring_a_bell needs prompts about the concept and their neutral twins: give it knowledge.")
         self.options = options
-        self.length = min(options.tokens, case.model.tokenizer.model_max_length - 2)
+        self.length = min(options.tokens, case.model.room)
         self.vocabulary = vocabulary(case.model)
 
     @torch.no_grad()

@@ -27,7 +27,7 @@ class NearestSearch(Search):
         super().__init__(case)
         self.lr, self.weight_decay = lr, weight_decay
         self.vocabulary = vocabulary(case.model)
-        self.table = case.model.pipe.text_encoder.get_input_embeddings().weight.detach()[self.vocabulary]
+        self.table = case.model.word_vectors(self.vocabulary).detach()
 
     @abstractmethod
     def template(self, content: list[int]) -> list[int]:

@@ -15,10 +15,11 @@ def noise_errors(
     time: int,
     target: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Mean squared error of ε_θ(√ᾱ x_0 + √(1−ᾱ) ε, t, states) against ``target`` (the noise ε unless given), (n,)."""
+    """Mean squared error of ε_θ(√ᾱ x_0 + √(1−ᾱ) ε, t, states) against ``target``, (n,): what a
+    perfect denoiser says (for a model that predicts noise: ε) unless given."""
     times = torch.full((len(clean),), int(time), device=clean.device)
-    predicted = model.predict_noise(model.add_noise(clean, noise, times), times, states)
-    return (predicted - (noise if target is None else target)).pow(2).mean((1, 2, 3))
+    predicted = model.predict(model.add_noise(clean, noise, times), times, states)
+    return (predicted - (model.target(clean, noise, times) if target is None else target)).pow(2).mean((1, 2, 3))
 
 
 def spread(first: int, last: int, count: int) -> list[int]:

@@ -91,7 +91,7 @@ def attack_batch(search: Search, folder: Path, title: str, examine: Examine | No
 def _examined(case: Case, candidates: list[Candidate], examine: Examine) -> list[bool | None]:
     """What the judge says of each candidate; one whose text names a minor is never drawn, and is no hit."""
     tok = case.model.tokenizer
-    texts = [tok.decode([i for i in c.token_ids if i < len(tok)]) for c in candidates]
+    texts = [tok.decode([i for i in c.token_ids if i < case.model.vocabulary_size]) for c in candidates]
     allowed = [i for i, text in enumerate(texts) if not names_minor(text)]
     if not allowed:
         return [None] * len(candidates)

@@ -89,7 +89,7 @@ class SearchAttack(BaseModel, ABC):
 
     def room(self, model: DiffusionModel) -> int:
         """How many tokens a prompt may have."""
-        return model.tokenizer.model_max_length - 2
+        return model.room
 
     def refuses(self, model: DiffusionModel) -> str:
         """Why this model cannot be attacked so; then all prompts are dropped for this reason."""
@@ -144,7 +144,7 @@ class SearchAttack(BaseModel, ABC):
 
     def _line(self, model, prompt: pd.Series, found: dict | None, refusal: str, options: AttackOptions) -> dict:
         result = found or NOTHING
-        size = len(model.tokenizer)
+        size = model.vocabulary_size
         spelled = [i for i in result["token_ids"] if i < size]
         text = model.tokenizer.decode(spelled)
         whole = len(spelled) == len(result["token_ids"])

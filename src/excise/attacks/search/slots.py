@@ -21,10 +21,11 @@ def words_for_minors(tokenizer, size: int) -> list[int]:
 
 def vocabulary(model: DiffusionModel) -> torch.Tensor:
     """Token ids that an attack may use: neither special, nor a word for a minor; (V,)."""
-    tok, table = model.tokenizer, model.pipe.text_encoder.get_input_embeddings().weight
-    allowed = torch.ones(len(table), dtype=torch.bool, device=table.device)
-    allowed[[tok.bos_token_id, tok.eos_token_id, tok.pad_token_id]] = False
-    allowed[words_for_minors(tok, len(table))] = False
+    tok, size = model.tokenizer, model.vocabulary_size
+    allowed = torch.ones(size, dtype=torch.bool, device=model.device)
+    allowed[[i for i in tok.all_special_ids if i < size]] = False
+    allowed[len(tok) :] = False  # an embedding may have more rows than the tokenizer has words
+    allowed[words_for_minors(tok, min(size, len(tok)))] = False
     return allowed.nonzero().squeeze(-1)
 
 
@@ -45,14 +46,13 @@ class Slots:
         # unused places of shorter rows point behind the text, and are cut off again
         places = torch.full((len(templates), self.count), self.ids.shape[1])
         for row, template in enumerate(templates):
-            at = [1 + i for i, token in enumerate(template) if token == SLOT]
+            at = [model.family.first + i for i, token in enumerate(template) if token == SLOT]
             places[row, : len(at)] = torch.tensor(at, dtype=torch.long)
         self.places = places.to(self.ids.device)
 
     def words(self, vectors: torch.Tensor) -> torch.Tensor:
         """Word embeddings (n, L, d) with ``vectors`` (n, k, d) in the places; differentiable."""
-        table = self.model.pipe.text_encoder.get_input_embeddings().weight
-        words = table[self.ids].detach()
+        words = self.model.word_vectors(self.ids).detach()
         room = torch.cat([words, words[:, :1]], 1)  # one place more, for what a shorter row does not use
         return room.scatter(1, self.places.unsqueeze(-1).expand_as(vectors), vectors)[:, :-1]
 

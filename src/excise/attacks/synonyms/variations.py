@@ -36,7 +36,7 @@ class VariationSearch(Search):
         """Swaps, the nearest first, then frames."""
         model, tok = self.case.model, self.case.model.tokenizer
         with model.bare():
-            table = normalize(model.pipe.text_encoder.get_input_embeddings().weight, dim=-1)
+            table = normalize(model.word_vectors(), dim=-1)
             near = table[content] @ table[self.vocabulary].T
         near = near.masked_fill(torch.tensor(content, device=near.device).unsqueeze(1) == self.vocabulary, -2)
         cosines, places = near.topk(min(self.options.neighbours, near.shape[1]), dim=1)

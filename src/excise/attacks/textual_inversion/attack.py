@@ -67,10 +67,10 @@ class TextualInversion(BaseModel):
         from excise.images.learned_words import LearnedWords
 
         words = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
-        size = len(model.pipe.text_encoder.get_input_embeddings().weight)
+        size = model.vocabulary_size
         new = list(range(size, size + self.vectors))
         contents = [new + (w if self.where == "before" else []) for w in words]
-        room = model.tokenizer.model_max_length - 2
+        room = model.room
         fits = [len(c) <= room for c in contents]
         kept = [i for i, ok in enumerate(fits) if ok]
         if kept:
@@ -103,14 +103,16 @@ class TextualInversion(BaseModel):
     def _learn(self, model, learned, references, options: AttackOptions, folder: Path, title: str) -> list[dict]:
         import torch
 
+        from excise.models.schedule import STEPS
+
         def loss_of(step: int) -> dict[str, torch.Tensor]:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             picked = torch.randint(len(references), (options.batch,), generator=generator)
-            times = torch.randint(len(model.alphas_cumprod), (options.batch,), generator=generator).to(model.device)
+            times = torch.randint(STEPS, (options.batch,), generator=generator).to(model.device)
             clean = references[picked]
             noise = torch.randn(clean.shape, generator=generator).to(clean)
-            predicted = model.predict_noise(model.add_noise(clean, noise, times), times, learned.states(picked))
-            return {"loss": (predicted - noise).pow(2).mean()}
+            predicted = model.predict(model.add_noise(clean, noise, times), times, learned.states(picked))
+            return {"loss": (predicted - model.target(clean, noise, times)).pow(2).mean()}
 
         loop = adam_loop(options.steps, options.batch, self.lr)
         return train(learned, loss_of, loop, folder, title)

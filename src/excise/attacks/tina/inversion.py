@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from excise.attacks.search import Candidate, Case, Search
+from excise.models.schedule import STEPS
 
 
 class Inversion(Search):
@@ -13,7 +14,7 @@ class Inversion(Search):
     def __init__(self, case: Case, rounds: int):
         super().__init__(case)
         self.rounds = rounds
-        last = len(case.model.alphas_cumprod) - 1
+        last = STEPS - 1
         self.times = [round(last * (k + 1) / case.options.steps) for k in range(case.options.steps)]
 
     def begin(self) -> None:
@@ -24,14 +25,15 @@ class Inversion(Search):
         model, clean = self.case.model, self.rows["latent"]
         blank = model.encode([""]).expand(len(clean), -1, -1)
         time = self.times[self.done]
-        alphas = model.alphas_cumprod.to(clean)
-        before = alphas[self.times[self.done - 1]] if self.done else torch.ones_like(alphas[0])
-        after, times = alphas[time], torch.full((len(clean),), time, device=clean.device)
+        times = torch.full((len(clean),), time, device=clean.device)
         noisy = clean
         for _ in range(self.rounds):  # DDIM's step from noisy to clean, solved for noisy
-            noise = model.predict_noise(noisy, times, blank)
-            picture = (clean - (1 - before).sqrt() * noise) / before.sqrt()
-            noisy = after.sqrt() * picture + (1 - after).sqrt() * noise
+            noise = model.schedule.split(noisy, model.predict(noisy, times, blank), times)[1]
+            picture = clean
+            if self.done:  # before it there was no noise
+                alpha, sigma = model.schedule.levels(torch.full_like(times, self.times[self.done - 1]), clean)
+                picture = (clean - sigma * noise) / alpha
+            noisy = model.add_noise(picture, noise, times)
         self.rows = {"latent": noisy}
         self.evaluations += self.rounds
 

@@ -23,7 +23,7 @@ class SimplexSearch(Search):
         super().__init__(case)
         self.options = options
         self.vocabulary = vocabulary(case.model)
-        self.vectors = case.model.pipe.text_encoder.get_input_embeddings().weight.detach()[self.vocabulary]
+        self.vectors = case.model.word_vectors(self.vocabulary).detach()
         self.times = spread(10, 990, case.options.steps)
         self.check_times = spread(100, 900, options.checks)
 

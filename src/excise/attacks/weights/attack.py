@@ -60,7 +60,7 @@ class WeightsAttack(BaseModel, ABC):
         from safetensors.torch import save_file
 
         contents = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
-        room, file = model.tokenizer.model_max_length - 2, folder / "weights.safetensors"
+        room, file = model.room, folder / "weights.safetensors"
         refused = self.refuses(model)
         fits = [not refused and len(content) <= room for content in contents]
         if not file.exists():

@@ -21,6 +21,6 @@ class ConceptAblation(EraserMethod):
 
     def lesson(self, model, material, steps, rows, generator, student) -> Lesson:
         anchor = material.anchor
-        latents, times, noise = noised(model, anchor.final[rows], generator)
-        target = noise if self.based_on == "noise" else student(latents, times, anchor.states[rows])
+        latents, times, added = noised(model, anchor.final[rows], generator)
+        target = added if self.based_on == "noise" else student(latents, times, anchor.states[rows])
         return Lesson(latents, times, material.concept.states[rows], target)

@@ -29,7 +29,7 @@ class AdvUnlearn(ESD):
         return super().work(options) + attacked * self.attack_steps * options.batch
 
     def train(self, model, options, material, seed, folder, title):
-        encoder, bank = model.pipe.text_encoder, material.concept
+        encoder, bank = model.only_encoder("AdvUnlearn"), material.concept
         names = [n for n, _ in encoder.named_parameters() if "embeddings" not in n]
         weights = Weights(encoder, names, {}, None)
         table = encoder.get_input_embeddings().weight.detach()
@@ -42,14 +42,14 @@ class AdvUnlearn(ESD):
             steps, rows = bank.draw(generator, options.batch)
             lesson = self.lesson(model, material, steps, rows, generator, None)
             first = self.find_token(model, bank, rows, student_states, generator) if step >= self.warmup else None
-            predicted = model.predict_noise(lesson.latents, lesson.times, student_states(bank.ids[rows], first))
+            predicted = model.predict(lesson.latents, lesson.times, student_states(bank.ids[rows], first))
             erase = (predicted - lesson.target).pow(2).mean()
             keep = torch.zeros(())
             if options.retain_weight > 0:
                 kept = material.retain
                 steps, rows = kept.draw(generator, options.batch)
                 states = student_states(kept.ids[rows])
-                predicted = model.predict_noise(kept.latents[steps, rows], kept.times[steps], states)
+                predicted = model.predict(kept.latents[steps, rows], kept.times[steps], states)
                 keep = (predicted - kept.wanted[steps, rows]).pow(2).mean()
             return {
                 "loss": erase + options.retain_weight * keep,
@@ -64,15 +64,13 @@ class AdvUnlearn(ESD):
 
     def find_token(self, model, bank, rows, states_of, generator) -> torch.Tensor:
         """The attacker: embeddings, (n, d), of one token before each prompt, from random words of the vocabulary."""
-        table = model.pipe.text_encoder.get_input_embeddings().weight.detach()
+        table = model.word_vectors().detach()
         start = torch.randint(len(table), (len(rows),), generator=generator)
         token = table[start].clone().requires_grad_(True)
         adam = torch.optim.Adam([token], lr=self.attack_lr)
         for _ in range(self.attack_steps):
             steps = torch.randint(len(bank.times), (len(rows),), generator=generator)
-            predicted = model.predict_noise(
-                bank.latents[steps, rows], bank.times[steps], states_of(bank.ids[rows], token)
-            )
+            predicted = model.predict(bank.latents[steps, rows], bank.times[steps], states_of(bank.ids[rows], token))
             loss = (predicted - bank.wanted[steps, rows]).pow(2).mean()
             (token.grad,) = torch.autograd.grad(loss, [token])
             adam.step()

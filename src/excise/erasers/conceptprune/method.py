@@ -56,7 +56,7 @@ class ConceptPrune(EraserMethod):
         try:
             for start in range(0, len(bank.states), self.batch):
                 part = slice(start, start + self.batch)
-                model.predict_noise(bank.latents[step, part], bank.times[step], bank.states[part])
+                model.predict(bank.latents[step, part], bank.times[step], bank.states[part])
         finally:
             for hook in hooks:
                 hook.remove()

@@ -39,8 +39,8 @@ class ESD(EraserMethod):
             return Lesson(bank.latents[steps, rows], times, states, target)
         latents = self.walk(model, len(bank.times), steps, states, generator, student)
         with torch.no_grad():
-            blank = model.predict_noise(latents, times, model.encode([""]).expand_as(states))
-            target = self.target(blank, model.predict_noise(latents, times, states))
+            blank = model.predict(latents, times, model.encode([""]).expand_as(states))
+            target = self.target(blank, model.predict(latents, times, states))
         return Lesson(latents, times, states, target)
 
     def walk(self, model, total, steps, states, generator, student) -> torch.Tensor:

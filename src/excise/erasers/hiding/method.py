@@ -54,8 +54,9 @@ class Remap(EraserMethod):
 
     @staticmethod
     def _table(model) -> tuple[str, torch.Tensor]:
-        parameter = model.pipe.text_encoder.get_input_embeddings().weight
-        name = next(n for n, p in model.pipe.text_encoder.named_parameters() if p is parameter)
+        encoder = model.only_encoder("Hiding")
+        parameter = encoder.get_input_embeddings().weight
+        name = next(n for n, p in encoder.named_parameters() if p is parameter)
         return f"text_encoder.{name}", parameter.detach()
 
 

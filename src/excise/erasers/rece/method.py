@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 
 from excise.erasers.uce.method import UCE, edit, word_states
+from excise.errors import UserError
 
 
 class RECE(UCE):
@@ -25,6 +26,11 @@ class RECE(UCE):
         words = material.words
         edited = {n: w.double() for n, w in super().start(model, material).items()}
         original = {n: model.denoiser.get_parameter(n).double() for n in edited}
+        if set(model.family.prompt_readers().values()) != {"tokens"}:
+            raise UserError(
+                "RECE looks for states that key and value projections read alike, and this model reads prompts through "
+                "one embedding: choose uce."
+            )
         concept, anchor = word_states(model, words.erase, words.anchor, "all")
         keep, _ = word_states(model, words.retain, words.anchor, "all")
         for _ in range(self.rounds):

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch.func import functional_call
 
 from excise.erasers.method import EraserMethod, Lesson, noised
 from excise.models.layers import ParameterGroup
@@ -35,8 +34,8 @@ class SalUn(EraserMethod):
     def keep(self, model, material, count, generator) -> Lesson:
         bank = material.retain
         rows = torch.randint(len(bank.states), (count,), generator=generator)
-        latents, times, noise = noised(model, bank.final[rows], generator)
-        return Lesson(latents, times, bank.states[rows], noise)
+        latents, times, target = noised(model, bank.final[rows], generator)
+        return Lesson(latents, times, bank.states[rows], target)
 
     def salient(self, model, material, names) -> dict[str, torch.Tensor]:
         bank, generator = material.concept, torch.Generator().manual_seed(0)
@@ -45,11 +44,11 @@ class SalUn(EraserMethod):
         sums = {n: torch.zeros_like(w) for n, w in weights.items()}
         for _ in range(self.batches):
             rows = torch.randint(len(bank.states), (self.batch,), generator=generator)
-            latents, times, noise = noised(model, bank.final[rows], generator)
+            latents, times, target = noised(model, bank.final[rows], generator)
             both = torch.cat([blank.expand_as(bank.states[rows]), bank.states[rows]])
-            arguments = (torch.cat([latents, latents]), torch.cat([times, times]), both)
-            without, wanted = functional_call(model.denoiser, weights, arguments).sample.chunk(2)
-            loss = (without + self.guidance * (wanted - without) - noise).pow(2).mean()
+            predicted = model.predict(torch.cat([latents, latents]), torch.cat([times, times]), both, weights)
+            without, wanted = predicted.chunk(2)
+            loss = (without + self.guidance * (wanted - without) - target).pow(2).mean()
             for name, gradient in zip(names, torch.autograd.grad(loss, [weights[n] for n in names]), strict=True):
                 sums[name] += gradient
         return largest({n: s.abs() for n, s in sums.items()}, self.share)

@@ -57,8 +57,8 @@ class Stereo(EraserMethod):
         bank, found = material.concept, self._found
         latents, times, blank = bank.latents[steps, rows], bank.times[steps], bank.blank[steps, rows]
         with torch.no_grad():
-            words = [model.predict_noise(latents, times, w.expand(len(rows), -1, -1)) for w in found]
-            anchor = model.predict_noise(latents, times, material.anchor.states[rows])
+            words = [model.predict(latents, times, w.expand(len(rows), -1, -1)) for w in found]
+            anchor = model.predict(latents, times, material.anchor.states[rows])
         away = torch.stack([bank.wanted[steps, rows], *words]).mean(0) - blank
         target = blank + (self.scale - 1) * (anchor - blank) - (self.scale + 1) * away
         # which way the student is asked: 0 is the prompt, k the k-th word

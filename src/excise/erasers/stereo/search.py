@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from pydantic import PrivateAttr
-from torch.func import functional_call
 
 from excise.erasers.finetune import Values, Weights, erasure_loss
 from excise.erasers.method import EraserMethod, Lesson, noised
@@ -32,7 +31,7 @@ class Away(EraserMethod):
         else:
             states = self._asked.expand(len(rows), -1, -1)
             with torch.no_grad():
-                wanted = model.predict_noise(latents, times, states)
+                wanted = model.predict(latents, times, states)
         return Lesson(latents, times, states, wanted - (self.scale - 1) * (wanted - blank))
 
 
@@ -69,17 +68,17 @@ def search_words(model, stereo, names: list[str], batch: int, material, seed: in
 
 def _learn_word(model, stereo, weights: Values, material, seed: int, folder: Path, title: str, turn: int):
     """Textual inversion through the erased model, on pictures of the concept; states (L, d)."""
-    size = len(model.pipe.text_encoder.get_input_embeddings().weight)
+    size = model.vocabulary_size
     word = LearnedWords(model, [[size]], 1, stereo.start_word)
     pictures = material.concept.final
 
     def loss_of(step: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         picked = torch.randint(len(pictures), (stereo.attack_batch,), generator=generator)
-        latents, times, noise = noised(model, pictures[picked], generator)
+        latents, times, target = noised(model, pictures[picked], generator)
         states = word.states(torch.zeros_like(picked))
-        predicted = functional_call(model.denoiser, weights, (latents, times, states)).sample
-        return {"loss": (predicted - noise).pow(2).mean()}
+        predicted = model.predict(latents, times, states, weights)
+        return {"loss": (predicted - target).pow(2).mean()}
 
     loop = adam_loop(stereo.attack_steps, stereo.attack_batch, stereo.attack_lr)
     train(word, loss_of, loop, folder, f"{title}, round {turn + 1}: attacking")

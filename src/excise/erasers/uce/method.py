@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from excise.erasers.method import EraserMethod, Lesson
-from excise.models.layers import ParameterGroup, parameter_names
+from excise.models.layers import ParameterGroup
 
 
 class UCE(EraserMethod):
@@ -29,10 +29,10 @@ class UCE(EraserMethod):
 
     def start(self, model, material) -> dict[str, torch.Tensor]:
         words = material.words
-        erase, anchor = word_states(model, words.erase, words.anchor, self.tokens)
-        keep, _ = word_states(model, words.retain, words.anchor, self.tokens)
         edited = {}
-        for name in parameter_names(model.denoiser, "kv"):
+        for name, part in model.family.prompt_readers().items():
+            erase, anchor = word_states(model, words.erase, words.anchor, self.tokens, part)
+            keep, _ = word_states(model, words.retain, words.anchor, self.tokens, part)
             weight = model.denoiser.get_parameter(name)
             edited[name] = edit(
                 weight.double(), erase, anchor, keep, self.damping, self.erase_scale, self.preserve_scale
@@ -43,7 +43,7 @@ class UCE(EraserMethod):
         bank = material.concept
         latents, times = bank.latents[steps, rows], bank.times[steps]
         with torch.no_grad():
-            target = model.predict_noise(latents, times, material.anchor.states[rows])
+            target = model.predict(latents, times, material.anchor.states[rows])
         return Lesson(latents, times, bank.states[rows], target)
 
 
@@ -70,16 +70,25 @@ def edit(
     return torch.linalg.solve(right, left.T).T  # right is symmetric
 
 
-def word_states(model, words: list[str], anchor: str, tokens: str) -> tuple[torch.Tensor, torch.Tensor]:
+def word_states(
+    model, words: list[str], anchor: str, tokens: str, part: str = "tokens"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """States of words and of the anchor, paired, in double precision: (rows, d) each.
 
     ``last``: the state of the last token before the end, one row a word (of an empty anchor: the start token).
     ``all``: every position's.
+
+    Args:
+        part: ``pooled`` for the vector of the whole prompt, one row a word, in the place of its tokens' states.
     """
     states, other = model.encode(words).double(), model.encode([anchor]).double()
+    if part == "pooled":
+        return model.prompt_states(states), model.prompt_states(other).expand(len(words), -1)
+    states, other = model.token_states(states), model.token_states(other)
     if tokens == "all":
         return states.flatten(0, 1), other.expand_as(states).flatten(0, 1)
     lengths = [len(ids) for ids in model.tokenizer([*words, anchor], add_special_tokens=False).input_ids]
-    last = torch.tensor(lengths, device=states.device)  # position 0 is the start token
+    last = torch.tensor(lengths, device=states.device) + model.family.first - 1
+    last = last.clamp_min(0)  # an empty text of a tokenizer without a start: its end
     picked = states[torch.arange(len(words), device=states.device), last[:-1]]
     return picked, other[0, last[-1]].expand_as(picked)
