@@ -129,13 +129,31 @@ def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: An
 
 
 def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Erasers are trained in float32."""
+    """Nothing is trained through half-precision floats, whose gradients overflow."""
     from excise.models.spec import ModelSpec
 
     if "params:model" in pipeline.inputs() and named_options(pipeline, "erasers"):
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
-        if dtype != "float32":
-            raise UserError(f"model.dtype is {dtype}, and erasers are trained in float32: set it to float32.")
+        if dtype == "float16":
+            raise UserError(
+                "model.dtype is float16, in which the gradients of training overflow: set it to float32, or to bfloat16 "
+                "where memory is short."
+            )
+
+
+def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The model and what is trained of it fit where they will be computed."""
+    from excise.models.spec import ModelSpec
+
+    if "params:model" not in pipeline.inputs():
+        return
+    from excise.erasers import EraserOptions
+    from excise.erasers.memory import least_memory, memory_here, refuse_too_large
+
+    spec = ModelSpec.model_validate(catalog["params:model"].load())
+    named = sorted(named_options(pipeline, "erasers"))
+    options = [EraserOptions.model_validate(catalog[f"params:erasers.{n}"].load()) for n in named]
+    refuse_too_large(spec, least_memory(spec, options), memory_here(spec))
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -158,6 +176,7 @@ CHECKS: list[Check] = [
     concept_fits,
     model_is_there,
     precision_can_train,
+    memory_suffices,
     eraser_is_known,
     attack_is_known,
     judges_are_ready,

@@ -116,6 +116,11 @@ class DiffusionModel:
         return self.denoiser.dtype
 
     @property
+    def precision(self) -> torch.dtype:
+        """Of latents, predictions, word embeddings, and whatever is trained: float32 also where weights are halves."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    @property
     def sha256(self) -> str:
         """Identity of the base model, the same in every dtype and under any eraser."""
         return model_sha256(self.pipe)
@@ -158,7 +163,7 @@ class DiffusionModel:
         each one after the other."""
         if ids is None:
             ids = torch.arange(self.vocabulary_size, device=self.device)
-        return self.family.vectors(ids)
+        return self.family.vectors(ids).to(self.precision)
 
     def encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
         """States of token ids, (n, L) to (n, L, d); see ``families.family`` for what is in them."""
@@ -166,7 +171,7 @@ class DiffusionModel:
 
     def encode_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """States of word embeddings (n, L, d), differentiable; ``ids`` (n, L) tell where the text ends."""
-        return self.family.states(ids, embeddings)
+        return self.family.states(ids, embeddings.to(self.dtype))
 
     def pooled_tokens(self, ids: torch.Tensor) -> torch.Tensor:
         """One vector a text: the state of its end, (n, L) to (n, d)."""
@@ -174,7 +179,7 @@ class DiffusionModel:
 
     def pooled_embeddings(self, embeddings: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """The same from word embeddings, as in ``encode_embeddings``."""
-        return self.family.pooled(ids, embeddings)
+        return self.family.pooled(ids, embeddings.to(self.dtype))
 
     def token_states(self, states: torch.Tensor) -> torch.Tensor:
         """The part of states that is about tokens, without what sums up the whole prompt."""
@@ -204,10 +209,13 @@ class DiffusionModel:
             times: one timestep or (n,).
             replaced: other values of some of its parameters; differentiable.
         """
-        arguments = self.family.arguments(latents, times, states)
+        arguments = self.family.arguments(latents.to(self.dtype), times, states.to(self.dtype))
         if replaced is None:
-            return self.family.prediction(self.denoiser(**arguments), latents)
-        return self.family.prediction(torch.func.functional_call(self.denoiser, replaced, (), arguments), latents)
+            said = self.denoiser(**arguments)
+        else:
+            given = {name: value.to(self.dtype) for name, value in replaced.items()}
+            said = torch.func.functional_call(self.denoiser, given, (), arguments)
+        return self.family.prediction(said, latents).to(self.precision)
 
     @property
     def schedule(self) -> Schedule:
@@ -225,7 +233,7 @@ class DiffusionModel:
     def initial_noise(self, seeds: list[int]) -> torch.Tensor:
         """One latent a seed, drawn on the CPU so that every device starts from the same noise."""
         draws = [torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
-        return torch.stack(draws).to(self.device, self.dtype)
+        return torch.stack(draws).to(self.device, self.precision)
 
     @torch.no_grad()
     def sample(
@@ -267,7 +275,7 @@ class DiffusionModel:
                 scheduler.set_begin_index(first)
             latents = start if strength == 1 else self.add_noise(start, latents, scheduler.timesteps[first].view(1))
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
-        scale = torch.as_tensor(guidance, device=self.device, dtype=self.dtype).view(-1, 1, 1, 1)
+        scale = torch.as_tensor(guidance, device=self.device, dtype=self.precision).view(-1, 1, 1, 1)
         kept, predict = [], predict or self.predict
         times = scheduler.timesteps[first:until]
         for index, time in enumerate(times):
@@ -285,14 +293,14 @@ class DiffusionModel:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Clean latents to pictures, (n, H, W, 3) uint8 RGB."""
-        images = self.pipe.vae.decode(self.family.to_picture_space(latents)).sample
+        images = self.pipe.vae.decode(self.family.to_picture_space(latents).to(self.dtype)).sample
         return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()
     def encode_images(self, images: np.ndarray) -> torch.Tensor:
         """Pictures (n, H, W, 3) uint8 to clean latents (the mean, not a draw)."""
         pixels = torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2).to(self.device, self.dtype) / 127.5 - 1
-        return self.family.from_picture_space(self.pipe.vae.encode(pixels).latent_dist.mean)
+        return self.family.from_picture_space(self.pipe.vae.encode(pixels).latent_dist.mean.to(self.precision))
 
     # edits --------------------------------------------------------------------------------------------------------
     @contextmanager

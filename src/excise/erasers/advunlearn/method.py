@@ -86,8 +86,9 @@ def read(
     else:
         ids = torch.cat([ids[:, :1], torch.zeros_like(ids[:, :1]), ids[:, 1:-1]], 1)
         words = torch.cat([table[ids[:, :1]], first.unsqueeze(1), table[ids[:, 2:]]], 1)
+    words, given = words.to(encoder.dtype), {n: w.to(encoder.dtype) for n, w in weights.items()}
     hook = encoder.get_input_embeddings().register_forward_hook(lambda module, args, output: words)
     try:
-        return functional_call(encoder, weights, (ids,))[0]
+        return functional_call(encoder, given, (ids,))[0]
     finally:
         hook.remove()
