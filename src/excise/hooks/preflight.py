@@ -109,11 +109,13 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The eraser to export is one that a job with these parameters makes."""
     if "params:export" in pipeline.inputs():
+        from excise.erasers import ERASERS
         from excise.exports import ExportOptions
         from excise.pipelines.names import variants
         from excise.pipelines.selection import selected_eraser
 
         options = ExportOptions.model_validate(catalog["params:export"].load())
+        refuse_unknown("eraser", selected_eraser(), ERASERS)
         made = variants(selected_eraser())
         if options.variant is not None and options.variant not in made:
             hint = ", or masks to all" if options.variant in ("scored", "random") and "learned" in made else ""

@@ -15,4 +15,4 @@ def create_pipeline(concept: str | None = None, method: str | None = None, **_) 
     e = f"{c}.{exported(method or selected_eraser())}"
     inputs = [f"{c}.concept", f"{c}.model", f"{e}.eraser", f"{c}.metrics", "params:export", "cache"]
     outputs = [f"{e}.export", f"{e}.exported"]
-    return Pipeline([Node(export_eraser, inputs, outputs, name="export_eraser", namespace=e)])
+    return Pipeline([Node(export_eraser, inputs, outputs, name="export_eraser", namespace=c)])
