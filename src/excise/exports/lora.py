@@ -37,7 +37,7 @@ class LoraFit:
     tensors: dict[str, torch.Tensor] = field(repr=False)
     error: float
     errors: dict[str, float] = field(repr=False)
-    left_out: list[str]
+    left_out: list[str] = field(repr=False)
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -60,13 +60,14 @@ def fit_lora(
         UserError: the eraser changes nothing that a LoRA can carry.
     """
     import torch
+    from tqdm import tqdm
 
     carried = [name for name in pairs if name in layers]
     if not carried:
         raise UserError("This eraser changes no linear layer and no convolution: there is nothing for a LoRA to carry.")
     tensors: dict[str, torch.Tensor] = {}
     errors, missed, whole = {}, 0.0, 0.0
-    for name, (before, after) in pairs.items():
+    for name, (before, after) in tqdm(pairs.items(), desc="LoRA", mininterval=2.0, disable=None):
         difference = after.float() - before.float()
         size = float(difference.double().pow(2).sum())
         whole += size

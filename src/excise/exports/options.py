@@ -13,7 +13,7 @@ from excise.errors import UserError
 
 from .single_file import why_no_single_file
 
-Format = Literal["folder", "weights", "mask", "single_file", "lora"]
+Format = Literal["all", "folder", "weights", "mask", "single_file", "lora"]
 FORMATS: dict[str, str] = {  # format -> where it lies in the export's folder
     "folder": "diffusers",
     "weights": "changed.safetensors",
@@ -36,7 +36,7 @@ class ExportOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     variant: Literal["learned", "unpruned", "plus", "scored", "random"] | None = None
-    formats: Literal["all"] | list[Format] = "all"
+    formats: list[Format] = Field(["all"], min_length=1)
     rank: int = Field(16, ge=1)
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
 
@@ -44,14 +44,7 @@ class ExportOptions(BaseModel):
     @classmethod
     def _one_or_more(cls, formats: object) -> object:
         """One format may stand alone: on the command line there are no lists."""
-        return [formats] if isinstance(formats, str) and formats != "all" else formats
-
-    @field_validator("formats")
-    @classmethod
-    def _at_least_one(cls, formats: str | list[str]) -> str | list[str]:
-        if not formats:
-            raise ValueError("name at least one format, or 'all'")
-        return formats
+        return [formats] if isinstance(formats, str) else formats
 
 
 def choose_formats(options: ExportOptions, eraser: Eraser, base: Path) -> tuple[list[str], dict[str, str]]:
@@ -64,7 +57,7 @@ def choose_formats(options: ExportOptions, eraser: Eraser, base: Path) -> tuple[
         UserError: a format that was asked for by name cannot be written.
     """
     hindered = {name: reason for name, check in HINDRANCES.items() if (reason := check(eraser, base))}
-    if options.formats == "all":
+    if "all" in options.formats:
         return [name for name in FORMATS if name not in hindered], hindered
     for name in options.formats:
         if name in hindered:

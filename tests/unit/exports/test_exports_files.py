@@ -260,7 +260,7 @@ def test_what_does_not_apply_is_left_out_or_refused_by_name(tiny_model, tiny_spe
     assert choose_formats(ExportOptions(formats=["lora", "folder"]), bare, tiny_spec.folder) == (["folder", "lora"], {})
     with pytest.raises(UserError, match="'mask' cannot be written: this eraser has no mask; take it out"):
         choose_formats(ExportOptions(formats="mask"), bare, tiny_spec.folder)
-    with pytest.raises(ValueError, match="at least one format"):
+    with pytest.raises(ValueError, match="at least 1 item"):
         ExportOptions(formats=[])
 
 

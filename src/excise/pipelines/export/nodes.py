@@ -87,17 +87,18 @@ def _write(
             notes["single_file"] = (f"{count:,} tensors", float("nan"))
         del model  # before another one is loaded
     if "lora" in formats:
-        fit = save_lora(_open(spec, "float32"), eraser, folder / FORMATS["lora"], export.rank, export.dtype)
+        exact = _open(spec, "float32", spec.device)  # singular vectors of large layers take long without a GPU
+        fit = save_lora(exact, eraser, folder / FORMATS["lora"], export.rank, export.dtype)
         worst, error = fit.worst
         note = (
             f"rank {export.rank}, relative error {fit.error:.4f} (worst: {worst}, {error:.4f}); "
-            f"{len(fit.left_out)} changed parameters are no matrices and are not carried"
+            f"{len(fit.left_out):,} changed parameters are biases, norms or embeddings, which it does not carry"
         )
         notes["lora"] = (note, fit.error)
     return notes
 
 
-def _open(spec: ModelSpec, dtype: str):
+def _open(spec: ModelSpec, dtype: str, device: str = "cpu"):
     """A copy of the base model of our own, so that the one that other nodes share stays as it is.
 
     Raises:
@@ -106,7 +107,7 @@ def _open(spec: ModelSpec, dtype: str):
     from excise.errors import UserError
     from excise.models.diffusion import DiffusionModel
 
-    model = DiffusionModel.load(spec.model_copy(update={"dtype": dtype, "device": "cpu"}))
+    model = DiffusionModel.load(spec.model_copy(update={"dtype": dtype, "device": device}))
     if spec.sha256 != model.sha256:
         raise UserError("The base model's weights are not those of the run: run the whole job, then export.")
     return model
