@@ -47,7 +47,7 @@ def why_no_single_file(base: Path) -> str | None:
     if parts.get("text_encoder_2", [None])[0]:
         return "the layout is Stable Diffusion 1's, with one text encoder, and this model has more"
     encoder = base / "text_encoder/config.json"
-    if encoder.exists() and json.loads(encoder.read_text()).get("hidden_act") != "quick_gelu":
+    if encoder.exists() and json.loads(encoder.read_text()).get("hidden_act", "quick_gelu") != "quick_gelu":
         return "the layout is Stable Diffusion 1's, and this model's text encoder is not OpenAI's CLIP but another"
     return None
 
