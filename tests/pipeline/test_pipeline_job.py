@@ -13,7 +13,11 @@ import torch
 import yaml
 
 from excise.erasers import Eraser
+from excise.errors import UserError
+from excise.exports import FORMATS
 from excise.masks import Mask
+from excise.models import ModelSpec
+from excise.models.diffusion import DiffusionModel
 from tiny import BUDGET, JUDGE, PROJECT
 
 ERASERS = ["none", "esd", "esd_plus", "p_esd"]
@@ -152,6 +156,47 @@ def test_people_get_a_report(metrics, project):
     for name in ("report.html", "contact_sheet.png", "reactivation.png", "rates.png"):
         assert newest(project, name).stat().st_size > 1000
     assert "a person" in newest(project, "report.html").read_text()
+
+
+# the export ----------------------------------------------------------------------------------------------------------
+def same_weights(one: DiffusionModel, other: DiffusionModel) -> bool:
+    ours, theirs = one.weights(), other.weights()
+    return ours.keys() == theirs.keys() and all(ours[n].equal(theirs[n]) for n in ours)
+
+
+def test_the_newest_p_x_is_exported_with_its_figures(metrics, project, run_job, capsys):
+    cached = {p.name for p in (project / "data/cache").iterdir()}
+    run_job(project, pipeline="export")
+    folder = newest(project, "p_esd/export")
+    assert {p.name for p in folder.iterdir()} == {*FORMATS.values(), "README.md"}
+    eraser = Eraser.load(newest(project, "p_esd/eraser.safetensors"))
+    spec = ModelSpec(**json.loads(newest(project, "model.json").read_text()))
+    half = {"dtype": "float16"}  # the default
+    exported = DiffusionModel.load(spec.model_copy(update=half | {"path": str(folder / FORMATS["folder"])}))
+    base = DiffusionModel.load(spec.model_copy(update=half))
+    assert not same_weights(exported, base)
+    with base.wearing(eraser):
+        assert same_weights(exported, base)
+    told = metrics["erasers"]["p_esd"]["attacks"]["unlearndiffatk"]
+    card = (folder / "README.md").read_text()
+    assert f"| P-ESD | UnlearnDiffAtk | {told['hits']} / {told['n']} |" in card and "two runs" not in card
+    table = pd.read_csv(newest(project, "p_esd/exported.csv")).set_index("format")
+    assert list(table.index) == list(FORMATS) and (table["bytes"] > 0).all()
+    assert table["error"].notna().tolist() == [name == "lora" for name in FORMATS]
+    assert table["bytes"]["weights"] == (folder / FORMATS["weights"]).stat().st_size
+    printed = capsys.readouterr().out
+    assert "checkpoint.safetensors" in printed and f"relative error {table['error']['lora']:.4f}" in printed
+    [left] = {p for p in (project / "data/cache").iterdir()} - {project / "data/cache" / name for name in cached}
+    assert left.name.startswith("export-") and not list(left.iterdir())  # moved, not copied
+
+
+def test_an_eraser_without_a_mask_is_exported_without_one(metrics, project, run_job, capsys):
+    run_job(project, pipeline="export", export={"variant": "unpruned", "dtype": "float32"})
+    folder = newest(project, "esd/export")
+    assert {p.name for p in folder.iterdir()} == {*FORMATS.values(), "README.md"} - {FORMATS["mask"]}
+    assert "Not written: mask, since this eraser has no mask." in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"The format 'mask' cannot be written: this eraser has no mask"):
+        run_job(project, pipeline="export", export={"variant": "unpruned", "formats": "mask"})
 
 
 # again --------------------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ Reports are plain text: ``text.TextDataset`` keeps them.
 """
 
 from .eraser import EraserDataset
+from .folder import FolderDataset
 from .image_set import ImageSetDataset
 from .mask import MaskDataset
 from .png import PngDataset
 from .tensors import TensorsDataset
 
-__all__ = ["EraserDataset", "ImageSetDataset", "MaskDataset", "PngDataset", "TensorsDataset"]
+__all__ = ["EraserDataset", "FolderDataset", "ImageSetDataset", "MaskDataset", "PngDataset", "TensorsDataset"]

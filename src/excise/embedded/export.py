@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+
+from excise.exports.folder import load_in_single_precision, write_folder
 
 from .denoiser import build_scheduler
 
@@ -31,12 +32,7 @@ def assemble_pipeline(vae, clip, tokenizer, unet):
 
 def export_pipeline(pipe, folder: Path) -> None:
     """Write half-precision safetensors, without a variant suffix, so that ``from_pretrained`` finds them."""
-    pipe.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
-    _load_in_single_precision(folder / "text_encoder")
-    # diffusers notes where a part was loaded from: a path of one machine
-    for config in [folder / "model_index.json", *folder.glob("*/config.json")]:
-        told = json.loads(config.read_text())
-        config.write_text(json.dumps({k: v for k, v in told.items() if k != "_name_or_path"}, indent=2) + "\n")
+    write_folder(pipe.to(dtype=torch.float16), folder)
 
 
 def export_clip(clip, tokenizer, folder: Path) -> None:
@@ -44,18 +40,12 @@ def export_clip(clip, tokenizer, folder: Path) -> None:
     from transformers import CLIPImageProcessor
 
     clip.to(torch.float16).save_pretrained(folder, safe_serialization=True)
-    _load_in_single_precision(folder)
+    load_in_single_precision(folder)
     tokenizer.save_pretrained(folder)
     size = clip.config.vision_config.image_size
     half = [0.5, 0.5, 0.5]
     settings = {"do_resize": True, "size": {"height": size, "width": size}, "do_center_crop": False}
     CLIPImageProcessor(**settings, image_mean=half, image_std=half).save_pretrained(folder)
-
-
-def _load_in_single_precision(folder: Path) -> None:
-    """Unless told otherwise diffusers computes in float32, transformers in what the config says: the same here."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def size_mb(folder: Path) -> float:

@@ -106,6 +106,25 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
             raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
 
 
+def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The eraser to export is one that a job with these parameters makes."""
+    if "params:export" in pipeline.inputs():
+        from excise.erasers import ERASERS
+        from excise.exports import ExportOptions
+        from excise.pipelines.names import variants
+        from excise.pipelines.selection import selected_eraser
+
+        options = ExportOptions.model_validate(catalog["params:export"].load())
+        refuse_unknown("eraser", selected_eraser(), ERASERS)
+        made = variants(selected_eraser())
+        if options.variant is not None and options.variant not in made:
+            hint = ", or masks to all" if options.variant in ("scored", "random") and "learned" in made else ""
+            raise UserError(
+                f"No '{options.variant}' is made of the eraser '{selected_eraser()}': set export.variant to "
+                f"{' or '.join(made)}{hint}."
+            )
+
+
 def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """What an earlier stage must have left is there."""
     for name in sorted(pipeline.inputs()):
@@ -180,6 +199,7 @@ CHECKS: list[Check] = [
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
+    variant_is_made,
     inputs_are_there,
     second_judge_is_ready,
 ]

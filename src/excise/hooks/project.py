@@ -32,13 +32,15 @@ class ProjectHook:
             if isinstance(parameters.get(what), dict):
                 plural = f"{what}s.NAME" if what != "concept" else "the concept's file"
                 raise UserError(f"The parameter '{what}' is a name; options are given in {plural}.")
-        concept = parameters.get("concept")
+        concept, export = parameters.get("concept"), parameters.get("export")
+        variant = export.get("variant") if isinstance(export, dict) else None
         set_selection(
             None if concept is None else str(concept),
             settings.get("concepts", {}),
             eraser=str(parameters.get("eraser", ERASER)),
             attack=str(parameters.get("attack", ATTACK)),
             masks=str(parameters.get("masks", MASKS[0])),
+            variant=None if variant is None else str(variant),
         )
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")

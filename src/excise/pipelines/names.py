@@ -33,3 +33,13 @@ def learning_attack(attack: str) -> str:
 
     known = ATTACKS.get(attack)  # what is unknown is refused later, by name
     return attack if known is None or by_words(known()) else ATTACK
+
+
+def exported(method: str) -> str:
+    """The name of the eraser that is exported: the variant that is selected, or P-X, or X where there is no P-X."""
+    from excise.pipelines.selection import selected_variant
+
+    names, variant = variants(method), selected_variant()
+    if variant is not None:
+        return names.get(variant, variant)  # one that is not made is refused later, by name
+    return names.get("learned", names["unpruned"])

@@ -1,4 +1,4 @@
-"""What a pipeline works on: ``--params=concept=NAME,eraser=NAME,attack=NAME,masks=all``.
+"""What a pipeline works on: ``--params=concept=NAME,eraser=NAME,attack=NAME,masks=all,export.variant=NAME``.
 
 Data sets are named by them, so the choice has to be known before pipelines are built.
 """
@@ -20,6 +20,7 @@ _concept: str | None = None
 _eraser: str = ERASER
 _attack: str = ATTACK
 _masks: str = MASKS[0]
+_variant: str | None = None
 _defaults: dict[str, str] = dict(DEFAULTS)
 
 
@@ -29,6 +30,7 @@ def set_selection(
     eraser: str = ERASER,
     attack: str = ATTACK,
     masks: str = MASKS[0],
+    variant: str | None = None,
 ) -> None:
     """Choose for all pipelines that are built from now on.
 
@@ -38,17 +40,18 @@ def set_selection(
         eraser: the method X.
         attack: the attack on it.
         masks: one of ``MASKS``.
+        variant: which of the erasers made from X is exported; None for P-X where there is one.
 
     Raises:
         UserError: ``masks`` is none of them.
     """
-    global _concept, _defaults, _eraser, _attack, _masks
+    global _concept, _defaults, _eraser, _attack, _masks, _variant
     if masks not in MASKS:
         raise UserError(f"The parameter 'masks' is '{masks}': it must be one of {', '.join(MASKS)}.")
-    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks)
-    if chosen == (_concept, _defaults, _eraser, _attack, _masks):
+    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant)
+    if chosen == (_concept, _defaults, _eraser, _attack, _masks, _variant):
         return
-    _concept, _defaults, _eraser, _attack, _masks = chosen
+    _concept, _defaults, _eraser, _attack, _masks, _variant = chosen
     from kedro.framework.project import pipelines
 
     # Kedro keeps the pipelines that it built; a second run in this process would work on the first one's concept
@@ -73,6 +76,11 @@ def selected_attack() -> str:
 def selected_masks() -> str:
     """Which masks of P-X are made: one of ``MASKS``."""
     return _masks
+
+
+def selected_variant() -> str | None:
+    """Which of the erasers made from X is exported, a key of ``names.variants``; None if nobody said."""
+    return _variant
 
 
 def pipeline_kind(pipeline: str) -> str | None:

@@ -16,7 +16,7 @@ from kedro.io.core import AbstractDataset, Version
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
-from excise.datasets import EraserDataset, ImageSetDataset, MaskDataset, PngDataset, TensorsDataset
+from excise.datasets import EraserDataset, FolderDataset, ImageSetDataset, MaskDataset, PngDataset, TensorsDataset
 from excise.erasers.eraser import Eraser
 from excise.images import ImageSet
 from excise.images.image_set import save_picture
@@ -162,3 +162,16 @@ def test_catalog_makes_them_and_describes_them_before_anything_exists(tmp_path: 
         assert isinstance(dataset, kind) and not dataset.exists() and str(tmp_path) in str(dataset)
         assert dataset.metadata == {"mlflow": "artifact"}
     assert issubclass(PngDataset, ImageDataset)
+
+
+def test_a_folder_is_moved_whole_and_each_version_stays(tmp_path: Path) -> None:
+    for number in (1, 2):
+        made = tmp_path / "draft"
+        (made / "inside").mkdir(parents=True)
+        (made / "inside/file.txt").write_text(f"text {number}")
+        version = Version(None, f"2026-01-0{number}T00.00.00.000Z")
+        FolderDataset(filepath=str(tmp_path / "data/export"), version=version).save(made)
+        assert not made.exists()
+    newest = FolderDataset(filepath=str(tmp_path / "data/export"), version=Version(None, None)).load()
+    assert (newest / "inside/file.txt").read_text() == "text 2"
+    assert sorted(p.read_text() for p in tmp_path.rglob("file.txt")) == ["text 1", "text 2"]

@@ -13,7 +13,7 @@ from kedro.io import DataCatalog, MemoryDataset
 
 from excise.errors import UserError
 from excise.hooks.preflight import preflight
-from excise.pipelines import prepare
+from excise.pipelines import export, prepare, selection
 from excise.pipelines.job import create_job
 from excise.settings import CONFIG_LOADER_ARGS
 
@@ -125,3 +125,38 @@ def test_stable_diffusion_needs_a_judge_too(concept: str, tmp_path: Path, monkey
     (model / "model_index.json").write_text("{}")  # that it is there is all that is looked at so early
     sentence = Run("sd14", concept).sentence()
     assert "clip-vit-base-patch32" in sentence and "'folder'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"variant": "random"}, "No 'random' is made of the eraser 'esd': set export.variant to unpruned or plus or "),
+        ({"variant": "random"}, "or learned, or masks to all."),
+        (
+            {"variant": "plus", "eraser": "conceptprune"},
+            "of the eraser 'conceptprune': set export.variant to unpruned.",
+        ),
+        ({"eraser": "esdd"}, "did you mean 'esd'?"),
+    ],
+)
+def test_export_of_what_no_job_makes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], said: str
+) -> None:
+    for name, value in chosen.items():
+        monkeypatch.setattr(selection, f"_{name}", value)
+    run.parameters["export"]["variant"] = chosen.get("variant")
+    run.pipeline = export.create_pipeline(concept="person")
+    assert said in run.sentence()
+
+
+def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(**chosen: str) -> set[str]:
+        with monkeypatch.context() as patch:
+            for name, value in chosen.items():
+                patch.setattr(selection, f"_{name}", value)
+            return {name for name in export.create_pipeline(concept="person").inputs() if name.endswith(".eraser")}
+
+    assert read() == {"person.p_esd.eraser"}
+    assert read(variant="unpruned", eraser="ac") == {"person.ac.eraser"}
+    assert read(variant="random", masks="all") == {"person.p_esd_random.eraser"}
+    assert read(eraser="conceptprune") == {"person.conceptprune.eraser"}

@@ -1,0 +1,126 @@
+"""Write an erased model for other programs. The node opens the model and calls the rooms."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from excise.cache import Cache
+from excise.concepts import Concept
+from excise.erasers import Eraser
+from excise.exports import FORMATS, ExportOptions
+from excise.models import ModelSpec
+
+WHAT = {
+    "folder": "the whole model as a diffusers folder",
+    "weights": "the changed weights alone, named as in diffusers",
+    "mask": "the pruning mask alone",
+    "single_file": "the whole model in one file, named as in Stable Diffusion 1",
+    "lora": "the change as a LoRA, which only comes near it",
+}
+
+
+def export_eraser(
+    concept: dict, model: dict, eraser: Eraser, metrics: dict, export: ExportOptions, cache: Cache
+) -> tuple[Path, pd.DataFrame]:
+    """Write the formats and the card; print what was written and what was not.
+
+    Returns:
+        The folder, and one row a format: format, path, bytes, what, note, error (of the LoRA; NaN for others).
+
+    Raises:
+        UserError: a format that was asked for cannot be written, or the figures are not of this eraser.
+    """
+    from excise.exports import choose_formats, model_card
+    from excise.exports.card import check_figures
+
+    spec, described = ModelSpec(**model), Concept(**concept)
+    formats, left_out = choose_formats(export, eraser, spec.folder)
+    check_figures(eraser, metrics)
+    home = cache.folder("export", ("excise.exports",), model=model, eraser=eraser.sha256, export=export)
+    folder = home / "export"
+    if folder.exists():  # of a run that was killed
+        shutil.rmtree(folder)
+    folder.mkdir()
+    notes = _write(formats, spec, eraser, export, folder)
+    rows = [
+        {
+            "format": name,
+            "path": FORMATS[name] + ("/" if name == "folder" else ""),
+            "bytes": _size(folder / FORMATS[name]),
+            "what": WHAT[name],
+            "note": notes[name][0],
+            "error": notes[name][1],
+        }
+        for name in formats
+    ]
+    checker = json.loads((spec.folder / "model_index.json").read_text()).get("safety_checker") or [None]
+    card = model_card(eraser, described.erase, metrics, rows, left_out, export.dtype, checker[0] is not None)
+    (folder / "README.md").write_text(card)
+    table = pd.DataFrame(rows)
+    print(_told(table, left_out, folder / "README.md"))
+    return folder, table
+
+
+def _write(
+    formats: list[str], spec: ModelSpec, eraser: Eraser, export: ExportOptions, folder: Path
+) -> dict[str, tuple[str, float]]:
+    """Write the formats; format -> (what is to be said of it, the LoRA's error)."""
+    from excise.exports import save_folder, save_lora, save_mask, save_single_file, save_weights
+
+    notes = dict.fromkeys(formats, ("", float("nan")))
+    if "mask" in formats:
+        save_mask(eraser, folder / FORMATS["mask"])
+        notes["mask"] = (f"{eraser.mask.count:,} of {eraser.mask.size:,} weights are zero", float("nan"))
+    if {"folder", "weights", "single_file"} & set(formats):
+        model = _open(spec, export.dtype)
+        if "folder" in formats:
+            save_folder(model, eraser, folder / FORMATS["folder"])
+        if "weights" in formats:
+            count = save_weights(model, eraser, folder / FORMATS["weights"])
+            notes["weights"] = (f"{count:,} parameters", float("nan"))
+        if "single_file" in formats:
+            count = save_single_file(model, eraser, folder / FORMATS["single_file"])
+            notes["single_file"] = (f"{count:,} tensors", float("nan"))
+        del model  # before another one is loaded
+    if "lora" in formats:
+        exact = _open(spec, "float32", spec.device)  # singular vectors of large layers take long without a GPU
+        fit = save_lora(exact, eraser, folder / FORMATS["lora"], export.rank, export.dtype)
+        worst, error = fit.worst
+        note = (
+            f"rank {export.rank}, relative error {fit.error:.4f} (worst: {worst}, {error:.4f}); "
+            f"{len(fit.left_out):,} changed parameters are biases, norms or embeddings, which it does not carry"
+        )
+        notes["lora"] = (note, fit.error)
+    return notes
+
+
+def _open(spec: ModelSpec, dtype: str, device: str = "cpu"):
+    """A copy of the base model of our own, so that the one that other nodes share stays as it is.
+
+    Raises:
+        UserError: the folder holds another model than the run began with.
+    """
+    from excise.errors import UserError
+    from excise.models.diffusion import DiffusionModel
+
+    model = DiffusionModel.load(spec.model_copy(update={"dtype": dtype, "device": device}))
+    if spec.sha256 != model.sha256:
+        raise UserError("The base model's weights are not those of the run: run the whole job, then export.")
+    return model
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _told(table: pd.DataFrame, left_out: dict[str, str], card: Path) -> str:
+    shown = table[["path", "bytes", "note"]].copy()
+    shown.loc[len(shown)] = ["README.md", card.stat().st_size, "the model card"]
+    shown["bytes"] = [f"{size:,}" for size in shown["bytes"]]
+    lines = [f"Not written: {name}, since {reason}." for name, reason in left_out.items()]
+    return "\n".join(["", shown.to_string(index=False), *lines, ""])
