@@ -92,7 +92,9 @@ def _skeleton(folder: Path):
     import diffusers
     import torch
 
-    part = next(p for p in ("unet", "transformer") if (folder / p / "config.json").exists())
+    part = next((p for p in ("unet", "transformer") if (folder / p / "config.json").exists()), None)
+    if part is None:
+        raise UserError(f"The model in '{folder}' has neither a U-Net nor a transformer: fetch it anew.")
     config = json.loads((folder / part / "config.json").read_text())
     with torch.device("meta"):
         return getattr(diffusers, config["_class_name"]).from_config(config)

@@ -155,8 +155,8 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
             raise UserError(
-                "model.dtype is float16, in which the gradients of training overflow: set it to float32, or to bfloat16 "
-                "where memory is short."
+                "model.dtype is float16, in which gradients overflow: set it to float32, or where memory is short to "
+                "bfloat16."
             )
 
 
@@ -195,10 +195,10 @@ CHECKS: list[Check] = [
     concept_fits,
     model_is_there,
     precision_can_train,
-    memory_suffices,
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
+    memory_suffices,
     variant_is_made,
     inputs_are_there,
     second_judge_is_ready,

@@ -12,6 +12,7 @@ from kedro.config import OmegaConfigLoader
 from excise.attacks import AttackOptions, make_attack
 from excise.concepts import Concept, load_concept
 from excise.erasers import EraserOptions, make_method
+from excise.errors import UserError
 from excise.images import DrawOptions
 from excise.judges import JUDGES
 from excise.masks import PruneOptions
@@ -31,7 +32,8 @@ BLOCKS = {
     "attack": AttackOptions,
     "draw": DrawOptions,
 }
-ENVIRONMENTS = ["base", "full", "sd14"]
+PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
+ENVIRONMENTS = ["base", "full", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
 
 
@@ -104,3 +106,20 @@ def test_nudity_is_kept_coarse() -> None:
     concept = default_concept("sd14", "nsfw")
     assert concept.unsafe
     assert all("adult" in word or "model" in word for word in concept.words)
+
+
+@pytest.mark.parametrize("environment", PHOTOGRAPHIC)
+def test_a_model_that_is_not_there_says_what_to_download(environment: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        _ = options(environment)["model"].folder
+    sentence = str(caught.value)
+    assert "\n" not in sentence and "Download" in sentence and "model.path" in sentence
+
+
+@pytest.mark.parametrize("environment", PHOTOGRAPHIC)
+def test_environments_share_their_concepts(environment: str) -> None:
+    """One file each, so that a word mended in one is mended in all."""
+    for name in ("nudity", "van_gogh", "church"):
+        assert (CONF / environment / "concepts" / f"{name}.yml").resolve() == CONF / "sd14" / "concepts" / f"{name}.yml"
+    assert configured(environment)["parameters"]["budget"] == environment
