@@ -77,10 +77,14 @@ class Eraser:
                 f"({self.header['base']['sha256'][:12]}…), "
                 f"not for this one ({sha256[:12]}…): load that model, or erase from this one."
             )
+        places = {name: owner(pipe, name) for name in {*self.weights, *self.pruned}}
+        names = {id(m): {n for n, _ in m.named_parameters()} for m in editable(pipe)}
+        for name, (module, own) in places.items():  # all of them before anything is changed
+            if own not in names[id(module)]:
+                raise UserError(f"This eraser changes '{name}', which the model does not have: make it anew.")
         denoiser._excise_originals = {}
         with torch.no_grad():
-            for name in {*self.weights, *self.pruned}:
-                module, own = owner(pipe, name)
+            for name, (module, own) in places.items():
                 parameter = module.get_parameter(own)
                 module.__dict__.setdefault("_excise_originals", {})[own] = parameter.detach().clone()
                 value = self.weights.get(name, parameter).to(parameter)

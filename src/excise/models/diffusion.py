@@ -45,6 +45,8 @@ class DiffusionModel:
         for module in pipe.components.values():
             if isinstance(module, torch.nn.Module):
                 module.eval().requires_grad_(False)
+        if spec.gradient_checkpointing:
+            self.denoiser.enable_gradient_checkpointing()
 
     @classmethod
     def load(cls, spec: ModelSpec) -> DiffusionModel:
@@ -276,14 +278,19 @@ class DiffusionModel:
             latents = start if strength == 1 else self.add_noise(start, latents, scheduler.timesteps[first].view(1))
         both = torch.cat([self.encode([""]).expand(len(states), -1, -1), states.to(self.dtype)])
         scale = torch.as_tensor(guidance, device=self.device, dtype=self.precision).view(-1, 1, 1, 1)
+        guided = bool((scale != 1).any())
         kept, predict = [], predict or self.predict
         times = scheduler.timesteps[first:until]
         for index, time in enumerate(times):
             shown = scheduler.scale_model_input(latents, time) if hasattr(scheduler, "scale_model_input") else latents
             if keep:
                 kept.append(shown)
-            blank, wanted = predict(torch.cat([shown, shown]), time, both).chunk(2)
-            latents = scheduler.step(blank + scale * (wanted - blank), time, latents).prev_sample
+            if guided:
+                blank, wanted = predict(torch.cat([shown, shown]), time, both).chunk(2)
+                said = blank + scale * (wanted - blank)
+            else:  # the empty prompt would be taken out again
+                said = predict(shown, time, states.to(self.dtype))
+            latents = scheduler.step(said, time, latents).prev_sample
             if on_step:
                 on_step(index)
         path = torch.stack(kept) if keep else latents.new_empty(0, *latents.shape)

@@ -21,7 +21,8 @@ def owner(pipe, name: str) -> tuple[nn.Module, str]:
     Names are the denoiser's own; those of a text encoder begin with its attribute in the pipeline.
     """
     part, _, own = name.partition(".")
-    return (getattr(pipe, part), own) if part in ENCODERS else (denoiser_of(pipe), name)
+    encoder = getattr(pipe, part, None) if part in ENCODERS else None
+    return (denoiser_of(pipe), name) if encoder is None else (encoder, own)
 
 
 def editable(pipe) -> list[nn.Module]:

@@ -23,6 +23,8 @@ class ModelSpec(BaseModel):
         path: a diffusers folder; ``embedded:NAME`` is one that ships with excise; ``hub:OWNER/NAME@REVISION`` is
             fetched from the hub, at a commit's full hash.
         pixels: height and width of a picture; None for what the model was made for.
+        gradient_checkpointing: compute activations again in the backward pass, and do not keep them: a third more time
+            for much less memory.
         unet: folder of a U-Net that takes the place of the model's own, named likewise; all other parts are shared.
         help: the sentence that a user reads when the folder is not there.
         sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
@@ -36,6 +38,7 @@ class ModelSpec(BaseModel):
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     pixels: int | None = Field(None, ge=8)
+    gradient_checkpointing: bool = False
     sha256: str | None = None
 
     @property

@@ -102,6 +102,19 @@ def test_wearing_two_and_lifting_none_are_refused(tiny_model):
     assert bits(tiny_model) == before
 
 
+@pytest.mark.parametrize("name", ["down_blocks.9.weight", "text_encoder.nothing", "text_encoder_2.nothing"])
+def test_a_parameter_that_is_not_there_is_refused_before_anything_changes(tiny_model, name):
+    from dataclasses import replace
+
+    eraser, before = make_eraser(tiny_model), bits(tiny_model)
+    spoilt = replace(eraser, weights={**eraser.weights, name: torch.zeros(2)})
+    with pytest.raises(UserError, match=f"'{name}', which the model does not have"), tiny_model.wearing(spoilt):
+        pass
+    assert bits(tiny_model) == before and not tiny_model.wears
+    eraser.apply(tiny_model.pipe)
+    eraser.lift(tiny_model.pipe)
+
+
 def test_another_base_model_is_refused_and_left_alone(tiny_model):
     eraser = make_eraser(tiny_model)
     with torch.no_grad():

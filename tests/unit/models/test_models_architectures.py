@@ -132,6 +132,31 @@ def test_a_learned_word_that_is_an_old_one_reads_as_that(model):
     torch.testing.assert_close(learned, states_of_tokens(model, [[place]], [[]]))
 
 
+def test_checkpointing_changes_no_gradient(model):
+    states, noise, times = model.encode(["a church"]), model.initial_noise([1]), torch.tensor([400])
+    found = []
+    for on in (False, True):
+        (model.denoiser.enable_gradient_checkpointing if on else model.denoiser.disable_gradient_checkpointing)()
+        leaf = states.clone().requires_grad_(True)
+        model.predict(noise, times, leaf).pow(2).sum().backward()
+        found.append(leaf.grad)
+    model.denoiser.disable_gradient_checkpointing()
+    torch.testing.assert_close(*found)
+
+
+def test_a_scale_of_one_is_the_prompt_alone(model):
+    states, asked = model.encode(PROMPTS[:2]), []
+
+    def predict(latents, times, given):
+        asked.append(len(latents))
+        return model.predict(latents, times, given)
+
+    plain = model.sample(states, [1, 2], 3, 1.0, predict=predict).final
+    nearly = model.sample(states, [1, 2], 3, 1 + 1e-7, predict=predict).final
+    torch.testing.assert_close(plain, nearly, atol=1e-4, rtol=1e-3)
+    assert set(asked[: len(asked) // 2]) == {2} and set(asked[len(asked) // 2 :]) == {4}
+
+
 def test_replaced_parameters_count_and_nothing_else_changes(model):
     name = next(f.up for f in feed_forwards(model.denoiser)) + ".weight"
     weight = model.denoiser.get_parameter(name)
