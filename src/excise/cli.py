@@ -150,3 +150,51 @@ def cli() -> None:
 
 
 cli.add_command(run)
+
+
+@cli.command()
+@click.option("--env", "-e", default=None, help="Kedro environment to read parameters from.")
+@click.option("--params", default="", help="Parameters that differ, as in `kedro run`.")
+@click.pass_obj
+def stale(metadata: Any, env: str | None, params: str) -> None:
+    """Which committed results no longer match code, parameters and inputs. Nothing is run."""
+    from kedro.framework.cli.utils import _split_params
+    from kedro.framework.session import KedroSession
+
+    with one_sentence():
+        root = metadata.project_path if metadata else Path.cwd()
+        given = _split_params(None, None, params) if params else {}
+        with KedroSession.create(root, env=env, runtime_params=given) as session:
+            context = session.load_context()
+            for line in stale_grids(context.params, context.catalog):
+                click.echo(line)
+
+
+def _plain(value: Any) -> Any:
+    """Parameters as they are written: Kedro hands out checked models."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def stale_grids(params: dict[str, Any], catalog: Any) -> Iterator[str]:
+    """For each grid that has committed rows, how it stands; see ``pipelines.study_pruning.stale``."""
+    from excise.cache import Cache
+    from excise.models import ModelSpec
+    from excise.pipelines.benchmark.nodes import BenchmarkOptions
+    from excise.pipelines.erase.nodes import NeuronOptions
+    from excise.pipelines.study_pruning.plan import StudyOptions
+    from excise.pipelines.study_pruning.stale import compare_rows, spell
+
+    params = _plain(params)
+    given = {name: params[name] for name in ("erasers", "attacks", "prune", "seed")}
+    given |= {"model": ModelSpec.model_validate(params["model"])}
+    given |= {"neurons": NeuronOptions.model_validate(params["neurons"])}
+    given |= {"concepts": catalog["concepts"].load(), "cache": Cache("data/cache"), "run_info": {}}
+    for pipeline, options, committed in (
+        ("study_pruning", StudyOptions, "study.committed"),
+        ("benchmark", BenchmarkOptions, "benchmark.committed"),
+    ):
+        rows = catalog[committed].load() if catalog[committed].exists() else []
+        found = compare_rows(options.model_validate(params[options.section]), rows, **given)
+        yield spell(committed.partition(".")[0], pipeline, found)

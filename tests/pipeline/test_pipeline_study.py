@@ -146,6 +146,32 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     assert lasting(again) == lasting(rows)
 
 
+def test_what_is_stale_is_told_with_what_has_changed(project, run_study):
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    from excise.cli import stale_grids
+
+    rows = run_study()
+
+    def told(committed: list[dict], **params) -> str:
+        (project / "docs/results.json").write_text(json.dumps(committed))
+        bootstrap_project(project)
+        with KedroSession.create(project, runtime_params=params) as session:
+            context = session.load_context()
+            return next(iter(stale_grids(context.params, context.catalog)))
+
+    n = len(rows)
+    assert told(rows) == f"study: {n} cells, {n} current, 0 stale, 0 missing."
+    assert f"{n - 2} current, 0 stale, 2 missing." in told(rows[2:])
+    changed = told(rows, prune={"steps": 5})
+    assert f"0 current, {n} stale" in changed and f"{n} stale: prune changed" in changed
+    assert "attacks changed" not in changed and "kedro run --pipeline=study_pruning makes these" in changed
+    old = [{k: v for k, v in row.items() if k != "made_of"} | {"fingerprint": "old"} for row in rows]
+    assert f"{n} stale: they do not say what they were made of" in told(old)
+    (project / "docs/results.json").write_text(json.dumps(rows))
+
+
 def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project, run_study, monkeypatch):
     """After the test above: its cells are in the cache."""
     from excise.pipelines.study_pruning import rows as clocked

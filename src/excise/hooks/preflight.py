@@ -166,13 +166,17 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     if "params:model" not in pipeline.inputs():
         return
-    from excise.erasers import EraserOptions
-    from excise.erasers.memory import least_memory, memory_here, refuse_too_large
+    from excise.models.memory import least_memory, memory_here, refuse_too_large
 
-    spec = ModelSpec.model_validate(catalog["params:model"].load())
-    named = sorted(named_options(pipeline, "erasers"))
-    options = [EraserOptions.model_validate(catalog[f"params:erasers.{n}"].load()) for n in named]
-    refuse_too_large(spec, least_memory(spec, options), memory_here(spec))
+    spec, trained = ModelSpec.model_validate(catalog["params:model"].load()), {}
+    for name in sorted(named_options(pipeline, "erasers")):
+        from excise.erasers import EraserOptions, make_method
+
+        options = EraserOptions.model_validate(catalog[f"params:erasers.{name}"].load())
+        method = make_method(options)
+        if method.trained:
+            trained[name] = options.group or method.group
+    refuse_too_large(spec, least_memory(spec, trained), memory_here(spec))
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -59,14 +59,25 @@ def hide(model, concept: dict, method: str) -> Eraser:
     return Eraser(header, make_method(options).start(model, material))
 
 
+IMAGES = 30
+WHITE_BOX = {
+    "unlearndiffatk": {"tokens": 10, "lr": 0.05, "check_every": 50},
+    "p4d": {"kind": "n", "tokens": 10},
+    "pez": {"tokens": 10},
+}
+CONTROL = {"random_tokens": {"tokens": 10}}  # as many judged images, and luck alone
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("straw_man", ["remap", "rename"])
-def test_what_is_only_hidden_falls_to_a_white_box_attack(model, concept, drawn, tmp_path, straw_man):
+@pytest.mark.parametrize("way", [*WHITE_BOX, *CONTROL])
+def test_what_is_only_hidden_falls_to_white_box_attacks(model, concept, drawn, tmp_path, straw_man, way):
+    """And luck alone, with as many images, brings back less."""
     rows, references = drawn
     assert len(rows) >= PROMPTS // 2
-    options = AttackOptions(
-        method="unlearndiffatk", steps=300, images=30, batch=32, options={"tokens": 10, "lr": 0.05, "check_every": 50}
-    )
+    own = (WHITE_BOX | CONTROL)[way]
+    steps = 300 if way in WHITE_BOX else IMAGES
+    options = AttackOptions(method=way, steps=steps, images=IMAGES, batch=32, options=own)
     examine = _examiner(model, concept, DrawOptions(steps=16))
     with model.wearing(hide(model, concept, straw_man)):
         plain = examine(
@@ -79,9 +90,9 @@ def test_what_is_only_hidden_falls_to_a_white_box_attack(model, concept, drawn, 
         )
         table = make_attack(options).run(model, rows, references, options, tmp_path, straw_man, None, examine)
     hidden, broken = sum(not s for s in plain), (table["found"] != "").sum()
-    print(f"{straw_man}: hidden from {hidden} of {len(rows)} prompts, broken {broken} of {len(rows)}")
+    print(f"{straw_man}: hidden from {hidden} of {len(rows)} prompts; {way} broke {broken}")
     assert hidden >= 0.8 * len(rows)
-    assert broken >= 0.95 * len(rows)
+    assert broken >= 0.95 * len(rows) if way in WHITE_BOX else broken < 0.95 * len(rows)
 
 
 def test_hiding_moves_embeddings_and_nothing_else(model, concept):

@@ -45,11 +45,7 @@ def run_cells(
     Returns:
         Cell -> function that makes its row; and the names of all cells in the order of the tables.
     """
-    cells = plan_cells(study)
-    for name in study.never_saw:  # of a smaller study's concepts it may name more
-        refuse_unknown(f"concept of {study.section}.never_saw:", name, concepts)
-    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
-    shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
+    cells, settings, shops = plan_shops(study, concepts, model, erasers, attacks, prune, neurons, seed, cache, run_info)
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
     known = {row["fingerprint"]: row for row in committed}
     done = {cell: known[prints[cell]] for cell in cells if prints[cell] in known}
@@ -81,6 +77,26 @@ def run_cells(
     # partitions are saved in the order of their names: the number keeps them in the plan's
     names = [f"{number:04d}-{cell.id}" for number, cell in enumerate(cells)]
     return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names
+
+
+def plan_shops(
+    study: StudyOptions,
+    concepts: dict,
+    model: ModelSpec,
+    erasers: dict,
+    attacks: dict,
+    prune: dict,
+    neurons: NeuronOptions,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+) -> tuple[list[Cell], Settings, dict[str, Workshop]]:
+    """The cells of a study, its settings, and a workshop a concept; nothing is made."""
+    for name in study.never_saw:  # of a smaller study's concepts it may name more
+        refuse_unknown(f"concept of {study.section}.never_saw:", name, concepts)
+    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
+    shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
+    return plan_cells(study), settings, shops
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:

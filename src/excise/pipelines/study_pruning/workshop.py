@@ -130,18 +130,32 @@ class Workshop:
             table = table[table["split"] != "test"].replace({"split": {"tune": "test"}}).reset_index(drop=True)
         return table
 
+    @cached_property
+    def _prompts_mark(self) -> str:
+        return fingerprint(self.prompts)
+
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row: parameters, prompts, model, code."""
+        return fingerprint(self.parts(cell))
+
+    def parts(self, cell: Cell) -> dict[str, str]:
+        """What decides a row, each with a fingerprint of its own, so that a stale row can say what has changed."""
         s = self.settings
         model = self.model(cell)
-        inputs: dict[str, Any] = {"cell": list(cell), "concept": self.concept, "prompts": self.prompts, "draw": s.draw}
+        inputs: dict[str, Any] = {
+            "cell": list(cell),
+            "concept": self.concept,
+            "prompts": self._prompts_mark,
+            "draw": s.draw,
+        }
         inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune}
         inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
         inputs["silence"] = s.silence if cell.eraser == SILENCED else None
         # the attack on X decides P-X, also where the row is about plain prompts
         inputs["attacks"] = self._attacks(cell)
-        inputs["code"] = code_fingerprint(*CODE, *code_of(*self._methods(cell)))
-        return fingerprint(inputs)
+        parts = {name: fingerprint(value)[:12] for name, value in inputs.items()}
+        modules = sorted({*CODE, *code_of(*self._methods(cell))})
+        return parts | {f"code of {module}": code_fingerprint(module)[:12] for module in modules}
 
     def _methods(self, cell: Cell) -> list[type]:
         """The classes that a row is made with: eraser, attacks, judges."""
@@ -282,6 +296,7 @@ class Workshop:
             "seconds": round(time.perf_counter() - start, 1),
             "peak_mb": peak_mb(),
             "provenance": self._provenance(eraser),
+            "made_of": self.parts(cell),
         }
 
     def _collateral(self, kept: dict[str, pd.DataFrame]) -> list[dict]:
@@ -318,7 +333,7 @@ class Workshop:
         roles = {"first": concept.judge, "second": concept.second_judge, "retain": concept.retain_judge}
         judges = {role: (make_judge(spec), spec) for role, spec in roles.items() if spec is not None}
         return {
-            "prompts": fingerprint(self.prompts),
+            "prompts": self._prompts_mark,
             **({"eraser": eraser.sha256} if eraser.weights or eraser.pruned else {}),
             "judges": {
                 role: {

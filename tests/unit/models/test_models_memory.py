@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from architectures import PIXELS, make_architecture
-from excise.erasers import EraserOptions
-from excise.erasers.memory import Memory, elements, least_memory, memory_here, parameter_sizes, refuse_too_large
 from excise.errors import UserError
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 from excise.models.layers import parameter_names
+from excise.models.memory import Memory, elements, least_memory, memory_here, parameter_sizes, refuse_too_large
 
 
 @pytest.mark.parametrize("architecture", ["sdxl", "flux"])
@@ -24,17 +23,17 @@ def test_weights_and_training_are_those_of_the_loaded_model(architecture, tmp_pa
     parts = [m for m in model.pipe.components.values() if isinstance(m, torch.nn.Module)]
     # T5 stores the table that its stack and its head share once
     held = sum(t.numel() for m in parts for t in {id(t): t for t in m.state_dict(keep_vars=True).values()}.values())
-    needed = least_memory(spec, [EraserOptions(method="esd"), EraserOptions(method="uce")])
-    assert needed.weights == pytest.approx(4 * held, rel=0.02) and needed.trains == "esd"
+    needed = least_memory(spec, {"small": "kv", "large": "esd-x"})
+    assert needed.weights == pytest.approx(4 * held, rel=0.02) and needed.trains == "large"
     trained = sum(model.denoiser.get_parameter(n).numel() for n in parameter_names(model.denoiser, "esd-x"))
     assert needed.training == 16 * trained
     assert parameter_sizes(folder) == {n: p.numel() for n, p in model.denoiser.named_parameters()}
-    half = least_memory(spec.model_copy(update={"dtype": "bfloat16"}), [])
+    half = least_memory(spec.model_copy(update={"dtype": "bfloat16"}), {})
     assert half.weights == needed.weights // 2 and half.training == 0 and half.trains == ""
 
 
 def test_the_group_that_is_asked_for_counts(tiny_spec):
-    small, large = (least_memory(tiny_spec, [EraserOptions(method="esd", group=g)]) for g in ("kv", "full"))
+    small, large = (least_memory(tiny_spec, {"esd": g}) for g in ("kv", "full"))
     assert 0 < small.training < large.training and small.weights == large.weights
 
 

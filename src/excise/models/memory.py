@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from excise.errors import UserError
-from excise.models.spec import ModelSpec
 
-from .registry import EraserOptions, method_class
+from .spec import ModelSpec
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 TRAINED = 16  # bytes a trained weight: its copy, its gradient and Adam's two moments, in float32
@@ -36,19 +35,20 @@ class Memory:
         return self.weights + self.training
 
 
-def least_memory(spec: ModelSpec, erasers: list[EraserOptions]) -> Memory:
-    """What is certain: weights, and what training keeps of them. Activations come on top, by batch and picture size."""
+def least_memory(spec: ModelSpec, trained: dict[str, str]) -> Memory:
+    """What is certain: weights, and what training keeps of them. Activations come on top, by batch and picture size.
+
+    Args:
+        trained: eraser -> the group of parameters that it trains.
+    """
     folder = spec.folder
     count = sum(elements(file) for file in folder.glob("*/*.safetensors"))
     largest, trains = 0, ""
-    shapes = parameter_sizes(folder) if erasers else {}
-    for options in erasers:
-        method = method_class(options.method)
-        if not method.trained:
-            continue
-        size = sum(shapes[name] for name in _names(folder, options.group or method.group))
+    shapes = parameter_sizes(folder) if trained else {}
+    for eraser, group in trained.items():
+        size = sum(shapes[name] for name in _names(folder, group))
         if size > largest:
-            largest, trains = size, options.method
+            largest, trains = size, eraser
     return Memory(count * BYTES[spec.dtype], largest * TRAINED, trains)
 
 
@@ -82,7 +82,7 @@ def parameter_sizes(folder: Path) -> dict[str, int]:
 
 
 def _names(folder: Path, group: str) -> list[str]:
-    from excise.models.layers import parameter_names
+    from .layers import parameter_names
 
     return parameter_names(_skeleton(folder), group)
 
