@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUMBING = ["*.py", "models/__init__.py", "models/spec.py"]
+PLUMBING = ["*.py", "models/__init__.py", "models/spec.py", "models/hub.py", "models/memory.py"]
 PLUMBING += [f"{room}/*.py" for room in ("concepts", "datasets", "hooks", "pipelines")]
 
 PIPELINE = """
