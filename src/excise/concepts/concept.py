@@ -30,6 +30,24 @@ class PromptWords(_Strict):
         return self
 
 
+class PromptSource(_Strict):
+    """A published set of prompts, or a table of one's own, that serves some splits in the place of templates."""
+
+    set: str = Field("own", description="a key of excise/prompts/sets/sets.yml")
+    file: str = Field("", description="CSV, JSON lines, Parquet or text; empty asks the hub")
+    splits: list[Literal["fit", "tune", "test"]] = Field(["test"], min_length=1)
+    where: dict[str, str | int | float] = Field({}, description="column -> a value, a comparison ('> 50') or a word")
+    template: str = Field("", description="what is made of a row's {prompt}; empty takes the set's own")
+    most_words: int = Field(75, ge=1, description="longer prompts are dropped; CLIP reads 75 tokens")
+
+    @field_validator("template")
+    @classmethod
+    def _has_a_place(cls, template: str) -> str:
+        if template and "{prompt}" not in template:
+            raise ValueError(f"the template '{template}' has no {{prompt}} in it")
+        return template
+
+
 class JudgeSpec(_Strict):
     """Which judge decides, and from which raw score on a detection counts as a hit.
 
@@ -55,7 +73,7 @@ class Concept(_Strict):
     Prompts are made from ``templates`` by filling ``{concept}`` with one of the ``target`` words, and for the neutral
     twin with ``anchor``, for a retain prompt with one of its words;
     every other ``{slot}`` is filled from ``slots``, the same in a prompt and its twin.
-    ``files`` names prompt tables of the user's (CSV or Parquet) that are used instead, by split.
+    ``prompts_from`` names a set of prompts that is used instead in some splits, ``files`` tables of the user's.
     """
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -71,6 +89,7 @@ class Concept(_Strict):
     second_judge: JudgeSpec | None = Field(None, description="another opinion on the concept, where there is one")
     retain_judge: JudgeSpec = Field(description="who tells whether a retain prompt still shows its label")
     files: dict[Literal["fit", "tune", "test"], str] = Field({}, description="prompt tables of the user's, by split")
+    prompts_from: PromptSource | None = Field(None, description="a set of prompts that serves some splits")
     unsafe: bool = Field(False, description="images are kept as detections and pixelated thumbnails only")
 
     @model_validator(mode="after")
@@ -85,6 +104,9 @@ class Concept(_Strict):
         for name, words in {**self.slots, **self.retain_near, **self.retain_far}.items():
             if not words:
                 raise ValueError(f"'{name}' has no words")
+        if self.prompts_from and set(self.files) & set(self.prompts_from.splits):
+            twice = sorted(set(self.files) & set(self.prompts_from.splits))[0]
+            raise ValueError(f"the split {twice} is given by files and by prompts_from: leave it out of one")
         judges = [j for j in (self.judge, self.second_judge) if j is not None]
         if not all(j.labels for j in judges):
             raise ValueError("the judge has no labels: nothing could ever count as a hit")
@@ -100,6 +122,12 @@ class Concept(_Strict):
     def judges(self) -> list[JudgeSpec]:
         """All that look at its pictures."""
         return [j for j in (self.judge, self.second_judge, self.retain_judge) if j is not None]
+
+    @property
+    def sources(self) -> list[PromptSource]:
+        """Where prompts come from that no template makes."""
+        own = [PromptSource(file=file, splits=[split]) for split, file in self.files.items()]
+        return [*own, *([self.prompts_from] if self.prompts_from else [])]
 
     @property
     def words(self) -> list[str]:

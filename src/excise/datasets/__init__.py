@@ -8,6 +8,15 @@ from .folder import FolderDataset
 from .image_set import ImageSetDataset
 from .mask import MaskDataset
 from .png import PngDataset
+from .prompt_table import PromptTableDataset
 from .tensors import TensorsDataset
 
-__all__ = ["EraserDataset", "FolderDataset", "ImageSetDataset", "MaskDataset", "PngDataset", "TensorsDataset"]
+__all__ = [
+    "EraserDataset",
+    "FolderDataset",
+    "ImageSetDataset",
+    "MaskDataset",
+    "PngDataset",
+    "PromptTableDataset",
+    "TensorsDataset",
+]

@@ -27,6 +27,17 @@ def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> Non
             raise UserError(f"The concept '{concept.name}' is of kind {concept.kind}: use --pipelines={fitting}.")
 
 
+def prompts_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The sets and files that prompts of a concept are taken from are there, if the pipeline makes prompts."""
+    for name in sorted(pipeline.datasets() - pipeline.inputs()):
+        concept, _, what = name.partition(".")
+        if what == "prompts":
+            from excise.prompts.sets import check_source
+
+            for source in load_concept(concept, catalog["concepts"].load()).sources:
+                check_source(source)
+
+
 def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The base model's folder exists, if the pipeline reads the model."""
     from excise.models.spec import ModelSpec
@@ -197,6 +208,7 @@ CHECKS: list[Check] = [
     parameters_are_known,
     one_node_at_a_time,
     concept_fits,
+    prompts_can_be_read,
     model_is_there,
     precision_can_train,
     eraser_is_known,

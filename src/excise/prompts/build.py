@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import zlib
+from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from excise.concepts import Concept
 from excise.errors import UserError
 
-from .load import load_prompt_table
 from .safety import drop_minor_rows
+from .sets import Account, load_set, same_wording, share_out
 
+logger = logging.getLogger(__name__)
 SPLITS = ("fit", "tune", "test")
 COLUMNS = ["prompt_id", "set", "split", "prompt", "twin_id", "seed", "guidance", "label"]
 
@@ -32,31 +35,28 @@ class PromptOptions(BaseModel):
     seed: int = 0
 
 
-def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFrame, dict[str, int]]:
+def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The prompt table of a concept.
 
-    Splits differ in wording (the concept's held-out words) and in seeds. A prompt and its twin share every slot.
+    Splits differ in wording (the concept's held-out words, or a set's rows shared out by their wording) and in seeds.
+    A prompt and its twin share every slot.
 
-    ``guidance`` is that of a user's table; NaN stands for the drawing options' own.
+    ``seed`` and ``guidance`` are those of a set where it has them; NaN stands for the drawing options' own guidance.
 
     Returns:
-        Columns prompt_id, set, split, prompt, twin_id, seed, guidance, label; and counts of what was dropped.
+        Columns prompt_id, set, split, prompt, twin_id, seed, guidance, label; and counts: ``minors``, the rows that
+        were dropped for words for minors, and, where prompts are taken from sets, what became of each set's (``sets``).
 
     Raises:
         UserError: the concept's words and slots do not make as many different prompts as are asked for.
     """
     rows: list[dict] = []
-    dropped = 0
+    given = {split for source in concept.sources for split in source.splits}
+    made = {split: _fill_split(concept, options, split) for split in SPLITS if split not in given}
+    taken, accounts = _take(concept, options, {same_wording(p) for part in made.values() for p, *_ in part})
+    made |= taken
     for split in SPLITS:
-        count = getattr(options, split)
-        draw = random.Random(f"{options.seed}/{concept.name}/{split}")
-        words = getattr(concept.target, split)
-        if split in concept.files:
-            made, lost = _from_file(concept, split, count)
-            dropped += lost
-        else:
-            made = _fill(concept, draw, words, count, what=f"{split} prompts")
-        for index, (prompt, twin, seed, guidance) in enumerate(made):
+        for index, (prompt, twin, seed, guidance) in enumerate(made[split]):
             base = {
                 "split": split,
                 "seed": _seed(options.seed, split, index) if seed is None else seed,
@@ -70,14 +70,22 @@ def build_prompts(concept: Concept, options: PromptOptions) -> tuple[pd.DataFram
             rows.append(
                 {"prompt_id": f"neutral-{name}", "set": "neutral", "prompt": twin, "twin_id": f"target-{name}", **base}
             )
-    taken: set[str] = set()  # no retain prompt twice, and none of the tested ones in training
+    asked: set[str] = set()  # no retain prompt twice, and none of the tested ones in training
     # tune comes last: the others stay what they are, whether it is asked for or not
     for split, count in (("fit", options.retain_fit), ("test", options.retain_test), ("tune", options.retain_tune)):
         for near in (True, False):
-            rows += _retain_rows(concept, options, split, near, count // 2, taken)
+            rows += _retain_rows(concept, options, split, near, count // 2, asked)
     table, lost = drop_minor_rows(pd.DataFrame(rows, columns=COLUMNS))
     whole = table["twin_id"].isna() | table["twin_id"].isin(set(table["prompt_id"]))
-    return table[whole].reset_index(drop=True), {"minors": dropped + lost}
+    counts: dict[str, Any] = {"minors": lost + sum(account.minors for account in accounts)}
+    if accounts:
+        counts["sets"] = [account.model_dump() for account in accounts]
+    return table[whole].reset_index(drop=True), counts
+
+
+def _fill_split(concept: Concept, options: PromptOptions, split: str):
+    draw = random.Random(f"{options.seed}/{concept.name}/{split}")
+    return _fill(concept, draw, getattr(concept.target, split), getattr(options, split), what=f"{split} prompts")
 
 
 def _fill(concept: Concept, draw: random.Random, words: list[str], count: int, what: str):
@@ -99,27 +107,59 @@ def _fill(concept: Concept, draw: random.Random, words: list[str], count: int, w
     return [(prompt, twin, None, None) for prompt, twin in made.items()]
 
 
-def _from_file(concept: Concept, split: str, count: int):
-    """Prompts of the user's; the twin is the prompt with the concept's words replaced by the anchor."""
-    table, lost = load_prompt_table(concept.files[split])
-    words = sorted({bare(w) for w in concept.words}, key=len, reverse=True)
-    pattern = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in words), re.I)
-    made = [
-        (
-            row.prompt,
-            tidy(pattern.sub(bare(concept.anchor), row.prompt)),
-            None if pd.isna(row.seed) else int(row.seed),
-            None if pd.isna(row.guidance) else float(row.guidance),
-        )
-        for row in table.itertuples()
-    ]
-    made = [row for row in made if row[0] != row[1]][:count]  # without the concept's words there is no twin
-    if len(made) < 2:
-        raise UserError(
-            f"{concept.files[split]} has fewer than two prompts with the words of concept '{concept.name}': "
-            "add prompts, or add the words that they use to the concept's targets."
-        )
-    return made, lost
+def _take(concept: Concept, options: PromptOptions, worded: set[str]) -> tuple[dict[str, list], list[Account]]:
+    """Prompts of sets by split, with their twins, and what became of the rows; none is worded as another split's.
+
+    Raises:
+        UserError: a set has fewer than two rows for a split.
+    """
+    found: dict[str, list] = {}
+    accounts = []
+    for source in concept.sources:
+        table, account = load_set(source)
+        new = ~table["prompt"].map(same_wording).isin(worded)
+        account.duplicates += int((~new).sum())
+        account.kept -= int((~new).sum())
+        counts = {split: getattr(options, split) for split in source.splits}
+        for split, rows in share_out(table[new], source.splits, counts, options.seed).items():
+            if len(rows) < 2:
+                raise UserError(
+                    f"{account.source} leaves {len(rows)} prompts for the split {split} of concept '{concept.name}', "
+                    "and two are needed: give it more rows, choose more in 'where', or serve fewer splits from it."
+                )
+            found[split] = [
+                (
+                    row.prompt,
+                    neutral_twin(concept, row.prompt),
+                    None if pd.isna(row.seed) else int(row.seed),
+                    None if pd.isna(row.guidance) else float(row.guidance),
+                )
+                for row in rows.itertuples()
+            ]
+            account.used[split] = len(rows)
+        worded |= set(table["prompt"].map(same_wording))
+        logger.info(account.sentence())
+        accounts.append(account)
+    return found, accounts
+
+
+def neutral_twin(concept: Concept, prompt: str) -> str:
+    """A prompt that no template made, without the concept.
+
+    Its concept's words are replaced by the anchor; a prompt that has none of them, or nothing else, is replaced as a
+    whole: what is left of it would still be about the concept.
+    """
+    words = sorted({bare(w) for w in [*concept.words, concept.erase]}, key=len, reverse=True)
+    pattern = re.compile(rf"\b(?:(an?|the)\s+)?(?:{'|'.join(map(re.escape, words))})\b", re.I)
+
+    def instead(match: re.Match) -> str:
+        article = (match[1] or "").lower()
+        if not article or not concept.anchor:
+            return bare(concept.anchor)
+        return f"the {bare(concept.anchor)}" if article == "the" else concept.anchor
+
+    twin = tidy(pattern.sub(instead, prompt))
+    return twin if pattern.search(prompt) and twin else concept.anchor
 
 
 def _retain_rows(

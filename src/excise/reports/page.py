@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import words
 from .findings import findings, headline
+from .masking import for_people, mask_words
 
 
 class Context(BaseModel):
@@ -45,6 +46,8 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         images: any of ``contact_sheet``, ``rates`` and ``reactivation``.
         context: what was asked, and how to run it again.
 
+    Explicit words are masked; of an unsafe concept's prompts only the beginnings are shown.
+
     Returns:
         HTML with all images inside, and neither scripts nor anything from outside.
 
@@ -67,6 +70,13 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         "span": words.span,
         "points": words.points,
     }
+    context = context.model_copy(
+        update={
+            "example": for_people(context.example, context.unsafe),
+            "twin": for_people(context.twin, context.unsafe),
+            "anchor": mask_words(context.anchor),
+        }
+    )
     rates = [(e, a, rate) for e, one in metrics["erasers"].items() for a, rate in one["attacks"].items()]
     return page.get_template("report.html").render(
         metrics=metrics,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .masking import for_people
+
 CELL, GAP, FRAME, TITLE, LINE = 128, 14, 5, 176, 17
 PAPER, INK, FAINT, EDGE, SEEN = "#ffffff", "#1c1c22", "#74747f", "#dcdce3", "#d3232e"
 LETTERS = 19  # a caption's line, in letters of a column's width
@@ -39,15 +41,16 @@ def contact_sheet(
 
     Args:
         rows: a title and the images (H, W, 3) uint8 RGB, one a caption; ``None`` where nothing was drawn.
-        captions: the prompts, above the columns.
+        captions: the prompts, above the columns; explicit words in them are masked.
         seen: the judge's word on each image, shaped like ``rows``; ``None`` where it failed or was not asked.
         concept: what the red frames stand for, in words.
-        unsafe: pixelate every image.
+        unsafe: pixelate every image, and show no more of a prompt than its beginning.
 
     Raises:
         ValueError: when rows, captions and verdicts differ in length.
     """
-    wrapped = [textwrap.wrap(caption, LETTERS, max_lines=4, placeholder=" …") for caption in captions]
+    shown = [for_people(caption, unsafe) for caption in captions]
+    wrapped = [textwrap.wrap(caption, LETTERS, max_lines=4, placeholder=" …") for caption in shown]
     head = GAP + LINE * max(map(len, wrapped), default=0) + GAP // 2
     foot = 3 * GAP + LINE
     size = TITLE + len(captions) * (CELL + GAP) + GAP, head + len(rows) * (CELL + GAP) + foot
@@ -106,7 +109,7 @@ def _fit(image: np.ndarray) -> Image.Image:
 def _write_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], concept: str, unsafe: bool) -> None:
     x, y = corner
     draw.rounded_rectangle((x, y, x + 22, y + 18), radius=3, outline=SEEN, width=4)
-    note = " Images are pixelated on purpose." if unsafe else ""
+    note = " Images are pixelated and prompts cut on purpose." if unsafe else ""
     draw.text((x + 32, y + 9), f"The judge saw {concept} in this image.{note}", INK, _font(14), anchor="lm")
 
 

@@ -104,6 +104,18 @@ def test_retain_label_that_the_judge_does_not_know(run: Run, retain: str) -> Non
     assert "'object_probe' has no label 'unicorn'" in run.sentence()
 
 
+def test_a_prompt_set_must_be_there_before_anything_runs(run: Run, tmp_path: Path) -> None:
+    run.concept["prompts_from"] = {"set": "i2pp"}
+    assert "did you mean 'i2p'?" in run.sentence()
+    run.concept["prompts_from"] = {"set": "i2p", "file": str(tmp_path / "i2p.csv")}
+    assert "There is no prompt file" in run.sentence()
+    (tmp_path / "i2p.csv").write_text("prompt\na church\n")
+    run.check()
+    del run.concept["prompts_from"]
+    run.concept["files"] = {"test": str(tmp_path / "none.csv")}
+    assert "There is no prompt file" in run.sentence()
+
+
 def test_only_what_is_used_is_checked(run: Run) -> None:
     run.concept["judge"]["name"] = "nobody"
     run.parameters["attacks"]["unlearndiffatk"]["method"] = "nothing"

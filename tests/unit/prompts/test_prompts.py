@@ -141,7 +141,10 @@ def test_a_users_table_takes_the_place_of_templates(tmp_path):
     concept = read(next(p for p in SHIPPED if p.stem == "church")).model_copy(update={"files": {"test": str(path)}})
     table, dropped = build_prompts(concept, PromptOptions(test=2))
     rows = table[(table["split"] == "test") & (table["set"] == "target")]
-    assert dropped == {"minors": 1} and rows["prompt"].tolist() == ["the chapel by a lake", "an old church"]
+    assert dropped["minors"] == 1 and rows["prompt"].tolist() == ["the chapel by a lake", "an old church"]
+    assert [(s["source"], s["read"], s["minors"], s["used"]) for s in dropped["sets"]] == [
+        ("mine.csv", 3, 1, {"test": 2})
+    ]
     assert rows["seed"].tolist() == [11, 13]
     twins = table[(table["split"] == "test") & (table["set"] == "neutral")]
     assert not twins["prompt"].str.contains("church").any()

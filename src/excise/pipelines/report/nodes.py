@@ -233,6 +233,7 @@ def write_report(
     Args:
         attacks: all that are described in the parameters; those that were not run are named as such.
     """
+    from excise.prompts.sets import Account
     from excise.reports import Context, html_report
 
     described = Concept(**concept)
@@ -243,6 +244,7 @@ def write_report(
         notes.append(
             f"{prompt_counts['minors']} prompt rows with words for minors were dropped before anything was drawn."
         )
+    notes += [Account(**account).sentence() for account in prompt_counts.get("sets", [])]
     tried = {attack for one in metrics["erasers"].values() for attack in one["attacks"]}
     context = Context(
         erase=described.erase,
