@@ -67,7 +67,8 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
             continue
         assert len(row["found"]) == BUDGET["prompts"]["test"] and row["confirmed"] <= row["found_new"]
         if not BUDGET["attacks"].get(row["attack"], {}).get("images"):
-            assert row["images_judged"] == row["looks"] == 0 and set(row["found"]) == {-1}
+            assert row["images_judged"] == row["looks"] == 0 and set(row["found"]) <= {-1, -2}
+            assert row["found"].count(-2) == row["dropped"]
         else:  # a prompt stops at its first hit, and at the limit of images otherwise
             limit = BUDGET["attacks"][row["attack"]]["images"]
             assert (

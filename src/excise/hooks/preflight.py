@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_concept
+
+if TYPE_CHECKING:
+    from excise.models.memory import Use
+
+logger = logging.getLogger(__name__)
 
 
 def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -172,22 +178,58 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
 
 def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The model and what is trained of it fit where they will be computed."""
+    """The model, what is trained of it and what is drawn fit where they will be computed; ``auto`` is settled here."""
     from excise.models.spec import ModelSpec
 
     if "params:model" not in pipeline.inputs():
         return
-    from excise.models.memory import least_memory, memory_here, refuse_too_large
+    from kedro.io import MemoryDataset
 
-    spec, trained = ModelSpec.model_validate(catalog["params:model"].load()), {}
+    from excise.models.memory import choose_settings, memory_here, refuse_too_large
+
+    spec, use = ModelSpec.model_validate(catalog["params:model"].load()), _use(catalog, pipeline)
+    here = memory_here(spec)
+    settled, needed = choose_settings(spec, use, here)
+    refuse_too_large(settled, use, needed, here)
+    if settled != spec:
+        catalog["params:model"] = MemoryDataset(settled, copy_mode="assign")
+        logger.info(
+            "Chosen for %.0f GB of memory: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s; at least "
+            "%.1f GB are needed.",
+            *(here / 1e9, settled.dtype, settled.gradient_checkpointing, settled.offload, needed.total / 1e9),
+        )
+
+
+def _use(catalog: Any, pipeline: Any) -> Use:
+    """What a pipeline does with the model."""
+    from excise.models.memory import Use
+
+    trained, attacked, drawn = [], [0], 0
     for name in sorted(named_options(pipeline, "erasers")):
         from excise.erasers import EraserOptions, make_method
 
         options = EraserOptions.model_validate(catalog[f"params:erasers.{name}"].load())
         method = make_method(options)
         if method.trained:
-            trained[name] = options.group or method.group
-    refuse_too_large(spec, least_memory(spec, trained), memory_here(spec))
+            trained.append((name, options.group or method.group, options.batch))
+    for name in named_options(pipeline, "attacks"):
+        from excise.attacks import AttackOptions, make_attack
+
+        attack = AttackOptions.model_validate(catalog[f"params:attacks.{name}"].load())
+        if make_attack(attack).work(attack, 1):
+            attacked.append(min(attack.batch, _prompts(catalog)))
+    if "params:draw" in pipeline.inputs():
+        from excise.images import DrawOptions
+
+        drawn = min(DrawOptions.model_validate(catalog["params:draw"].load()).batch, _prompts(catalog))
+    return Use(tuple(trained), max(attacked), drawn)
+
+
+def _prompts(catalog: Any) -> int:
+    """So many target prompts are attacked and drawn, or fewer than a batch."""
+    from excise.prompts import PromptOptions
+
+    return PromptOptions.model_validate(catalog["params:prompts"].load()).test
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -14,6 +14,7 @@ from excise.errors import UserError
 from .families import family_of
 from .families.family import split_pooled
 from .identity import model_sha256
+from .offload import bring_on_call
 from .parts import owner
 from .schedule import Schedule
 from .spec import ModelSpec
@@ -54,8 +55,10 @@ class DiffusionModel:
 
         Raises:
             UserError: there is no model at ``spec.path``, or no U-Net at ``spec.unet``, or one of a class that is not
-                known here.
+                known here; or something is left to be chosen.
         """
+        if not spec.settled:
+            raise UserError(f"'{spec.name}' has settings that are 'auto': models.memory.choose_settings settles them.")
         import diffusers
         from diffusers import UNet2DConditionModel
         from diffusers.utils import logging as diffusers_logging
@@ -70,14 +73,18 @@ class DiffusionModel:
         unwatched = {"safety_checker": None, "requires_safety_checker": False} if name == CHECKED else {}
         try:
             other = {"unet": UNet2DConditionModel.from_pretrained(spec.unet_folder, **how)} if spec.unet_folder else {}
-            pipe = getattr(diffusers, name).from_pretrained(spec.folder, **how, **unwatched, **other).to(device)
+            pipe = getattr(diffusers, name).from_pretrained(spec.folder, **how, **unwatched, **other)
         except OSError as error:
             where = f"'{spec.unet_folder or spec.folder}'"
             raise UserError(
                 f"The model in {where} cannot be read: {str(error).splitlines()[0]} Only safetensors are."
             ) from None
         pipe.set_progress_bar_config(disable=True)
-        return cls(pipe, spec)
+        model = cls(pipe, spec)
+        for part, module in pipe.components.items():
+            if isinstance(module, torch.nn.Module):
+                bring_on_call(module, device) if spec.offload and part in model.family.resting() else module.to(device)
+        return model
 
     # what it is made of -------------------------------------------------------------------------------------------
     @property

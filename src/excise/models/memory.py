@@ -1,10 +1,13 @@
-"""How much memory a model and its training take at least, before anything is loaded."""
+"""How much memory a model and its training take at least, before anything is loaded, and which settings make it fit."""
 
 from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from math import prod
 from pathlib import Path
 
 from excise.errors import UserError
@@ -12,44 +15,85 @@ from excise.errors import UserError
 from .spec import ModelSpec
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+NOT_NEEDED = ("safety_checker", "image_encoder")  # parts that are not loaded
 TRAINED = 16  # bytes a trained weight: its copy, its gradient and Adam's two moments, in float32
+ROOM = 1.2  # settings are chosen so that the least memory times this fits: an allocator needs some air
 GB = 1e9
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes.
+class Use:
+    """What is to be done with a model.
 
     Attributes:
-        weights: of all parts of the model.
-        training: of the eraser that trains most.
+        trained: (eraser, the group of parameters that it trains, latents evaluated together), for each eraser.
+        attacked: latents that an attack takes a gradient through together; 0 for none.
+        drawn: pictures drawn together; 0 for none.
+    """
+
+    trained: tuple[tuple[str, str, int], ...] = ()
+    attacked: int = 0
+    drawn: int = 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device. All are lower bounds.
+
+    Attributes:
+        weights: of all parts of the model that are there at once.
+        training: of the eraser that trains most: copies, gradients, the optimiser's state.
+        activations: kept for a gradient, by that eraser or by the attack.
+        drawing: of the widest operation when a batch of pictures is drawn.
         trains: that eraser's name; empty where nothing is trained.
     """
 
-    weights: int
-    training: int
-    trains: str
+    weights: int = 0
+    training: int = 0
+    activations: int = 0
+    drawing: int = 0
+    trains: str = ""
 
     @property
     def total(self) -> int:
-        return self.weights + self.training
+        return self.weights + max(self.training + self.activations, self.drawing)
 
 
-def least_memory(spec: ModelSpec, trained: dict[str, str]) -> Memory:
-    """What is certain: weights, and what training keeps of them. Activations come on top, by batch and picture size.
+def least_memory(spec: ModelSpec, use: Use) -> Memory:
+    """What is certain to be needed at once: weights, what training adds, what gradients keep, what drawing reads."""
+    besides = _besides_weights(spec, use) if use != Use() else Memory()
+    return replace(besides, weights=_weights(spec))
 
-    Args:
-        trained: eraser -> the group of parameters that it trains.
-    """
+
+@lru_cache(16)
+def _besides_weights(spec: ModelSpec, use: Use) -> Memory:
+    from .layers import parameter_names
+    from .sketch import Sketch
+
+    sketch = Sketch(spec)
+    sizes = {name: p.numel() for name, p in sketch.model.denoiser.named_parameters()}
+    most = Memory(activations=sketch.kept_for_backward(use.attacked, []) if use.attacked else 0)
+    for eraser, group, batch in use.trained:
+        names = parameter_names(sketch.model.denoiser, group)
+        kept = sketch.kept_for_backward(batch, names)
+        one = Memory(training=TRAINED * sum(sizes[n] for n in names), activations=kept, trains=eraser)
+        most = max(most, one, key=lambda memory: memory.total)
+    return replace(most, drawing=sketch.widest_step(use.drawn) if use.drawn else 0)
+
+
+def _weights(spec: ModelSpec) -> int:
+    """Bytes of weights that are on the device at once, from the headers of the model's files."""
     folder = spec.folder
-    count = sum(elements(file) for file in folder.glob("*/*.safetensors"))
-    largest, trains = 0, ""
-    shapes = parameter_sizes(folder) if trained else {}
-    for eraser, group in trained.items():
-        size = sum(shapes[name] for name in _names(folder, group))
-        if size > largest:
-            largest, trains = size, eraser
-    return Memory(count * BYTES[spec.dtype], largest * TRAINED, trains)
+    parts = {part.name: part for part in folder.iterdir() if part.is_dir() and part.name not in NOT_NEEDED}
+    if spec.unet_folder:
+        parts["unet"] = spec.unet_folder
+    sizes = {name: sum(elements(file) for file in part.glob("*.safetensors")) for name, part in parts.items()}
+    resting: list[int] = []
+    if spec.offload is True:
+        from .families import family_of
+
+        resting = [sizes.pop(name) for name in family_of(spec.pipeline_class).resting() if name in sizes]
+    return (sum(sizes.values()) + max(resting, default=0)) * BYTES[spec.dtype]
 
 
 def elements(file: Path) -> int:
@@ -64,40 +108,9 @@ def elements(file: Path) -> int:
             if size > 100_000_000:
                 raise ValueError("no header is that long")
             header = json.loads(stream.read(size))
-        total = 0
-        for name, one in header.items():
-            if name != "__metadata__":
-                count = 1
-                for side in one["shape"]:
-                    count *= side
-                total += count
-        return total
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return sum(prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         raise UserError(f"{file} is damaged: fetch the model anew.") from None
-
-
-def parameter_sizes(folder: Path) -> dict[str, int]:
-    """The denoiser's parameters and how many numbers each has; nothing is loaded."""
-    return {name: p.numel() for name, p in _skeleton(folder).named_parameters()}
-
-
-def _names(folder: Path, group: str) -> list[str]:
-    from .layers import parameter_names
-
-    return parameter_names(_skeleton(folder), group)
-
-
-def _skeleton(folder: Path):
-    """The denoiser without its weights."""
-    import diffusers
-    import torch
-
-    part = next((p for p in ("unet", "transformer") if (folder / p / "config.json").exists()), None)
-    if part is None:
-        raise UserError(f"The model in '{folder}' has neither a U-Net nor a transformer: fetch it anew.")
-    config = json.loads((folder / part / "config.json").read_text())
-    with torch.device("meta"):
-        return getattr(diffusers, config["_class_name"]).from_config(config)
 
 
 def memory_here(spec: ModelSpec) -> int:
@@ -110,7 +123,25 @@ def memory_here(spec: ModelSpec) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def refuse_too_large(spec: ModelSpec, needed: Memory, here: int) -> None:
+def choose_settings(spec: ModelSpec, use: Use, here: int) -> tuple[ModelSpec, Memory]:
+    """The specification with every ``auto`` replaced by what fits.
+
+    Precision goes last: offloading and computing twice cost time, halves cost digits. Where nothing fits, the smallest
+    comes back, to be refused.
+    """
+    offloads = [False, True] if spec.offload == "auto" else [spec.offload]
+    checkpoints = [False, True] if spec.gradient_checkpointing == "auto" else [spec.gradient_checkpointing]
+    dtypes = ["float32", "bfloat16"] if spec.dtype == "auto" else [spec.dtype]
+    for dtype, checkpointing, offload in product(dtypes, checkpoints, offloads):
+        chosen = {"dtype": dtype, "gradient_checkpointing": checkpointing, "offload": offload}
+        settled = spec.model_copy(update=chosen)
+        needed = least_memory(settled, use)
+        if ROOM * needed.total <= here:
+            break
+    return settled, needed
+
+
+def refuse_too_large(spec: ModelSpec, use: Use, needed: Memory, here: int) -> None:
     """Stop before anything is loaded that cannot fit.
 
     Raises:
@@ -119,14 +150,23 @@ def refuse_too_large(spec: ModelSpec, needed: Memory, here: int) -> None:
     if needed.total <= here:
         return
     ways = []
-    if BYTES[spec.dtype] > 2:
+    if spec.dtype not in ("bfloat16", "float16"):
         ways.append("model.dtype=bfloat16")
-    if needed.trains:
-        ways.append(f"erasers.{needed.trains}.group=kv")
-    ways.append("a larger device, or a smaller model")
+    if not spec.offload:
+        ways.append("model.offload=true")
     parts = f"{needed.weights / GB:.1f} GB of weights in {spec.dtype}"
-    if needed.trains:
-        parts += f", {needed.training / GB:.1f} GB to train {needed.trains}"
+    if needed.training + needed.activations >= needed.drawing:
+        if needed.activations and not spec.gradient_checkpointing:
+            ways.append("model.gradient_checkpointing=true")
+        if needed.trains:
+            ways.append(f"a smaller erasers.{needed.trains}.batch or erasers.{needed.trains}.group=kv")
+            parts += f", {needed.training / GB:.1f} GB to train {needed.trains}"
+        if needed.activations:
+            parts += f", {needed.activations / GB:.1f} GB for its gradients"
+    elif use.drawn > 1:
+        ways.append(f"draw.batch below {use.drawn}")
+        parts += f", {needed.drawing / GB:.1f} GB to draw {use.drawn} pictures"
+    ways.append("a larger device, or a smaller model")
     raise UserError(
         f"'{spec.name}' needs at least {needed.total / GB:.1f} GB ({parts}) and there are {here / GB:.1f} GB: try "
         f"{', or '.join(ways)}."

@@ -23,8 +23,11 @@ class ModelSpec(BaseModel):
         path: a diffusers folder; ``embedded:NAME`` is one that ships with excise; ``hub:OWNER/NAME@REVISION`` is
             fetched from the hub, at a commit's full hash.
         pixels: height and width of a picture; None for what the model was made for.
+        dtype: of the weights; ``auto`` is float32 where that fits, else bfloat16.
         gradient_checkpointing: compute activations again in the backward pass, and do not keep them: a third more time
-            for much less memory.
+            for much less memory; ``auto`` where it has to be.
+        offload: keep what only reads or decodes (text encoders whose words are not searched, the autoencoder) in the
+            machine's memory, and bring it to the device for each call; ``auto`` where it has to be.
         unet: folder of a U-Net that takes the place of the model's own, named likewise; all other parts are shared.
         help: the sentence that a user reads when the folder is not there.
         sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
@@ -35,11 +38,17 @@ class ModelSpec(BaseModel):
     path: str
     unet: str | None = None
     help: str = "Set the parameter model.path to a diffusers folder."
-    dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
+    dtype: Literal["auto", "float32", "float16", "bfloat16", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     pixels: int | None = Field(None, ge=8)
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = False
+    offload: bool | Literal["auto"] = False
     sha256: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to be chosen for the device (``memory.choose_settings``)."""
+        return "auto" not in (self.dtype, self.gradient_checkpointing, self.offload)
 
     @property
     def folder(self) -> Path:

@@ -59,6 +59,11 @@ class Family(ABC):
     def tokenizer(self):
         return getattr(self.pipe, self.lead_tokenizer)
 
+    @classmethod
+    def resting(cls) -> tuple[str, ...]:
+        """Parts that nothing searches or trains: attributes of the pipeline that may rest in the machine's memory."""
+        return (*cls.following, "vae")
+
     # words ---------------------------------------------------------------------------------------------------------
     @property
     def length(self) -> int:
@@ -104,6 +109,17 @@ class Family(ABC):
     @abstractmethod
     def pooled(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
         """One vector a text, (n, d)."""
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """(L, d) of one prompt's states, rows of the whole prompt's vector included."""
+        width = self.state_width
+        return self.length + -(-self.pooled_size // width), width
+
+    @property
+    def state_width(self) -> int:
+        """d of a prompt's states."""
+        return int(self.denoiser.config.cross_attention_dim)
 
     @property
     def pooled_size(self) -> int:

@@ -40,6 +40,10 @@ class Flux(Family):
         return (states * inside).sum(1) / inside.sum(1)
 
     @property
+    def state_width(self) -> int:
+        return int(self.denoiser.config.joint_attention_dim)
+
+    @property
     def pooled_size(self) -> int:
         return int(self.denoiser.config.pooled_projection_dim)
 

@@ -34,6 +34,15 @@ class StableDiffusion3(TwoClips):
         return torch.cat([c.text_embeds for c in self.read(ids, words)], -1)
 
     @property
+    def state_shape(self) -> tuple[int, int]:
+        length, width = super().state_shape
+        return length + self.t5_length, width
+
+    @property
+    def state_width(self) -> int:
+        return int(self.denoiser.config.joint_attention_dim)
+
+    @property
     def pooled_size(self) -> int:
         return int(self.denoiser.config.pooled_projection_dim)
 
