@@ -191,12 +191,14 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
     here = memory_here(spec)
     settled, needed = choose_settings(spec, use, here)
     refuse_too_large(settled, use, needed, here)
+    logger.info(
+        "'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9
+    )
     if settled != spec:
         catalog["params:model"] = MemoryDataset(settled, copy_mode="assign")
         logger.info(
-            "Chosen for %.0f GB of memory: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s; at least "
-            "%.1f GB are needed.",
-            *(here / 1e9, settled.dtype, settled.gradient_checkpointing, settled.offload, needed.total / 1e9),
+            "Chosen for that: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s.",
+            *(settled.dtype, settled.gradient_checkpointing, settled.offload),
         )
 
 
