@@ -191,9 +191,7 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
     here = memory_here(spec)
     settled, needed = choose_settings(spec, use, here)
     refuse_too_large(settled, use, needed, here)
-    logger.info(
-        "'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9
-    )
+    logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)
     if settled != spec:
         catalog["params:model"] = MemoryDataset(settled, copy_mode="assign")
         logger.info(
