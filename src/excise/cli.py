@@ -52,7 +52,9 @@ def one_sentence() -> Iterator[None]:
         sentence = sentence_of(error)
         if sentence is None or os.environ.get("EXCISE_DEBUG") == "1":
             raise
-        raise click.ClickException(sentence) from error
+        refused = click.ClickException(sentence)
+        refused.exit_code = getattr(error, "exit_code", refused.exit_code)
+        raise refused from error
 
 
 def sentence_of(error: BaseException) -> str | None:
@@ -198,3 +200,61 @@ def stale_grids(params: dict[str, Any], catalog: Any) -> Iterator[str]:
         rows = catalog[committed].load() if catalog[committed].exists() else []
         found = compare_rows(options.model_validate(params[options.section]), rows, **given)
         yield spell(committed.partition(".")[0], pipeline, found)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--rollback", is_flag=True, help="Give the title back to the version that was champion before.")
+@click.pass_obj
+def champion(metadata: Any, name: str | None, rollback: bool) -> None:
+    """Which eraser is the champion, and which versions there were; NAME is a concept or a registered model."""
+    from excise.hooks.registry import MlflowRegistry, store_is_there, store_uri
+
+    with one_sentence():
+        root = metadata.project_path if metadata else Path.cwd()
+        registry = MlflowRegistry(root)
+        names = registry.names() if store_is_there(store_uri(root)) else []
+        chosen = [n for n in names if name is None or name in (n, n.rpartition(".")[2])]
+        if not chosen:
+            known = f"known are {', '.join(names)}." if names else "`kedro run --pipeline=retrain` registers the first."
+            raise UserError(f"There is no registered eraser{f' {name!r}' if name else ''}: {known}")
+        if rollback:
+            if len(chosen) > 1:
+                raise UserError(f"Name what is to be rolled back: {', '.join(chosen)}.")
+            back, now = registry.roll_back(chosen[0])
+            click.echo(f"Champion of {chosen[0]}: version {now.number} (run {now.run}), no longer {back.number}.")
+            return
+        for one in chosen:
+            click.echo("\n".join(history(one, registry.versions(one))))
+
+
+def history(name: str, versions: Iterable[Any]) -> Iterator[str]:
+    """A line a version, the champion marked with a star, and below it where its file is and what the gate said."""
+    versions = list(versions)
+    none = "" if any(v.champion for v in versions) else " (no champion)"
+    yield f"{name}{none}"
+    for version in versions:
+        back = ", rolled back" if "champion.rolled_back" in version.tags else ""
+        hits = ", ".join(
+            f"{k.removeprefix('hits.').replace('_', ' ')} {v}"
+            for k, v in sorted(version.tags.items())
+            if k.startswith("hits.")
+        )
+        mark, eraser, gate = ("*" if version.champion else " "), version.tags.get("eraser"), version.tags.get("gate")
+        yield f"{mark} {version.number:>3}  {version.run}  {eraser}  gate {gate}{back}  ({hits})"
+        if version.champion:
+            yield f"       MLflow run {version.mlflow_run}, file in {version.source}"
+        elif version.tags.get("gate") == "failed":
+            yield f"       {version.sentence}"
+
+
+@cli.command()
+@click.argument("id_", metavar="ID")
+@click.pass_obj
+def find(metadata: Any, id_: str) -> None:
+    """What belongs together: give the ID of a Kedro run, an Airflow DAG run or an MLflow run."""
+    from excise.hooks.finding import find_run
+
+    with one_sentence():
+        for line in find_run(metadata.project_path if metadata else Path.cwd(), id_):
+            click.echo(line)

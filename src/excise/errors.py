@@ -10,6 +10,12 @@ class UserError(ValueError):
     """One sentence that says what is wrong and what to change; shown without a traceback."""
 
 
+class GateError(UserError):
+    """A run did its work and was not passed by the gate; the command ends with this exit code, not with 1."""
+
+    exit_code = 3
+
+
 def refuse_unknown(kind: str, name: str, known: Iterable[str]) -> None:
     """Raise a ``UserError`` with the nearest known name, unless the name is known."""
     known = sorted(known)

@@ -4,5 +4,6 @@ from .account import AccountHook
 from .announce import AnnounceHook
 from .mlflow_hook import MlflowHook
 from .project import ProjectHook
+from .registry_hook import RegistryHook
 
-__all__ = ["AccountHook", "AnnounceHook", "MlflowHook", "ProjectHook"]
+__all__ = ["AccountHook", "AnnounceHook", "MlflowHook", "ProjectHook", "RegistryHook"]

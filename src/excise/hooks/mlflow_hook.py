@@ -1,4 +1,5 @@
-"""One MLflow run a pipeline run. The only file that knows MLflow; nodes and datasets stay free of it.
+"""One MLflow run a pipeline run. With the registry beside it the only file that knows MLflow; nodes and datasets
+stay free of it.
 
 A catalog entry says in its metadata what of it is tracked (one of these words, or a list of them)::
 
@@ -27,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+
+from .airflow import airflow_tags
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +115,7 @@ class MlflowHook:
                 "kedro.env": run_params.get("env") or "local",
                 "pipeline": pipelines,
                 **_git_tag(self._project),
+                **airflow_tags(),
             }
             os.environ[RUN_ID] = client.create_run(experiment, tags=tags, run_name=pipelines).info.run_id
         logger.info("MLflow run %s in %s", os.environ[RUN_ID], os.environ[URI])

@@ -239,12 +239,27 @@ def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
 
 
+def gate_can_be_passed(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The gate's thresholds can be met with so many prompts, and the registry answers."""
+    if "params:gate" in pipeline.inputs() and "params:prompts" in pipeline.inputs():
+        from excise.gate import GateOptions, refuse_impossible
+        from excise.pipelines.selection import selected_attack
+        from excise.prompts import PromptOptions
+
+        prompts = PromptOptions.model_validate(catalog["params:prompts"].load())
+        options = GateOptions.model_validate(catalog["params:gate"].load())
+        half = prompts.retain_test // 2
+        refuse_impossible(options, {"plain", selected_attack()}, prompts.test, half, half)
+    if "registry" in pipeline.inputs():
+        catalog["registry"].load().check()
+
+
 GRIDS = {
     "params:study",
     "params:ablation",
     "params:benchmark",
 }  # these name their concepts, erasers and attacks themselves
-FROM_HOOKS = {"concepts", "cache", "cost", "run_info"}
+FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
     parameters_are_known,
@@ -260,6 +275,7 @@ CHECKS: list[Check] = [
     variant_is_made,
     inputs_are_there,
     second_judge_is_ready,
+    gate_can_be_passed,
 ]
 
 
