@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from excise.shards import WHOLE, Shard
+
 
 def fingerprint(value: Any) -> str:
     """Hex digest of plain data, pydantic models, tables, arrays, tensors and files (a ``Path`` counts by content).
@@ -118,10 +120,14 @@ def _spell(part: Any) -> str:
 
 
 class Cache:
-    """Folders for work in progress below ``root`` (``data/cache``)."""
+    """Folders for work in progress below ``root`` (``data/cache``).
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    Attributes:
+        shard: the part of the work in progress that this process does.
+    """
+
+    def __init__(self, root: str | Path, shard: Shard = WHOLE):
+        self.root, self.shard = Path(root), shard
 
     def folder(self, what: str, code: tuple[str, ...], **inputs: Any) -> Path:
         """The folder for this piece of work, made if it is not there.

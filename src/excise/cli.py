@@ -38,7 +38,10 @@ class RunCommand(click.Command):
                 options["pipelines"], options["pipeline"] = [options["pipeline"]], None
             check_environment(options["env"] or os.environ.get("KEDRO_ENV") or "local", conf_folder(ctx))
             check_pipelines(options["pipelines"])
-            return super().invoke(ctx)
+            from excise.hooks.given_id import under_given_id
+
+            with under_given_id():
+                return super().invoke(ctx)
 
 
 @contextmanager

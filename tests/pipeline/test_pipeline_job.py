@@ -254,6 +254,7 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
 
     class Spy:
         threat_model = "white-box text"
+        divisible = False
 
         def run(self, model, prompts, references, *rest):
             seen.update(prompts=prompts, references=references)

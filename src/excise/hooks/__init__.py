@@ -2,8 +2,9 @@
 
 from .account import AccountHook
 from .announce import AnnounceHook
+from .given_id import GivenIdHook
 from .mlflow_hook import MlflowHook
 from .project import ProjectHook
 from .registry_hook import RegistryHook
 
-__all__ = ["AccountHook", "AnnounceHook", "MlflowHook", "ProjectHook", "RegistryHook"]
+__all__ = ["AccountHook", "AnnounceHook", "GivenIdHook", "MlflowHook", "ProjectHook", "RegistryHook"]

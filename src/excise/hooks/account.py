@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import resource
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
 from excise import __version__
+
+from .given_id import given_id
 
 PACKAGES = ("torch", "diffusers", "transformers", "nudenet", "kedro")
 
@@ -24,14 +28,17 @@ class AccountHook:
         self.cost: list[tuple[str, float, float]] = []
         self._started: dict[str, float] = {}
         self._env: str | None = None
+        self._ledger: Path | None = None  # of a run that is many processes
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         self._env = context.env
+        given = given_id()
+        self._ledger = context.project_path / f"data/cache/cost/{given}.jsonl" if given else None
 
     @hook_impl
     def after_catalog_created(self, catalog: Any, save_version: str) -> None:
-        self.cost = []
+        self.cost = [] if self._ledger is None else read_ledger(self._ledger)
         info = {"id": save_version, "versions": versions(), "command": "kedro run"}
         catalog["run_info"] = MemoryDataset(info, copy_mode="assign")
         catalog["cost"] = MemoryDataset(self.cost, copy_mode="assign")
@@ -48,6 +55,22 @@ class AccountHook:
     def after_node_run(self, node: Any) -> None:
         seconds = time.perf_counter() - self._started.pop(node.name)
         self.cost.append((node.name, seconds, peak_megabytes()))
+        if self._ledger is not None:
+            self._ledger.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._ledger, "a") as file:  # a short line is written in one piece
+                file.write(json.dumps(self.cost[-1]) + "\n")
+
+
+def read_ledger(path: Path) -> list[tuple[str, float, float]]:
+    """What the other processes of a run have spent; half a line, of one that was killed while writing, is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            name, seconds, peak = json.loads(line)
+        except ValueError:
+            continue
+        rows.append((name, seconds, peak))
+    return rows
 
 
 def versions() -> dict[str, str]:

@@ -30,6 +30,7 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 
 from .airflow import airflow_tags
+from .given_id import given_id
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class MlflowHook:
         self._catalog: Any = None
         self._outer: dict[str, str | None] | None = None  # the environment before the run; None: no run is open
         self._broken = False
+        self._last = True  # of the processes that a run consists of
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -65,6 +67,7 @@ class MlflowHook:
         self._broken, self._catalog = False, catalog
         self._outer = {name: os.environ.get(name) for name in (RUN_ID, URI)}
         atexit.register(self._close, "KILLED")  # Kedro tells hooks of errors, but not of Ctrl-C
+        self._last = given_id() is None or _ends(run_params, pipeline)
         with self._shielded():
             self._start(run_params)
             self._log_parameters(pipeline, catalog)
@@ -87,8 +90,8 @@ class MlflowHook:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Close the run."""
-        self._close("FINISHED")
+        """Close the run; one that other processes go on with stays open."""
+        self._close("FINISHED" if self._last else "RUNNING")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -106,19 +109,28 @@ class MlflowHook:
         if RUN_ID in os.environ:
             client.update_run(os.environ[RUN_ID], status="RUNNING")
         else:
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self._experiment)
-            found = client.get_experiment_by_name(name)
-            experiment = found.experiment_id if found else client.create_experiment(name, artifacts)
-            pipelines = ", ".join(run_params.get("pipeline_names") or ["__default__"])
-            tags = {
-                "kedro.run_id": run_params["run_id"],
-                "kedro.env": run_params.get("env") or "local",
-                "pipeline": pipelines,
-                **_git_tag(self._project),
-                **airflow_tags(),
-            }
-            os.environ[RUN_ID] = client.create_run(experiment, tags=tags, run_name=pipelines).info.run_id
+            with _alone(self._project):
+                os.environ[RUN_ID] = self._join_or_create(client, run_params, artifacts)
         logger.info("MLflow run %s in %s", os.environ[RUN_ID], os.environ[URI])
+
+    def _join_or_create(self, client: Any, run_params: dict[str, Any], artifacts: str | None) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self._experiment)
+        found = client.get_experiment_by_name(name)
+        experiment = found.experiment_id if found else client.create_experiment(name, artifacts)
+        pipelines = ", ".join(run_params.get("pipeline_names") or ["__default__"])
+        if given := given_id():
+            same = f"tags.`kedro.run_id` = '{given}' and tags.pipeline = '{pipelines}'"
+            if runs := client.search_runs([experiment], same, max_results=1):
+                client.update_run(runs[0].info.run_id, status="RUNNING")
+                return runs[0].info.run_id
+        tags = {
+            "kedro.run_id": run_params["run_id"],
+            "kedro.env": run_params.get("env") or "local",
+            "pipeline": pipelines,
+            **_git_tag(self._project),
+            **airflow_tags(),
+        }
+        return client.create_run(experiment, tags=tags, run_name=pipelines).info.run_id
 
     def _log_parameters(self, pipeline: Any, catalog: Any) -> None:
         from mlflow.entities import Param
@@ -137,7 +149,10 @@ class MlflowHook:
         atexit.unregister(self._close)
         if RUN_ID in os.environ:
             with self._shielded():
-                _client().set_terminated(os.environ[RUN_ID], status)
+                if status == "RUNNING":
+                    _client().update_run(os.environ[RUN_ID], status)
+                else:
+                    _client().set_terminated(os.environ[RUN_ID], status)
         for name, value in self._outer.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         self._outer = None
@@ -151,6 +166,23 @@ class MlflowHook:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 logger.warning("MLflow misses the rest of this run, which goes on and keeps its results: %s", reason)
             self._broken = True
+
+
+@contextmanager
+def _alone(project: Path) -> Iterator[None]:
+    """While no other process of this project creates an experiment or a run."""
+    from excise.cache import Cache
+
+    with Cache(project / "data" / "cache").alone("mlflow"):
+        yield
+
+
+def _ends(run_params: dict[str, Any], pipeline: Any) -> bool:
+    """Whether these nodes are the end of their whole pipeline: those on which everything else has to wait for."""
+    from kedro.framework.project import pipelines
+
+    names = run_params.get("pipeline_names") or ["__default__"]
+    return all(set(pipelines[name].grouped_nodes[-1]) <= set(pipeline.nodes) for name in names)
 
 
 def leaves(value: Any, prefix: str = "", *, lists: bool = True) -> Iterator[tuple[str, Any]]:

@@ -109,7 +109,7 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
-    chosen = {"concept", "eraser", "attack", "masks"}
+    chosen = {"concept", "eraser", "attack", "masks", "shard"}
     choosing = not GRIDS & pipeline.inputs()
     for name in run_params.get("runtime_params") or {}:
         if name in chosen and not choosing:
@@ -254,6 +254,24 @@ def gate_can_be_passed(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         catalog["registry"].load().check()
 
 
+def shard_can_be_done(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """A part of the work is asked only of nodes whose work can be cut."""
+    from excise.pipelines.names import SHARDED
+
+    if (run_params.get("runtime_params") or {}).get("shard") is None:
+        return
+    for node in pipeline.nodes:
+        if not node.tags & set(SHARDED.values()):
+            raise UserError(
+                f"The parameter 'shard' asks for a part of '{node.name}', which cannot be cut: name nodes that draw, "
+                "attack or judge with --nodes, or leave the parameter out."
+            )
+    for name in sorted(pipeline.all_outputs() - pipeline.outputs()):
+        raise UserError(
+            f"A shard makes only a part of '{name}', which another node reads: run them one after the other."
+        )
+
+
 GRIDS = {
     "params:study",
     "params:ablation",
@@ -264,6 +282,7 @@ Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
     parameters_are_known,
     one_node_at_a_time,
+    shard_can_be_done,
     concept_fits,
     prompts_can_be_read,
     model_is_there,

@@ -12,6 +12,7 @@ from kedro.io import MemoryDataset
 from excise.cache import Cache
 from excise.errors import UserError
 from excise.pipelines.selection import ATTACK, ERASER, MASKS, set_selection
+from excise.shards import WHOLE, Shard
 
 from .preflight import preflight
 
@@ -22,6 +23,7 @@ class ProjectHook:
     def __init__(self) -> None:
         self._concepts: dict[str, Any] = {}
         self._cache = Path("data/cache")
+        self._shard = WHOLE
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -42,6 +44,8 @@ class ProjectHook:
             masks=str(parameters.get("masks", MASKS[0])),
             variant=None if variant is None else str(variant),
         )
+        shard = parameters.get("shard")
+        self._shard = WHOLE if shard is None else Shard.parse(shard)
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")
 
@@ -49,12 +53,15 @@ class ProjectHook:
     def after_catalog_created(self, catalog: Any) -> None:
         """Add the inputs that no file holds; nodes get the very objects, not copies."""
         catalog["concepts"] = MemoryDataset(self._concepts, copy_mode="assign")
-        catalog["cache"] = MemoryDataset(Cache(self._cache), copy_mode="assign")
+        catalog["cache"] = MemoryDataset(Cache(self._cache, self._shard), copy_mode="assign")
 
     @hook_impl(tryfirst=True)  # before any other hook takes the run for started
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Refuse bad input before anything runs."""
         preflight(run_params, catalog, pipeline)
+        if not self._shard.whole:  # what a shard makes is in the cache; results are saved by the run of the whole
+            for name in pipeline.all_outputs():
+                catalog[name] = MemoryDataset(copy_mode="assign")
 
 
 def _config(context: Any, kind: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.cache import write_atomically
+from excise.shards import WHOLE, Shard
 
 from .image_set import COLUMNS, ImageSet, save_picture
 from .tokens import states_of_tokens
@@ -67,6 +68,7 @@ def draw_images(
     folder: Path,
     title: str,
     discreet: Discreet | None = None,
+    shard: Shard = WHOLE,
 ) -> ImageSet:
     """Draw every prompt of a table on its own seeds; never on the seed of the reference that an attack aimed at.
 
@@ -77,6 +79,7 @@ def draw_images(
             say what sampling starts from.
         folder: pictures that are there already are kept; batches have a fixed make-up, so that a resumed run draws
             the same bits.
+        shard: whose batches are drawn; the set that comes back has just those.
     """
     from tqdm import tqdm
 
@@ -90,8 +93,8 @@ def draw_images(
         for row in prompts.to_dict("records")
         for k in range(_count(row, options))
     ]
-    batches = _batches(jobs, options.batch)
-    for number, batch in enumerate(tqdm(batches, desc=title, mininterval=2.0, disable=not batches)):
+    batches = {n: batch for n, batch in enumerate(_batches(jobs, options.batch)) if shard.has(n)}
+    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0, disable=not batches):
         seen = folder / f"judgements-{number:04d}.parquet"
         if all((folder / job["file"]).exists() for job in batch) and (discreet is None or seen.exists()):
             continue
@@ -105,7 +108,7 @@ def draw_images(
     rows = [
         {k: job[k] for k in ("image_id", "prompt_id", "set", "split", "seed", "file")}
         | {"sha256": hashlib.sha256((folder / job["file"]).read_bytes()).hexdigest()}
-        for job in jobs
+        for job in (jobs if shard.whole else [job for batch in batches.values() for job in batch])
     ]
     return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from excise.cache import write_atomically
 from excise.judges.judge import Detection, Judge
+from excise.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from excise.images import ImageSet
@@ -20,11 +23,17 @@ COLUMNS = [
 LONG = 200  # images from which a progress bar is shown
 
 
-def judge_images(judge: Judge, image_set: ImageSet, batch: int = 64) -> pd.DataFrame:
+def judge_images(
+    judge: Judge, image_set: ImageSet, batch: int = 64, folder: Path | None = None, shard: Shard = WHOLE
+) -> pd.DataFrame:
     """Raw detections on every image of a set.
 
     An image without any detection has one row with label "" and score 0. An image that cannot be read or judged has
     one row with ``failed`` and the reason; it does not stop the others, and it does not count as clear.
+
+    Args:
+        folder: where judged batches are kept; one in which an image failed is not, and is judged again next time.
+        shard: whose batches are judged; the table that comes back has just those.
 
     Returns:
         One row a detection, in the manifest's order: image_id, prompt_id, set, judge, judge_version, judge_sha256,
@@ -33,14 +42,26 @@ def judge_images(judge: Judge, image_set: ImageSet, batch: int = 64) -> pd.DataF
     from tqdm import tqdm
 
     manifest = image_set.manifest
-    rows: list[dict] = []
+    tables = [_table([])]
     short = len(manifest) < LONG
     with tqdm(total=len(manifest), desc=f"judging with {judge.name}", unit="image", disable=short) as bar:
-        for start in range(0, len(manifest), batch):
+        for number, start in enumerate(range(0, len(manifest), batch)):
             part = manifest.iloc[start : start + batch]
-            for image, outcome in zip(part.to_dict("records"), _outcomes(judge, image_set, part), strict=True):
-                rows += _rows(judge, image, outcome)
             bar.update(len(part))
+            if not shard.has(number):
+                continue
+            kept = folder / f"batch-{number:05d}.parquet" if folder else None
+            if kept is not None and kept.exists():
+                tables.append(pd.read_parquet(kept))
+                continue
+            images, outcomes = part.to_dict("records"), _outcomes(judge, image_set, part)
+            tables.append(_table([r for i, o in zip(images, outcomes, strict=True) for r in _rows(judge, i, o)]))
+            if kept is not None and not tables[-1]["failed"].any():
+                write_atomically(kept, tables[-1].to_parquet)
+    return pd.concat([t for t in tables if len(t)] or tables, ignore_index=True)
+
+
+def _table(rows: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"score": float, "x0": float, "y0": float, "x1": float, "y1": float, "failed": bool})
 

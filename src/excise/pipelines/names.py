@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 
 PLAIN = "plain"
+# kinds of work that are cut into shards, and the tags of the nodes that do it; the first word of a node's name is one
+SHARDED = {kind: f"sharded-{kind}" for kind in ("attack", "draw", "judge")}
 
 
 def bind(function: Callable, **fixed) -> Callable:

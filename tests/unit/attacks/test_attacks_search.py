@@ -13,6 +13,7 @@ from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
+from excise.shards import Shard
 
 PROMPTS = pd.DataFrame(
     {
@@ -79,6 +80,17 @@ def test_a_batch_finds_what_one_by_one_finds(model, references, tmp_path, way):
     together = attack(way, model, PROMPTS, references, tmp_path / "together")
     alone = [attack(way, model, PROMPTS[i : i + 1], references[i : i + 1], tmp_path / str(i)) for i in range(3)]
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), rtol=1e-6, atol=1e-9)
+
+
+def test_shards_find_what_one_process_finds(model, references, tmp_path):
+    options = AttackOptions(method="random_tokens", steps=2, batch=1, options=WAYS["random_tokens"])
+    given = (model, PROMPTS, references, options)
+    whole = make_attack(options).run(*given, tmp_path / "whole", "test")
+    parts = [make_attack(options).run(*given, tmp_path / "cut", "test", shard=Shard(k, 2)) for k in (2, 1)]
+    assert [part["prompt_id"].tolist() for part in parts] == [["two"], ["one", "three"]]
+    pd.testing.assert_frame_equal(make_attack(options).run(*given, tmp_path / "cut", "test"), whole)
+    found = pd.concat(parts).set_index("prompt_id").loc[whole["prompt_id"]].reset_index()
+    pd.testing.assert_frame_equal(found[whole.columns], whole)
 
 
 @pytest.mark.parametrize("way", JUDGED)

@@ -11,6 +11,7 @@ from excise.images import Discreet, DrawOptions, ImageSet, draw_images, judged_w
 from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
 from excise.reports import pixelate
+from excise.shards import Shard
 
 OPTIONS = DrawOptions(steps=2, guidance=2.0, per_prompt=3, per_retain_prompt=2, batch=4)
 
@@ -89,6 +90,17 @@ def test_a_cut_off_run_goes_on_to_the_same_pictures(model, tmp_path, monkeypatch
     resumed = draw_images(model, make_prompts(), OPTIONS, tmp_path / "cut", "test")
     assert content(resumed) == content(whole)
     assert calls == [4, 4, 4, 2]  # the first batch was not drawn again
+
+
+def test_shards_draw_what_one_process_draws(model, tmp_path):
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
+    whole = draw_images(model, make_prompts(), OPTIONS, tmp_path / "whole", "test")
+    parts = [draw_images(model, make_prompts(), OPTIONS, tmp_path / "cut", "test", shard=Shard(k, 2)) for k in (2, 1)]
+    assert all(len(part.manifest) and part.complete for part in parts)
+    assert sorted(pd.concat([p.manifest for p in parts])["image_id"]) == sorted(whole.manifest["image_id"])
+    put_together = draw_images(model, make_prompts(), OPTIONS, tmp_path / "cut", "test")
+    pd.testing.assert_frame_equal(put_together.manifest, whole.manifest)
 
 
 def test_tokens_are_drawn_instead_of_words(model, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 from excise.images import ImageSet
 from excise.judges.judge import Detection, Judge, Options
 from excise.judges.judging import COLUMNS, hits, judge_images, right
+from excise.shards import Shard
 
 
 class Shades(Judge):
@@ -101,3 +102,21 @@ def test_agreement_is_cohens_kappa():
     assert agreement(first, second) == pytest.approx((observed - expected) / (1 - expected))
     assert np.isnan(agreement(pd.Series([False] * 3), pd.Series([False] * 3)))
     assert agreement(pd.Series([False] * 3), pd.Series([True] * 3)) == 0
+
+
+def test_shards_fill_a_folder_from_which_the_whole_is_put_together(image_set, tmp_path, judgements):
+    asked = []
+
+    class Counting(Shades):
+        def detect(self, images):
+            asked.append(len(images))
+            return super().detect(images)
+
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    parts = [judge_images(Counting(Options()), image_set, 1, folder, Shard(k, 2)) for k in (2, 1)]
+    assert sorted(pd.concat(parts)["image_id"].unique()) == image_set.manifest["image_id"].tolist()
+    asked.clear()
+    whole = judge_images(Counting(Options()), image_set, 1, folder)
+    pd.testing.assert_frame_equal(whole, judgements)
+    assert asked == [1]  # of those that failed: the one that can be read is asked again, and nothing else is

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from excise.attacks.attack import AttackOptions, Examine, ThreatModel
 from excise.prompts.safety import names_minor
+from excise.shards import WHOLE, Shard
 
 from .case import Candidate, Case, Knowledge
 
@@ -78,6 +79,7 @@ class SearchAttack(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid")
     threat: ClassVar[ThreatModel]
     judged: ClassVar[bool] = True
+    divisible: ClassVar[bool] = True
 
     @property
     def threat_model(self) -> ThreatModel:
@@ -113,8 +115,9 @@ class SearchAttack(BaseModel, ABC):
         title: str,
         knowledge: Knowledge | None = None,
         examine: Examine | None = None,
+        shard: Shard = WHOLE,
     ) -> pd.DataFrame:
-        """See ``excise.attacks.attack.Attack.run``."""
+        """See ``excise.attacks.attack.Attack.run``; of a shard, the table has the prompts of its own batches."""
         from .run import attack_batch
 
         contents = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
@@ -122,7 +125,9 @@ class SearchAttack(BaseModel, ABC):
         refused = self.refuses(model)
         kept = [] if refused else [i for i, content in enumerate(contents) if len(content) <= room]
         results: dict[int, dict] = {}
-        for begin in range(0, len(kept), options.batch):
+        for number, begin in enumerate(range(0, len(kept), options.batch)):
+            if not shard.has(number):
+                continue
             rows = kept[begin : begin + options.batch]
             case = Case(
                 model,
@@ -138,7 +143,7 @@ class SearchAttack(BaseModel, ABC):
         return pd.DataFrame(
             [
                 self._line(model, prompts.iloc[i], results.get(i), refused or f"more than {room} tokens", options)
-                for i in range(len(prompts))
+                for i in (range(len(prompts)) if shard.whole else sorted(results))
             ]
         )
 

@@ -198,7 +198,13 @@ def attack_eraser(
     folder = cache.folder("attack", code, **inputs)
     title = f"{attack.method} on {eraser.header['variant']}, {split} prompts"
     with base.wearing(eraser) as worn:
-        table = method.run(worn, rows, references, attack, folder, title, known, examine)
+        given = (worn, rows, references, attack, folder, title, known, examine)
+        if method.divisible:
+            table = method.run(*given, shard=cache.shard)
+        elif cache.shard.first:
+            table = method.run(*given)
+        else:
+            table = pd.DataFrame()  # the first shard makes it
     return table.assign(split=split)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from excise.pipelines.names import bind, learning_attack, variants
+from excise.pipelines.names import SHARDED, bind, learning_attack, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
@@ -32,8 +32,8 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
     made = ["params:seed", "cache", "run_info"]
     fit = f"{x}.fit.adversarial"
 
-    def node(function, inputs, outputs, namespace):
-        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace)
+    def node(function, inputs, outputs, namespace, tags=()):
+        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace, tags=tags)
 
     unpruned = Pipeline(
         [
@@ -50,6 +50,7 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                 },
                 fit,
                 f"{x}.fit",
+                SHARDED["attack"],
             ),
             node(
                 measure_concept,

@@ -10,6 +10,7 @@ import pandas as pd
 from excise.attacks import AttackOptions
 from excise.cache import Cache, code_of
 from excise.concepts import Concept
+from excise.concepts.concept import JudgeSpec
 from excise.erasers import Eraser
 from excise.images import Discreet, DrawOptions, ImageSet, Pictures, draw_images, judged_while_drawn
 from excise.masks import PruneOptions
@@ -68,39 +69,36 @@ def draw_attacked(
     return _draw(concept, model, eraser, rows, draw, cache, "adversarial prompts")
 
 
-def judge_concept(concept: dict, images: ImageSet) -> pd.DataFrame:
+def judge_concept(concept: dict, images: ImageSet, cache: Cache) -> pd.DataFrame:
     """Raw detections of the concept's judge on all pictures."""
-    from excise.judges import make_judge
-    from excise.judges.judging import judge_images
-
-    before = judged_while_drawn(images)
-    if before is not None:
-        return _of_role(before, "concept")
-    return judge_images(make_judge(Concept(**concept).judge), images)
+    return _judged(images, "concept", Concept(**concept).judge, cache)
 
 
-def judge_again(concept: dict, images: ImageSet) -> pd.DataFrame:
+def judge_again(concept: dict, images: ImageSet, cache: Cache) -> pd.DataFrame:
     """Raw detections of the concept's second judge on all pictures; the concept must have one."""
-    from excise.judges import make_judge
-    from excise.judges.judging import judge_images
-
-    before, judge = judged_while_drawn(images), Concept(**concept).second_judge
-    if before is not None:
-        return _of_role(before, "second")
+    judge = Concept(**concept).second_judge
     assert judge is not None
-    return judge_images(make_judge(judge), images)
+    return _judged(images, "second", judge, cache)
 
 
-def judge_retain(concept: dict, images: ImageSet) -> pd.DataFrame:
+def judge_retain(concept: dict, images: ImageSet, cache: Cache) -> pd.DataFrame:
     """Raw detections of the retain judge on pictures of what must survive."""
-    from excise.judges import make_judge
+    manifest = images.manifest[images.manifest["set"].isin(RETAIN)].reset_index(drop=True)
+    return _judged(ImageSet(images.folder, manifest), "retain", Concept(**concept).retain_judge, cache)
+
+
+def _judged(images: ImageSet, role: str, spec: JudgeSpec, cache: Cache) -> pd.DataFrame:
+    from excise.judges import JUDGES, make_judge
     from excise.judges.judging import judge_images
 
     before = judged_while_drawn(images)
     if before is not None:
-        return _of_role(before, "retain")
-    manifest = images.manifest[images.manifest["set"].isin(RETAIN)].reset_index(drop=True)
-    return judge_images(make_judge(Concept(**concept).retain_judge), ImageSet(images.folder, manifest))
+        return _of_role(before, role)
+    judge = make_judge(spec)
+    code = ("excise.judges", *code_of(JUDGES[spec.name]))
+    known = {"name": spec.name, "options": spec.options, "version": judge.version, "sha256": judge.sha256}
+    folder = cache.folder("judgements", code, judge=known, pictures=images.manifest)
+    return judge_images(judge, images, folder=folder, shard=cache.shard)
 
 
 def measure_reference(
@@ -190,7 +188,8 @@ def _draw(
     values = load_file(changed) if changed.name else {}
     with base.wearing(eraser) as worn, worn.changed(values):
         title = f"drawing {what}: {eraser.header['variant']}"
-        return draw_images(worn, rows, draw, folder, title, _discreet(described) if described.unsafe else None)
+        discreet = _discreet(described) if described.unsafe else None
+        return draw_images(worn, rows, draw, folder, title, discreet, cache.shard)
 
 
 def _discreet(concept: Concept) -> Discreet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from excise.pipelines.names import PLAIN, variants
+from excise.pipelines.names import PLAIN, SHARDED, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
 from .nodes import (
@@ -39,14 +39,15 @@ def _cell(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
     plain, attacked = f"{e}.{PLAIN}", f"{e}.{attack}"
 
     def node(function, inputs, outputs, namespace):
-        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace)
+        tags = SHARDED[function.__name__.partition("_")[0]]
+        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace, tags=tags)
 
     worn = [f"{c}.model", f"{e}.eraser", f"{c}.prompts"]
     return Pipeline(
         [
             node(draw_plain, [f"{c}.concept", *worn, "params:draw", "cache"], f"{plain}.images", plain),
-            node(judge_concept, [f"{c}.concept", f"{plain}.images"], f"{plain}.judgements", plain),
-            node(judge_retain, [f"{c}.concept", f"{plain}.images"], f"{plain}.retain_judgements", plain),
+            node(judge_concept, [f"{c}.concept", f"{plain}.images", "cache"], f"{plain}.judgements", plain),
+            node(judge_retain, [f"{c}.concept", f"{plain}.images", "cache"], f"{plain}.retain_judgements", plain),
             node(
                 attack_test_prompts,
                 [f"{c}.concept", *worn, f"{c}.trajectories", f"params:attacks.{attack}", "params:draw", "cache"],
@@ -59,7 +60,7 @@ def _cell(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
                 f"{attacked}.images",
                 attacked,
             ),
-            node(judge_concept, [f"{c}.concept", f"{attacked}.images"], f"{attacked}.judgements", attacked),
+            node(judge_concept, [f"{c}.concept", f"{attacked}.images", "cache"], f"{attacked}.judgements", attacked),
             Node(
                 measure_reactivation,
                 [

@@ -370,7 +370,7 @@ class Workshop:
         )
         described, test = Concept(**self.concept), self.prompts[self.prompts["split"] == "test"]
         verdicts = self._verdicts(images)
-        seen = evaluate.judge_retain(self.concept, images)
+        seen = evaluate.judge_retain(self.concept, images, self.cache)
         kept = {}
         for name in evaluate.RETAIN:
             rows = test[test["set"] == name]
@@ -439,7 +439,7 @@ class Workshop:
         }
         for name, (spec, judge) in asked.items():
             if spec is not None:
-                seen = judge(self.concept, images)
+                seen = judge(self.concept, images, self.cache)
                 shown = hits(seen[seen["set"] == "target"], make_judge(spec).resolve(spec.labels), spec.threshold)
                 found[name] = prompt_verdicts(shown, target, dropped)
         return found
