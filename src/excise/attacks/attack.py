@@ -66,6 +66,7 @@ class Attack(Protocol):
     threat_model: ThreatModel
     judged: bool  # whether it can have images judged on its way
     divisible: bool  # whether ``run`` takes a ``shard``; what prompts share is made by one process
+    compares: bool  # whether it needs the base model beneath an eraser: the base model alone cannot be attacked so
 
     def work(self, options: AttackOptions, prompts: int) -> int:
         """Evaluations with a backward pass that an attack on so many prompts takes."""

@@ -10,6 +10,7 @@ from excise.cache import write_atomically
 from excise.erasers.eraser import Eraser
 from excise.errors import UserError
 from excise.masks.mask import Mask
+from excise.models.parts import ENCODERS
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +53,11 @@ def worn_pairs(model: DiffusionModel, eraser: Eraser) -> dict[str, tuple[torch.T
 def changed_weights(model: DiffusionModel, eraser: Eraser) -> dict[str, torch.Tensor]:
     """Parameter -> its value under the eraser, zeros of the mask included, for all that it changes in this model.
 
-    Names begin with the pipeline's part: ``unet.`` or ``text_encoder.``.
+    Names begin with the pipeline's part: ``unet.``, ``transformer.``, ``text_encoder.`` and so on.
     """
     part = "unet" if model.denoiser is getattr(model.pipe, "unet", None) else "transformer"
     return {
-        name if name.startswith("text_encoder.") else f"{part}.{name}": after
+        name if name.partition(".")[0] in ENCODERS else f"{part}.{name}": after
         for name, (_, after) in worn_pairs(model, eraser).items()
     }
 

@@ -15,7 +15,7 @@ from .families import family_of
 from .families.family import split_pooled
 from .identity import model_sha256
 from .offload import bring_on_call
-from .parts import owner
+from .parts import ENCODERS, editable, owner
 from .schedule import Schedule
 from .spec import ModelSpec
 
@@ -139,10 +139,11 @@ class DiffusionModel:
         return self.family.latent_shape
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Every parameter that an eraser may change, named as in an eraser: the denoiser's and the text encoders'."""
+        """Every parameter that an eraser may change, named as in an eraser: the denoiser's and all text encoders'."""
         found = {name: p.detach() for name, p in self.denoiser.named_parameters()}
-        for part, encoder in self.encoders.items():
-            found |= {f"{part}.{name}": p.detach() for name, p in encoder.named_parameters()}
+        for part in ENCODERS:
+            if (encoder := getattr(self.pipe, part, None)) is not None:
+                found |= {f"{part}.{name}": p.detach() for name, p in encoder.named_parameters()}
         return found
 
     # prompts ------------------------------------------------------------------------------------------------------
@@ -337,7 +338,7 @@ class DiffusionModel:
     @contextmanager
     def bare(self) -> Iterator[DiffusionModel]:
         """The base model below the eraser that is worn, for as long as the block lasts; nothing is copied."""
-        parts = [part for part in (self.denoiser, *self.encoders.values()) if "_excise_originals" in part.__dict__]
+        parts = [part for part in editable(self.pipe) if "_excise_originals" in part.__dict__]
         self._exchange(parts)
         try:
             yield self

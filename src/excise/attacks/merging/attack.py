@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class Merging(WeightsAttack):
         share: of the base model.
     """
 
+    compares: ClassVar[bool] = True
     share: float = Field(0.5, gt=0, le=1)
 
     def refuses(self, model: DiffusionModel) -> str:

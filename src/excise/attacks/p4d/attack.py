@@ -30,6 +30,7 @@ class P4D(SearchAttack):
     """
 
     threat: ClassVar[ThreatModel] = ThreatModel.WHITE_BOX_TEXT
+    compares: ClassVar[bool] = True
     kind: Literal["n", "k"] = "n"
     tokens: int = Field(16, ge=1)
     gap: int = Field(3, ge=1)

@@ -80,6 +80,7 @@ class SearchAttack(BaseModel, ABC):
     threat: ClassVar[ThreatModel]
     judged: ClassVar[bool] = True
     divisible: ClassVar[bool] = True
+    compares: ClassVar[bool] = False
 
     @property
     def threat_model(self) -> ThreatModel:

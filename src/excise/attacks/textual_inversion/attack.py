@@ -39,6 +39,7 @@ class TextualInversion(BaseModel):
     model_config = ConfigDict(extra="forbid")
     judged: ClassVar[bool] = False
     divisible: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
     vectors: int = Field(1, ge=1)
     where: Literal["before", "alone"] = "before"
     start: str = ""

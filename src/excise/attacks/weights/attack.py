@@ -25,6 +25,7 @@ class WeightsAttack(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid")
     judged: ClassVar[bool] = False
     divisible: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
 
     @property
     def threat_model(self) -> ThreatModel:
