@@ -46,6 +46,8 @@ def saved(project: Path, name: str, run: str | None = None) -> Any:
 def test_thresholds_that_cannot_be_met_are_refused_before_anything_runs(project: Path, run_job) -> None:
     with pytest.raises(UserError, match=r"gate\.plain_upper is 0\.2, and even no hit in 4 test prompts"):
         run_job(project, "retrain")
+    with pytest.raises(UserError, match=r"No 'random' is made of the eraser 'esd': set export\.variant"):
+        run_job(project, "retrain", gate=OPEN, export={"variant": "random"})
     assert not (project / "data").exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from excise.errors import UserError
 
-from .registry import RUN, MlflowRegistry, client_of, store_is_there, store_uri
+from .registry import RUN, MlflowRegistry, client_of, store_is_there, store_uri, told, without_password
 
 DAG, DAG_RUN = "airflow.dag_id", "airflow.dag_run_id"
 
@@ -43,9 +43,9 @@ def find_run(project: Path, asked: str) -> Iterator[str]:
         yield from (f"  {path}" for path in saved)
     for run in runs:
         pipeline = run.data.tags.get("pipeline", "?")
-        yield f"MLflow: run {run.info.run_id} ({pipeline}, {run.info.status}) in {uri}"
+        yield f"MLflow: run {run.info.run_id} ({pipeline}, {run.info.status}) in {without_password(uri)}"
     if not runs:
-        yield f"MLflow: nothing in {uri}"
+        yield f"MLflow: nothing in {without_password(uri)}"
     if runs:
         registry = MlflowRegistry(project)
         for name in registry.names():
@@ -58,7 +58,8 @@ def find_run(project: Path, asked: str) -> Iterator[str]:
 def _mlflow_runs(uri: str, asked: str) -> list[Any]:
     """All runs that share a Kedro run with the one that was asked for."""
     client = client_of(uri)
-    experiments = [e.experiment_id for e in client.search_experiments()]
+    with told(uri):
+        experiments = [e.experiment_id for e in client.search_experiments()]
 
     def tagged(tag: str, value: str) -> list[Any]:
         quoted = f"'{value}'" if "'" not in value else f'"{value}"'

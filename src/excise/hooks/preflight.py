@@ -111,6 +111,8 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
     chosen = {"concept", "eraser", "attack", "masks", "shard"}
     choosing = not GRIDS & pipeline.inputs()
+    if "params:gate" in pipeline.inputs():
+        read.add("export")  # export.variant chooses the eraser that is held against the gate
     for name in run_params.get("runtime_params") or {}:
         if name in chosen and not choosing:
             raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
@@ -124,8 +126,8 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
 
 def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The eraser to export is one that a job with these parameters makes."""
-    if "params:export" in pipeline.inputs():
+    """The eraser to export, or to hold against the gate, is one that a job with these parameters makes."""
+    if {"params:export", "params:gate"} & pipeline.inputs():
         from excise.erasers import ERASERS
         from excise.exports import ExportOptions
         from excise.pipelines.names import variants

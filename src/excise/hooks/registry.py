@@ -62,12 +62,12 @@ class MlflowRegistry:
     # what a run asks ------------------------------------------------------------------------------------------------
     def check(self) -> None:
         """The store answers."""
-        with _told(self._uri):
+        with told(self._uri):
             self._client().search_registered_models(max_results=1)
 
     def champion(self, model: str, concept: str) -> dict[str, Any] | None:
         """See ``excise.gate.Registry``."""
-        with _told(self._uri):
+        with told(self._uri):
             found = next((v for v in self.versions(name_of(model, concept)) if v.champion), None)
             if found is None:
                 return None
@@ -78,7 +78,7 @@ class MlflowRegistry:
         from excise.gate import may_take_over
 
         name = name_of(gate["model"], gate["concept"])
-        with _told(self._uri), self._lock.alone("champion"):
+        with told(self._uri), self._lock.alone("champion"):
             client = self._client()
             version = self._register(client, name, gate, sha256, save)
             champion = next((v for v in self.versions(name) if v.champion), None)
@@ -119,14 +119,14 @@ class MlflowRegistry:
     # what people ask ------------------------------------------------------------------------------------------------
     def names(self) -> list[str]:
         """All registered models of this project."""
-        with _told(self._uri):
+        with told(self._uri):
             found = _pages(lambda token: self._client().search_registered_models(page_token=token))
             return sorted(m.name for m in found if m.name.startswith("excise."))
 
     def versions(self, name: str) -> list[Version]:
         """All versions, the newest first; none where nothing of the name is registered."""
         client = self._client()
-        with _told(self._uri):
+        with told(self._uri):
             try:
                 aliases = client.get_registered_model(name).aliases
             except Exception as error:
@@ -153,7 +153,7 @@ class MlflowRegistry:
         Raises:
             UserError: there is no champion, or none before it.
         """
-        with _told(self._uri), self._lock.alone("champion"):
+        with told(self._uri), self._lock.alone("champion"):
             versions = {v.number: v for v in self.versions(name)}
             champion = next((v for v in versions.values() if v.champion), None)
             if champion is None:
@@ -253,6 +253,11 @@ def store_uri(project: Path) -> str:
     return os.environ.get(URI) or f"sqlite:///{project / 'mlflow.db'}"
 
 
+def without_password(uri: str) -> str:
+    """An address, or a sentence with one in it, that may be shown."""
+    return re.sub(r"//[^@/\s]*@", "//***@", uri)
+
+
 def store_is_there(uri: str) -> bool:
     """Whether a store is worth asking: a file that is not there would be made."""
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
@@ -287,17 +292,18 @@ def _pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _told(uri: str) -> Iterator[None]:
+def told(uri: str) -> Iterator[None]:
+    """What a store answers wrongly, or not at all, is the user's to mend: one sentence."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"MLflow's model registry at {uri} did not answer as it should ({_first_line(error)}): no champion was "
-            "moved; mend that, or set MLFLOW_TRACKING_URI, and give the same command again."
+            f"MLflow at {without_password(uri)} did not answer as it should ({_first_line(error)}), and no champion "
+            "was moved: mend that, or set MLFLOW_TRACKING_URI, and give the same command again."
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return without_password((str(error) or type(error).__name__).splitlines()[0])

@@ -17,6 +17,7 @@ class RegistryHook:
 
     def __init__(self) -> None:
         self._project = Path.cwd()
+        self._promotions: dict[str, dict[str, Any]] = {}
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -31,14 +32,24 @@ class RegistryHook:
         off = os.environ.get("EXCISE_MLFLOW", "").lower() == "off"
         catalog["registry"] = MemoryDataset(NoRegistry() if off else MlflowRegistry(self._project), copy_mode="assign")
 
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Forget an earlier run of this process."""
+        self._promotions = {}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Note the verdict as this run saved it: what lies on disk may be a newer run's."""
+        if dataset_name.endswith(".promotion"):
+            self._promotions[dataset_name] = data
+
     @hook_impl(trylast=True)  # when everything is saved and MLflow's run is closed
-    def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+    def after_pipeline_run(self) -> None:
         """Say that the gate was not passed, so that a scheduler can tell.
 
         Raises:
             GateError: it was not.
         """
-        for name in sorted(n for n in pipeline.all_outputs() if n.endswith(".promotion")):
-            promotion = catalog[name].load()
+        for promotion in self._promotions.values():
             if not promotion["passed"]:
                 raise GateError(promotion["sentence"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from kedro.config import OmegaConfigLoader
 from statsmodels.stats.proportion import proportion_confint
 
 from excise.errors import UserError
@@ -15,6 +16,7 @@ from excise.gate import GateOptions, gate_page, judge, may_take_over, refuse_imp
 from excise.gate.options import best_upper, least_n
 from excise.metrics.paired import paired_difference, score_interval
 from excise.metrics.rates import rate_of
+from excise.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[3]
 RUN = "2026-01-02T00.00.00.000Z"
@@ -235,6 +237,14 @@ def test_what_is_refused_could_not_pass_and_what_is_not_could() -> None:
             assert not best.passed
         else:
             assert best.passed
+
+
+@pytest.mark.parametrize("env", sorted(p.name for p in (ROOT / "conf").iterdir() if p.is_dir() and p.name != "base"))
+def test_the_thresholds_that_ship_can_be_met(env: str) -> None:
+    parameters = OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)["parameters"]
+    half = parameters["prompts"]["retain_test"] // 2
+    attacks = {"plain", parameters["attack"]}
+    refuse_impossible(GateOptions(**parameters["gate"]), attacks, parameters["prompts"]["test"], half, half)
 
 
 # who takes over ------------------------------------------------------------------------------------------------------

@@ -208,6 +208,15 @@ def test_asking_makes_no_store(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_store_that_is_away_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URI, "http://somebody:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for arguments in (["champion"], ["find", "x"]):
+        told = say(tmp_path, *arguments, code=1)
+        assert "did not answer as it should" in told and len(told.strip().splitlines()) == 1
+        assert "secret" not in told
+
+
 def test_any_id_finds_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "excise.retrain")
     monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "scheduled__2026-01-07T00:00:00+00:00")
