@@ -29,7 +29,7 @@ class AnnounceHook:
             if len(chosen) != 1:
                 return
             options[what] = _validated(what, catalog[f"params:{what}s.{chosen.pop()}"].load())
-        name = next(o for o in pipeline.outputs() if o.endswith(".report")).removesuffix(".report")
+        name = next(o for o in pipeline.all_outputs() if o.endswith(".report")).removesuffix(".report")
         model = options.pop("model")
         models = sum(d.endswith(".eraser") for d in pipeline.datasets())
         work = count_work(**options, models=models)

@@ -67,8 +67,12 @@ def judge_run(
     return verdict.model_dump(mode="json"), gate_page(verdict)
 
 
-def promote(gate: dict, eraser: Eraser, registry: Any) -> dict:
-    """Register the eraser; where the gate is passed, and no newer run is champion, it becomes the champion."""
+def promote(gate: dict, eraser: Eraser, report: str, registry: Any) -> dict:
+    """Register the eraser; where the gate is passed, and no newer run is champion, it becomes the champion.
+
+    Args:
+        report: not read; nothing moves before it is written.
+    """
     promotion = registry.record(gate, eraser.sha256, eraser.save)
     logger.info(promotion["sentence"])
     return promotion

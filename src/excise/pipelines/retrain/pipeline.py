@@ -37,6 +37,12 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
             name="judge_run",
             namespace=c,
         ),
-        Node(promote, [f"{c}.gate", shipped, "registry"], f"{c}.promotion", name="promote", namespace=c),
+        Node(
+            promote,
+            [f"{c}.gate", shipped, f"{c}.report", "registry"],
+            f"{c}.promotion",
+            name="promote",
+            namespace=c,
+        ),
     ]
     return create_job(c, x_name, attack) + Pipeline(gate)
