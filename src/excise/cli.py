@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import KedroCliError
 
-from excise.errors import UserError
+from excise.errors import UserError, hint, refuse_unknown, short
+from excise.sentences import sentence_of
 
 
 class RunCommand(click.Command):
@@ -49,6 +49,8 @@ def one_sentence() -> Iterator[None]:
     """Turn what the user can mend into a ``click.ClickException``; anything else passes with its traceback."""
     try:
         yield
+    except KedroCliError as error:  # it would show a traceback, or the lack of one
+        raise click.ClickException(error.message) from error
     except click.ClickException:
         raise
     except Exception as error:
@@ -58,28 +60,6 @@ def one_sentence() -> Iterator[None]:
         refused = click.ClickException(sentence)
         refused.exit_code = getattr(error, "exit_code", refused.exit_code)
         raise refused from error
-
-
-def sentence_of(error: BaseException) -> str | None:
-    """The sentence for a user, or None if this is not the user's to mend; causes are looked at too."""
-    from kedro.validation import ParameterValidationError
-    from omegaconf.errors import OmegaConfBaseException
-    from pydantic import ValidationError
-    from yaml import YAMLError
-
-    sentences = {
-        UserError: str,
-        ParameterValidationError: _wrong_parameter,
-        ValidationError: _wrong_value,
-        OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
-        YAMLError: lambda e: f"A configuration file is not valid YAML: {_one_line(e)}",
-    }
-    while error is not None:
-        for kind, say in sentences.items():
-            if isinstance(error, kind):
-                return say(error)
-        error = error.__cause__
-    return None
 
 
 def conf_folder(ctx: click.Context) -> str:
@@ -92,58 +72,24 @@ def conf_folder(ctx: click.Context) -> str:
 
 def check_environment(env: str, conf: str) -> None:
     """Raises UserError unless the folder for an environment exists."""
-    if Path(conf).is_dir() and not (Path(conf) / env).is_dir():
-        known = [folder.name for folder in Path(conf).iterdir() if folder.is_dir()]
-        raise UserError(f"There is no environment '{env}', since there is no folder conf/{env}: {_hint(env, known)}")
+    if not Path(conf).is_dir():
+        return
+    known = [folder.name for folder in Path(conf).iterdir() if folder.is_dir()]
+    if env not in known:  # not whether a path exists: '..' and '/tmp' do
+        raise UserError(f"There is no environment '{short(env)}', no folder of that name in conf: {hint(env, known)}")
 
 
 def check_pipelines(names: Iterable[str]) -> None:
-    """Raises UserError unless every name is a package in ``excise.pipelines``."""
+    """Raises UserError unless there is a name, and every name is a package in ``excise.pipelines``."""
     from importlib.resources import files
 
     folders = files("excise.pipelines").iterdir()
     known = [folder.name for folder in folders if (folder / "__init__.py").is_file()]
+    names = list(names)
     for name in names:
-        if name not in (*known, "__default__"):
-            raise UserError(f"There is no pipeline '{name}': {_hint(name, known)}")
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}."
-
-
-# what Kedro keeps of pydantic's error is its text
-_WRONG_PARAMETER = re.compile(
-    r"Parameter '(?P<key>[^']+)': .*\n(?P<loc>\S+\n)?  (?P<message>.+) "
-    r"\[type=(?P<type>\w+), input_value=(?P<value>.*), input_type=\w+\]"
-)
-_PLAINER = {"missing": "is missing", "extra_forbidden": "does not exist; remove it or correct its name"}
-
-
-def _wrong_parameter(error: Exception) -> str:
-    match = _WRONG_PARAMETER.search(str(error))
-    if match is None:
-        return _one_line(str(error).removeprefix("Parameter validation failed:").strip().removeprefix("- "))
-    name = ".".join(filter(None, [match["key"], (match["loc"] or "").strip()]))
-    return _say_wrong(name, match["type"], match["value"], match["message"])
-
-
-def _wrong_value(error: Any) -> str:
-    first = error.errors()[0]
-    name = ".".join(map(str, first["loc"])) or error.title
-    return _say_wrong(name, first["type"], repr(first.get("input")), first["msg"])
-
-
-def _say_wrong(name: str, kind: str, value: str, message: str) -> str:
-    if kind in _PLAINER:
-        return f"Parameter '{name}' {_PLAINER[kind]}."
-    message = message.removeprefix("Value error, ").removesuffix(".")
-    return f"Parameter '{name}' cannot be {value}: {message[0].lower()}{message[1:]}."
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+        refuse_unknown("pipeline", name, known)
+    if not names:  # all of them together make no job
+        raise UserError(f"No pipeline is named: say --pipeline=NAME; known are {', '.join(sorted(known))}.")
 
 
 run = RunCommand("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)

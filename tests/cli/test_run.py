@@ -67,7 +67,7 @@ def answers(python) -> dict[str, Any]:
         "list": ["must contain a key and a value"],
         "params": ["`erase` must contain a key and a value"],
         "too_much": ["'erase.strength' cannot be 3", "less than or equal to 2."],
-        "no_number": ["'erase.strength' cannot be 'lots'", "valid number"],
+        "no_number": ["'erase.strength' cannot be 'lots'", "it must be a number."],
         "choice": ["'erase.what' cannot be 'nothing'", "'work'"],
         "extra": ["'erase.strenght' does not exist"],
         "model": ["'nowhere'", "Download it from its makers."],

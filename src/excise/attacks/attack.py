@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from excise.errors import UserError, refuse_unknown
+from excise.errors import UserError, first_wrong, refuse_unknown
 
 if TYPE_CHECKING:
     from excise.attacks.search.case import Knowledge
@@ -122,9 +122,9 @@ def make_attack(options: AttackOptions) -> Attack:
     refuse_unknown("attack", options.method, ATTACKS)
     try:
         attack = ATTACKS[options.method](**options.options)
-    except ValueError as error:
-        detail = str(error).splitlines()[1:3]
-        raise UserError(f"attacks.{options.method}.options: {' '.join(d.strip() for d in detail)}") from None
+    except ValueError as error:  # pydantic's is one; a plugin may raise its own
+        place, wrong = first_wrong(error)
+        raise UserError(f"attacks.{options.method}.options: {place or 'they'} {wrong}.") from None
     if options.images and not attack.judged:
         raise UserError(f"attacks.{options.method}.images: this attack has nothing judged on its way, set it to 0.")
     return attack

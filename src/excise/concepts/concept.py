@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from excise.errors import UserError
+from excise.errors import UserError, first_wrong, hint, short
 
 
 class _Strict(BaseModel):
@@ -25,6 +24,8 @@ class PromptWords(_Strict):
     def _held_out(self) -> PromptWords:
         seen = [*self.fit, *self.tune, *self.test]
         twice = sorted({w for w in seen if seen.count(w) > 1})
+        if not all(w.strip() for w in seen):
+            raise ValueError("a word is empty, so that its prompts would not ask for the concept: remove it")
         if twice:
             raise ValueError(f"'{twice[0]}' stands in more than one split, or twice: each split needs words of its own")
         return self
@@ -76,7 +77,7 @@ class Concept(_Strict):
     ``prompts_from`` names a set of prompts that is used instead in some splits, ``files`` tables of the user's.
     """
 
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=64)
     kind: Literal["nsfw", "style", "object"]
     erase: str = Field(description="the whole concept in words, for the report: 'a person', 'fluent style'")
     target: PromptWords
@@ -142,13 +143,17 @@ def load_concept(name: str, concepts: dict) -> Concept:
         UserError: unknown name, or a file that does not describe a concept.
     """
     if name not in concepts:
-        near = get_close_matches(name, concepts, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(concepts))}."
-        raise UserError(f"There is no concept '{name}' in this environment's conf/*/concepts/: {hint}")
+        raise UserError(
+            f"There is no concept '{short(name)}' in this environment's conf/*/concepts/: {hint(name, concepts)}"
+        )
+    where, described = f"conf/*/concepts/{name}.yml", concepts[name]
+    if not isinstance(described, dict):
+        raise UserError(f"{where}: '{name}' must be a mapping of names to values, as in conf/base/concepts/church.yml.")
+    if "name" in described:
+        raise UserError(f"{where}: 'name' does not exist; the file's one top-level key is the name.")
     try:
-        return Concept(name=name, **concepts[name])
+        return Concept(name=name, **{str(key): value for key, value in described.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = f"'{'.'.join(map(str, first['loc']))}': " if first["loc"] else ""
-        said = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"conf/*/concepts/{name}.yml: {where}{said}.") from None
+        place, wrong = first_wrong(error)
+        at = f": '{place}'" if place else ""
+        raise UserError(f"{where}{at} {wrong}.") from None

@@ -82,6 +82,13 @@ class Eraser:
         for name, (module, own) in places.items():  # all of them before anything is changed
             if own not in names[id(module)]:
                 raise UserError(f"This eraser changes '{name}', which the model does not have: make it anew.")
+            there = module.get_parameter(own).shape
+            for given in (self.weights.get(name), self.pruned.get(name)):
+                if given is not None and given.shape != there:
+                    raise UserError(
+                        f"This eraser has '{name}' in the shape {tuple(given.shape)}, and the model has it in "
+                        f"{tuple(there)}: make it anew."
+                    )
         denoiser._excise_originals = {}
         with torch.no_grad():
             for name, (module, own) in places.items():
@@ -152,8 +159,10 @@ class Eraser:
         """Read an eraser file.
 
         Raises:
-            UserError: there is no such file, it is damaged, or it is not an eraser of excise's.
+            UserError: there is no such file, it is damaged, a weight is NaN or infinite, or it is not an eraser of
+                excise's.
         """
+        import torch
         from safetensors import SafetensorError, safe_open
 
         path = Path(path)
@@ -172,6 +181,9 @@ class Eraser:
                 raise UserError(f"{path} was written by another version of excise: make it again with this one.")
             header["base"]["sha256"]
             weights = {k.removeprefix("weight:"): v for k, v in tensors.items() if k.startswith("weight:")}
+            wrong = next((n for n, v in weights.items() if not torch.isfinite(v).all()), None)
+            if wrong is not None:
+                raise UserError(f"{path} has weights that are no finite numbers ({wrong}): make it again.")
             packed = {k.removeprefix("mask:"): v for k, v in tensors.items() if k.startswith("mask:")}
             return cls(header, weights, Mask.unpack(packed, header.pop("shapes"), {}).pruned)
         except UserError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.errors import UserError, refuse_unknown
+from excise.errors import UserError, first_wrong, refuse_unknown
 from excise.models.layers import ParameterGroup
 
 if TYPE_CHECKING:
@@ -69,6 +69,6 @@ def make_method(options: EraserOptions) -> EraserMethod:
     refuse_unknown("eraser", options.method, ERASERS)
     try:
         return method_class(options.method)(**options.options)
-    except ValueError as error:
-        detail = str(error).splitlines()[1:3]
-        raise UserError(f"erasers.{options.method}.options: {' '.join(d.strip() for d in detail)}") from None
+    except ValueError as error:  # pydantic's is one; a plugin may raise its own
+        place, wrong = first_wrong(error)
+        raise UserError(f"erasers.{options.method}.options: {place or 'they'} {wrong}.") from None

@@ -11,6 +11,14 @@ from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_concept
 
+from .early import (
+    inputs_are_whole,
+    known_pictures_are_there,
+    numbers_are_finite,
+    prompts_suffice,
+    seed_is_usable,
+)
+
 if TYPE_CHECKING:
     from excise.models.memory import Use
 
@@ -283,10 +291,14 @@ FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
     parameters_are_known,
+    numbers_are_finite,
+    seed_is_usable,
     one_node_at_a_time,
     shard_can_be_done,
     concept_fits,
     prompts_can_be_read,
+    prompts_suffice,
+    known_pictures_are_there,
     model_is_there,
     precision_can_train,
     eraser_is_known,
@@ -294,6 +306,7 @@ CHECKS: list[Check] = [
     judges_are_ready,
     memory_suffices,
     variant_is_made,
+    inputs_are_whole,
     inputs_are_there,
     second_judge_is_ready,
     gate_can_be_passed,

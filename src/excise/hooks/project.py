@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
 from excise.cache import Cache
-from excise.errors import UserError
+from excise.errors import UserError, refuse_no_name
 from excise.pipelines.selection import ATTACK, ERASER, MASKS, set_selection
 from excise.shards import WHOLE, Shard
 
@@ -30,6 +30,8 @@ class ProjectHook:
         """Choose the concept, before Kedro builds any pipeline."""
         settings = _config(context, "globals")
         parameters = _config(context, "parameters")
+        if "model" in settings:
+            refuse_no_name("a model (globals.yml)", str(settings["model"]))  # a folder of results
         for what in ("concept", "eraser", "attack"):
             if isinstance(parameters.get(what), dict):
                 plural = f"{what}s.NAME" if what != "concept" else "the concept's file"

@@ -32,13 +32,15 @@ class ImageSet:
 
         Raises:
             FileNotFoundError: a file of the manifest is gone.
-            ValueError: a file is not the one that was drawn.
+            ValueError: a file is not the one that was drawn, or lies outside the folder.
         """
         from PIL import Image
 
         rows = self.manifest if image_ids is None else self.manifest.set_index("image_id").loc[image_ids]
         pictures = []
         for file, sha256 in zip(rows["file"], rows["sha256"], strict=True):
+            if not (self.folder / file).resolve().is_relative_to(self.folder.resolve()):
+                raise ValueError(f"{file} lies outside the folder of its manifest")
             data = (self.folder / file).read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from excise.concepts.concept import JudgeSpec
-from excise.errors import UserError
+from excise.errors import UserError, first_wrong
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,8 @@ def make_judge(spec: JudgeSpec) -> Judge:
     try:
         options = JUDGES[spec.name].options_type(**spec.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "options"
-        raise UserError(f"The judge '{spec.name}' cannot use its option '{where}': {first['msg']}.") from None
+        place, wrong = first_wrong(error)
+        raise UserError(f"The judge '{spec.name}': option '{place}' {wrong}.") from None
     judge = _build(spec.name, options)
     judge.resolve(spec.labels)
     if spec.labels and spec.threshold < judge.floor:
@@ -109,6 +108,22 @@ def make_judge(spec: JudgeSpec) -> Judge:
             f"The judge '{spec.name}' reports no score below {judge.floor:.3g}: set its threshold to that or more."
         )
     return judge
+
+
+def look(judge: Judge, images: np.ndarray) -> list[list[Detection]]:
+    """What a judge sees, a list for each image; what it says is checked.
+
+    Raises:
+        ValueError: it answers for another number of images, or a score is no number on [0, 1]. Whoever asks counts
+            these images as failed, never as clear.
+    """
+    found = list(judge.detect(images))
+    if len(found) != len(images):
+        raise ValueError(f"the judge '{judge.name}' was shown {len(images)} images and answered for {len(found)}")
+    for one in (detection for detections in found for detection in detections):
+        if not -1e-6 <= one.score <= 1 + 1e-6:  # NaN is not between; rounding is let through
+            raise ValueError(f"the judge '{judge.name}' gave '{one.label}' the score {one.score}, not one on [0, 1]")
+    return found
 
 
 @functools.cache

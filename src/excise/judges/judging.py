@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from excise.cache import write_atomically
-from excise.judges.judge import Detection, Judge
+from excise.judges.judge import Detection, Judge, look
 from excise.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _outcomes(judge: Judge, image_set: ImageSet, part: pd.DataFrame) -> list[lis
     """Detections for each image; when a batch fails its images are tried one by one, to find the one that fails."""
     ids = part["image_id"].tolist()
     try:
-        return list(judge.detect(image_set.load(ids)))
+        return look(judge, image_set.load(ids))
     except Exception as error:
         if len(ids) == 1:
             return [error]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,9 +93,9 @@ class Mask:
             raise ValueError("names and shapes differ")
         for key, stored in tensors.items():
             name, form = key.rsplit("|", 1)
-            size = int(np.prod(shapes[name]))
-            flat = torch.zeros(size, dtype=torch.bool)
+            size = math.prod(shapes[name])
             if form == "indices":
+                flat = torch.zeros(size, dtype=torch.bool)
                 if stored.numel() and not 0 <= int(stored.min()) <= int(stored.max()) < size:
                     raise ValueError(f"{name} has no such weight")
                 flat[stored.long()] = True

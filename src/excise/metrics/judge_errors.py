@@ -44,25 +44,14 @@ def load_known(folder: str | Path) -> KnownPictures:
     """
     from PIL import Image, UnidentifiedImageError
 
-    folder = Path(folder)
-    if not (folder / TABLE).is_file():
-        raise UserError(f"There is no {TABLE} in {folder}: it says what each known picture shows.")
-    table = pd.read_csv(folder / TABLE, keep_default_na=False, na_values={c: [""] for c in BOX})
-    for column in ("file", "labels"):
-        if column not in table:
-            raise UserError(f"{folder / TABLE} has no column '{column}': name the file and the labels of each picture.")
-    if table.empty:
-        raise UserError(f"{folder / TABLE} names no picture: add some, or set known_pictures to null.")
+    folder, table = Path(folder), known_table(folder)
     open_files: dict[str, Image.Image] = {}
     pictures = []
     for row in table.to_dict("records"):
         name = str(row["file"])
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{folder / TABLE} names '{name}', which lies outside that folder: put it inside.")
         if name not in open_files:
             try:
-                open_files[name] = Image.open(path).convert("RGB")
+                open_files[name] = Image.open(folder / name).convert("RGB")
             except (OSError, UnidentifiedImageError):
                 raise UserError(f"{folder / TABLE} names '{name}', which is no picture that can be read.") from None
         whole = open_files[name]
@@ -72,6 +61,43 @@ def load_known(folder: str | Path) -> KnownPictures:
     groups = table["group"].astype(str) if "group" in table else "all"
     names = [f"{file}-{number}" for number, file in enumerate(table["file"])]
     return KnownPictures(pd.DataFrame({"picture": names, "labels": labels, "group": groups}), pictures)
+
+
+def known_table(folder: str | Path) -> pd.DataFrame:
+    """The ``labels.csv`` of a folder, checked; of the pictures only the beginnings are read.
+
+    Raises:
+        UserError: as ``load_known``; a picture whose beginning is in order may still be cut short.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    folder = Path(folder)
+    if not (folder / TABLE).is_file():
+        raise UserError(f"There is no {TABLE} in {folder}: it says what each known picture shows.")
+    try:
+        table = pd.read_csv(folder / TABLE, keep_default_na=False, na_values={c: [""] for c in BOX})
+    except ValueError as error:  # pandas' own kinds, and text that is not UTF-8
+        said = str(error).splitlines()[0]
+        raise UserError(f"{folder / TABLE} cannot be read ({said}): save it as CSV in UTF-8.") from None
+    for column in ("file", "labels"):
+        if column not in table:
+            raise UserError(f"{folder / TABLE} has no column '{column}': name the file and the labels of each picture.")
+    if table.empty:
+        raise UserError(f"{folder / TABLE} names no picture: add some, or set known_pictures to null.")
+    for name in dict.fromkeys(map(str, table["file"])):
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{folder / TABLE} names '{name}', which lies outside that folder: put it inside.")
+        try:
+            Image.open(path).close()
+        except (OSError, UnidentifiedImageError):
+            raise UserError(
+                f"{folder / TABLE} names '{name}', which is no picture that can be read: mend or remove it."
+            ) from None
+    for column in (c for c in BOX if c in table):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise UserError(f"{folder / TABLE} has words in the column '{column}': it takes pixels, as numbers.")
+    return table
 
 
 def judge_errors(spec: JudgeSpec, concept: str, known: KnownPictures) -> pd.DataFrame:
@@ -142,8 +168,10 @@ def _runs_of_one_size(pictures: list[np.ndarray], most: int = 64) -> list[list[n
 
 def _verdicts(judge, pictures: list[np.ndarray], labels: tuple[str, ...], threshold: float) -> list[bool | None]:
     """When a batch fails its pictures are tried one by one, to find the one that fails."""
+    from excise.judges.judge import look
+
     try:
-        found = judge.detect(np.stack(pictures))
+        found = look(judge, np.stack(pictures))
     except Exception:
         if len(pictures) == 1:
             return [None]

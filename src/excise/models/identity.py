@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 
+from excise.errors import UserError
+
 
 def model_sha256(pipe) -> str:
     """Hash of the *signs* of all weights of the denoiser and the text encoders.
@@ -29,3 +31,24 @@ def model_sha256(pipe) -> str:
                 digest.update(f"{part}.{name}{tuple(value.shape)}".encode())
                 digest.update(np.packbits(torch.signbit(value).cpu().numpy().reshape(-1)).tobytes())
     return digest.hexdigest()
+
+
+def refuse_not_finite(pipe, name: str) -> None:
+    """Look at every weight of a pipeline once.
+
+    Args:
+        name: of the model, for the sentence.
+
+    Raises:
+        UserError: one is NaN or infinite: all that it draws would be, too.
+    """
+    import torch
+
+    for part, module in pipe.components.items():
+        if not isinstance(module, torch.nn.Module):
+            continue
+        for parameter, value in module.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise UserError(
+                    f"The model '{name}' has weights that are no finite numbers ({part}.{parameter}): fetch it anew."
+                )

@@ -100,7 +100,7 @@ def elements(file: Path) -> int:
     """How many numbers a safetensors file holds, from its header alone.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or shorter than its header says.
     """
     try:
         with file.open("rb") as stream:
@@ -108,7 +108,10 @@ def elements(file: Path) -> int:
             if size > 100_000_000:
                 raise ValueError("no header is that long")
             header = json.loads(stream.read(size))
-        return sum(prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+        tensors = [one for name, one in header.items() if name != "__metadata__"]
+        if file.stat().st_size < 8 + size + max((one["data_offsets"][1] for one in tensors), default=0):
+            raise ValueError("its end is missing")
+        return sum(prod(one["shape"]) for one in tensors)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         raise UserError(f"{file} is damaged: fetch the model anew.") from None
 

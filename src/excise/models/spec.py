@@ -34,7 +34,7 @@ class ModelSpec(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=64)
     path: str
     unet: str | None = None
     help: str = "Set the parameter model.path to a diffusers folder."

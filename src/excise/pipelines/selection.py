@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from excise.errors import UserError
+from excise.errors import UserError, refuse_no_name
 
 # what conf/base/globals.yml says, for commands that build pipelines without reading the configuration
 # (`kedro registry describe`)
@@ -43,11 +43,14 @@ def set_selection(
         variant: which of the erasers made from X is exported; None for P-X where there is one.
 
     Raises:
-        UserError: ``masks`` is none of them.
+        UserError: ``masks`` is none of them, or a name could not be part of a path.
     """
     global _concept, _defaults, _eraser, _attack, _masks, _variant
     if masks not in MASKS:
         raise UserError(f"The parameter 'masks' is '{masks}': it must be one of {', '.join(MASKS)}.")
+    named = [("an eraser", eraser), ("an attack", attack), *(("a concept", name) for name in defaults.values())]
+    for what, name in [*named, *([("a concept", concept)] if concept is not None else [])]:
+        refuse_no_name(what, str(name))  # folders are called by it
     chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant)
     if chosen == (_concept, _defaults, _eraser, _attack, _masks, _variant):
         return

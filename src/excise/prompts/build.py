@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import zlib
+from math import prod
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,6 @@ from excise.errors import UserError
 from .safety import drop_minor_rows
 from .sets import Account, load_set, same_wording, share_out
 
-logger = logging.getLogger(__name__)
 SPLITS = ("fit", "tune", "test")
 COLUMNS = ["prompt_id", "set", "split", "prompt", "twin_id", "seed", "guidance", "label"]
 
@@ -90,8 +89,9 @@ def _fill_split(concept: Concept, options: PromptOptions, split: str):
 
 def _fill(concept: Concept, draw: random.Random, words: list[str], count: int, what: str):
     """Different prompts with their twins, words in turn."""
+    most = len(set(words)) * len(set(concept.templates)) * prod(len(set(o)) for o in concept.slots.values())
     made: dict[str, str] = {}
-    for attempt in range(200 * count):
+    for attempt in range(200 * count if count <= most else 0):  # what cannot be is not tried
         if len(made) == count:
             break
         template = draw.choice(concept.templates)
@@ -101,7 +101,7 @@ def _fill(concept: Concept, draw: random.Random, words: list[str], count: int, w
         made.setdefault(prompt, twin)
     if len(made) < count:
         raise UserError(
-            f"Concept '{concept.name}' makes only {len(made)} different {what}, {count} are asked for: "
+            f"Concept '{concept.name}' makes only {len(made) or most:,} different {what}, {count:,} are asked for: "
             "give it more words, templates or slots, or ask for fewer."
         )
     return [(prompt, twin, None, None) for prompt, twin in made.items()]
@@ -138,7 +138,6 @@ def _take(concept: Concept, options: PromptOptions, worded: set[str]) -> tuple[d
             ]
             account.used[split] = len(rows)
         worded |= set(table["prompt"].map(same_wording))
-        logger.info(account.sentence())
         accounts.append(account)
     return found, accounts
 

@@ -109,7 +109,7 @@ def test_a_prompt_set_must_be_there_before_anything_runs(run: Run, tmp_path: Pat
     assert "did you mean 'i2p'?" in run.sentence()
     run.concept["prompts_from"] = {"set": "i2p", "file": str(tmp_path / "i2p.csv")}
     assert "There is no prompt file" in run.sentence()
-    (tmp_path / "i2p.csv").write_text("prompt\na church\n")
+    (tmp_path / "i2p.csv").write_text("prompt\na church\na barn\n")
     run.check()
     del run.concept["prompts_from"]
     run.concept["files"] = {"test": str(tmp_path / "none.csv")}

@@ -14,6 +14,7 @@ import yaml
 
 from excise.concepts import Concept, PromptSource, load_concept
 from excise.errors import UserError
+from excise.pipelines.prepare.nodes import make_prompts
 from excise.prompts import PromptOptions, build_prompts, load_set, prompt_sets
 from excise.prompts.build import neutral_twin
 from excise.prompts.sets import check_source, same_wording, share_out
@@ -260,7 +261,7 @@ def test_a_set_takes_the_place_of_templates_in_its_splits_only(tmp_path, caplog)
     concept = church(prompts_from={"set": "i2p", "file": str(path), "splits": ["tune", "test"]})
     options = PromptOptions(fit=6, tune=5, test=7)
     with caplog.at_level(logging.INFO, "excise"):
-        table, counts = build_prompts(concept, options)
+        table, counts = make_prompts(concept.model_dump(mode="json"), options, seed=0)  # the node; it says what it took
     target = table[table["set"] == "target"]
     assert target.groupby("split").size().to_dict() == {"fit": 6, "tune": 5, "test": 7}
     of_set = target[target["split"] != "fit"]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from excise.attacks import AttackOptions
 from excise.cache import Cache
 from excise.erasers import EraserOptions
-from excise.errors import UserError, refuse_unknown
+from excise.errors import UserError, first_wrong, refuse_unknown
 from excise.masks import PruneOptions
 from excise.models import ModelSpec, find_folder
 from excise.pipelines.erase.nodes import NeuronOptions
@@ -171,9 +171,8 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     try:
         pruning = PruneOptions.model_validate(laid_over(prune, over.prune))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ("prune", *first["loc"])))
-        raise UserError(f"{where}, with {here}.instead.prune over it: {first['msg']}.") from None
+        place, wrong = first_wrong(error)
+        raise UserError(f"prune with {here}.instead.prune over it: {place} {wrong}.") from None
     asked = {name: tried[name] for name in study.attacks}
     learning = tried[learned]
     last = (study.never_saw, study.silence, seed, learning)

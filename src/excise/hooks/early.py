@@ -1,0 +1,81 @@
+"""Checks that look at values and files, so that a run does not find out after an hour; ``preflight`` runs them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from excise.concepts.concept import load_concept
+from excise.errors import UserError
+
+
+def numbers_are_finite(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """No parameter is NaN or infinite: bounds such as "greater than 0" let infinity through."""
+    from .mlflow_hook import leaves
+
+    for name in sorted(n for n in pipeline.inputs() if n.startswith("params:") and n in catalog):
+        for place, value in leaves(catalog[name].load(), name.removeprefix("params:")):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"Parameter '{place}' cannot be {value}: it must be a finite number.")
+
+
+def seed_is_usable(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The seed is one that every generator of random numbers takes."""
+    if "params:seed" in pipeline.inputs():
+        seed = catalog["params:seed"].load()
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(f"Parameter 'seed' cannot be {seed}: it must be a whole number from 0 to {2**32 - 1}.")
+
+
+def prompts_suffice(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Words, templates and files make as many prompts as are asked for; found out by making them, which takes no time.
+
+    Prompts that the hub is asked for are not fetched here.
+    """
+    for name in sorted(pipeline.datasets() - pipeline.inputs()):
+        concept, _, what = name.partition(".")
+        if what == "prompts" and "params:prompts" in pipeline.inputs():
+            from excise.prompts import PromptOptions, build_prompts
+
+            described = load_concept(concept, catalog["concepts"].load())
+            if all(source.file for source in described.sources):
+                options = PromptOptions.model_validate(catalog["params:prompts"].load())
+                build_prompts(described, options.model_copy(update={"seed": catalog["params:seed"].load()}))
+
+
+def known_pictures_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The pictures that judges are tried on, and the CLIP of the CLIP score, are where the parameters say."""
+    from excise.models.spec import find_folder
+
+    if "params:known_pictures" in pipeline.inputs():
+        from excise.metrics.judge_errors import known_table
+
+        folder = catalog["params:known_pictures"].load()
+        if folder is not None:
+            known_table(find_folder(str(folder)))
+    if "params:fidelity" in pipeline.inputs():
+        from excise.pipelines.report.nodes import FidelityOptions
+
+        clip = FidelityOptions.model_validate(catalog["params:fidelity"].load()).clip
+        if clip is not None and not (find_folder(clip) / "model.safetensors").is_file():
+            raise UserError(
+                f"fidelity.clip is '{clip}', where there is no model.safetensors: point it to a CLIPModel folder, or "
+                "set it to null for no CLIP score."
+            )
+
+
+def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Files that an earlier run left are not cut short."""
+    from kedro.io.core import DatasetError
+
+    from excise.datasets.whole import refuse_damaged
+
+    for name in sorted(n for n in pipeline.inputs() if not n.startswith("params:") and n in catalog):
+        dataset = catalog[name]
+        if hasattr(dataset, "_get_load_path"):
+            try:
+                path = Path(str(dataset._get_load_path()))
+            except DatasetError:  # no version yet: another check says so
+                continue
+            refuse_damaged(path, name)

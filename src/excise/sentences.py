@@ -1,0 +1,140 @@
+"""Errors of the configuration, of Kedro and of its commands, each told in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from excise.errors import UserError, first_wrong, hint, short, what_is_wrong
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence for a user, or None if this is not the user's to mend; causes are looked at too."""
+    from kedro.validation import ParameterValidationError
+    from omegaconf.errors import OmegaConfBaseException
+    from pydantic import ValidationError
+    from yaml import YAMLError
+
+    sentences: dict[type[BaseException], Callable[[Any], str | None]] = {
+        UserError: str,
+        ParameterValidationError: _wrong_parameter,
+        ValidationError: _wrong_value,
+        OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
+        YAMLError: lambda e: f"A configuration file or a value of --params is not valid YAML: {_one_line(e)}",
+        UnicodeDecodeError: _not_text,
+    }
+    outer = None  # Kedro's own words are taken where no cause has better ones
+    link: BaseException | None = error
+    while link is not None:
+        for kind, say in sentences.items():
+            if isinstance(link, kind):
+                return say(link)
+        outer = outer or _kedro_says(link)
+        link = link.__cause__
+    return outer
+
+
+# what Kedro keeps of pydantic's error is its text
+_WRONG_PARAMETER = re.compile(
+    r"Parameter '(?P<key>[^']+)': .*?\n(?P<loc>\S+\n)?  (?P<message>[^\n]+) "
+    r"\[type=(?P<type>\w+), input_value=(?P<value>[^\n]*), input_type=\w+\]",
+    re.S,
+)
+
+
+def _wrong_parameter(error: Exception) -> str:
+    match = _WRONG_PARAMETER.search(str(error))
+    if match is None:
+        return _one_line(str(error).removeprefix("Parameter validation failed:").strip().removeprefix("- "))
+    name = ".".join(filter(None, [match["key"], (match["loc"] or "").strip()]))
+    return f"Parameter '{name}' {what_is_wrong(match['type'], match['value'], match['message'])}."
+
+
+def _wrong_value(error: Any) -> str:
+    place, wrong = first_wrong(error)
+    return f"Parameter '{place or error.title}' {wrong}."
+
+
+def _not_text(error: UnicodeDecodeError) -> str | None:
+    """Only configuration is read in a way that lets this through; a defect of ours in any other place shows itself."""
+    if not _raised_in(error, "omegaconf", "yaml"):
+        return None
+    return f"A configuration file is not text in UTF-8 ({error.reason} at byte {error.start}): save it anew in UTF-8."
+
+
+def _raised_in(error: BaseException, *packages: str) -> bool:
+    """Whether a traceback goes through one of some packages."""
+    trace, found = error.__traceback__, set()
+    while trace is not None:
+        found.add(trace.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+        trace = trace.tb_next
+    return bool(found & set(packages))
+
+
+def _kedro_says(error: BaseException) -> str | None:
+    if not _raised_in(error, "kedro"):
+        return None
+    text = _one_line(error)
+    for pattern, say in _KEDRO.items():
+        match = re.search(pattern, text)
+        if match:
+            return say(*match.groups())
+    return None
+
+
+def _quoted(listed: str) -> str:
+    """The first name of a list as Python prints it."""
+    match = re.search(r"""['"]([^'"]*)['"]""", listed)
+    return short(match[1] if match else listed)
+
+
+def _unknown(kind: str, option: str, known: Callable[[Any], Iterable[str]]) -> Callable[[str], str]:
+    def say(listed: str) -> str:
+        from kedro.framework.project import pipelines
+
+        name = _quoted(listed)
+        there = {one for pipeline in dict(pipelines).values() for one in known(pipeline)}
+        near = hint(name, there)
+        if not near.startswith("did you mean"):  # a hundred names are no sentence
+            near = "`kedro registry describe PIPELINE` lists them."
+        return f"The pipeline has no {kind} '{name}' ({option}): {near}"
+
+    return say
+
+
+_KEDRO: dict[str, Callable[..., str]] = {
+    r"does not contain nodes named (\[.*?\])": _unknown(
+        "node", "--nodes, --from-nodes, --to-nodes", lambda p: (node.name for node in p.nodes)
+    ),
+    r"does not contain datasets named (\[.*?\])": _unknown(
+        "data set", "--from-inputs, --to-outputs", lambda p: p.datasets()
+    ),
+    r"does not contain nodes with the following namespaces: (\[.*?\])": _unknown(
+        "namespace", "--namespaces", lambda p: (node.namespace for node in p.nodes if node.namespace)
+    ),
+    r"Pipeline contains no nodes after applying": lambda: (
+        "No node is left after --tags, --from-nodes and the like: give fewer of them; "
+        "`kedro registry describe PIPELINE` lists the nodes."
+    ),
+    r"'load_versions' keys \[(.*?)\] are not found": lambda name: (
+        f"--load-versions names '{short(name)}', which is no data set of this pipeline: "
+        "`kedro registry describe PIPELINE` lists them."
+    ),
+    r"module 'kedro.runner' has no attribute '(.*?)'": lambda name: (
+        f"There is no runner '{short(name)}': leave out --runner."
+    ),
+    r"Duplicate keys found in (\S+) and (\S+): ([^,]+)": lambda first, second, key: (
+        f"'{key.strip()}' stands in two files, {first} and {second.rstrip(':')}: remove it from one of them."
+    ),
+    r"Given configuration path either does not exist or is not a valid directory: (\S+)": lambda path: (
+        f"There is no folder {path}: correct --env or --conf-source."
+    ),
+    r"Failed while loading data from data ?set (\S+?)[(.]": lambda name: (
+        f"The file of a data set ({name}) cannot be read, so it is damaged or not what it says: run what makes it anew."
+    ),
+}
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

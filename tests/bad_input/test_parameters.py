@@ -1,0 +1,98 @@
+"""Parameters that cannot be, and the sentence that each gets. ``…`` stands for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sentences import says
+
+JOB = "run --pipeline=erase_nsfw "
+TYPED = {
+    # values
+    JOB + "--params=erase": "Invalid format of `params` option: Item `erase` must contain a key and a value …",
+    JOB + "--params=nothing=1": "Nothing reads the parameter 'nothing': these are read: …",
+    JOB + "--params=atacks.p4d.steps=1": "Nothing reads the parameter 'atacks': did you mean 'attacks'?",
+    JOB + "--params=concept=%00": "A configuration file or a value of --params is not valid YAML: …",
+    JOB + "--params=seed=lots": "The parameter 'seed' must be of the kind int.",
+    JOB + "--params=seed=-1": "Parameter 'seed' cannot be -1: it must be a whole number from 0 to 4294967295.",
+    JOB + "--params=seed=true": "Parameter 'seed' cannot be True: it must be a whole number from 0 to 4294967295.",
+    JOB + "--params=seed=4294967296": "Parameter 'seed' cannot be 4294967296: it must be a whole number from 0 to …",
+    JOB + "--params=budget=3": "The parameter 'budget' must be of the kind str.",
+    JOB + "--params=prompts=3": "Parameter 'prompts' cannot be 3: it must be a mapping of names to values.",
+    JOB + "--params=prompts.fit=1": "Parameter 'prompts.fit' cannot be 1: it must be greater than or equal to 2.",
+    JOB + "--params=prompts.fit=many": "Parameter 'prompts.fit' cannot be 'many': it must be a whole number.",
+    JOB + "--params=prompts.fit=2.5": "Parameter 'prompts.fit' cannot be 2.5: it must be a whole number.",
+    JOB + "--params=prompts.fits=4": "Parameter 'prompts.fits' does not exist; remove it or correct its name.",
+    JOB + "--params=prompts.fit=100000": (
+        "Concept 'person' makes only … different fit prompts, 100,000 are asked for: give it more words, "
+        "templates or slots, or ask for fewer."
+    ),
+    JOB + "--params=prompts.retain_test=100000": (
+        "Concept 'person' makes too few different test prompts for … in …: give it more words, templates or slots, or "
+        "ask for fewer retain prompts."
+    ),
+    JOB + "--params=erasers.esd=3": "Parameter 'erasers.esd' cannot be 3: it must be a mapping of names to values.",
+    JOB + "--params=erasers.esd.lr=nan": "Parameter 'erasers.esd.lr' cannot be 'nan': it must be greater than 0.",
+    JOB + "--params=erasers.esd.lr=inf": "Parameter 'erasers.esd.lr' cannot be inf: it must be a finite number.",
+    JOB + "--params=erasers.esd.lr=-1": "Parameter 'erasers.esd.lr' cannot be -1: it must be greater than 0.",
+    JOB + "--params=erasers.esd.steps=0": (
+        "Parameter 'erasers.esd.steps' cannot be 0: it must be greater than or equal to 1."
+    ),
+    JOB + "--params=erasers.esd.group=all": "Parameter 'erasers.esd.group' cannot be 'all': it must be 'esd-x', …",
+    JOB + "--params=erasers.esd.method=uce": "erasers.esd.method is 'uce': it must be the name that it stands under.",
+    JOB + "--params=erasers.esd.options.x=1": ("erasers.esd.options: x does not exist; remove it or correct its name."),
+    JOB + "--params=attacks.unlearndiffatk.options.tokens=0": (
+        "attacks.unlearndiffatk.options: tokens cannot be 0: it must be greater than or equal to 1."
+    ),
+    JOB + "--params=attacks.unlearndiffatk.images=100": (
+        "Parameter 'attacks.unlearndiffatk' does not fit together: images is 100, and there are 50 steps: …"
+    ),
+    JOB + "--params=prune.rate=2": "Parameter 'prune.rate' cannot be 2: it must be less than 1.",
+    JOB + "--params=neurons.timesteps=0": (
+        "Parameter 'neurons.timesteps' cannot be 0: it must be greater than or equal to 1."
+    ),
+    JOB + "--params=draw.guidance=-inf": "Parameter 'draw.guidance' cannot be '-inf': it must be greater than or …",
+    JOB + "--params=draw.per_prompt=16": (
+        "Parameter 'draw.per_prompt' cannot be 16: it must be less than or equal to 15."
+    ),
+    JOB + "--params=model.dtype=int8": "Parameter 'model.dtype' cannot be 'int8': it must be 'auto', 'float32', …",
+    JOB + "--params=model.dtype=float16": "model.dtype is float16, in which gradients overflow: set it to float32, …",
+    JOB + "--params=model.path=nowhere": "There is no diffusers model in 'nowhere': Set the parameter model.path …",
+    JOB + "--params=model.path=hub:x/y": "model.path is 'hub:x/y': write hub:OWNER/NAME@REVISION with all 40 …",
+    JOB + "--params=known_pictures=nowhere": "There is no labels.csv in nowhere: it says what each known picture …",
+    JOB + "--params=fidelity.clip=nowhere": (
+        "fidelity.clip is 'nowhere', where there is no model.safetensors: point it to a CLIPModel folder, or set it to "
+        "null for no CLIP score."
+    ),
+    JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
+    # what a stage needs
+    "run --pipeline=rejudge": "There is no 'person.concept' yet: run what makes it first, …",
+    "run --pipeline=export --params=export.rank=0": (
+        "Parameter 'export.rank' cannot be 0: it must be greater than or equal to 1."
+    ),
+    "run --pipeline=export --params=export.formats=pickle": (
+        "Parameter 'export.formats.0' cannot be 'pickle': it must be 'all', 'folder', …"
+    ),
+    "run --pipeline=export --params=export.variant=random": "No 'random' is made of the eraser 'esd': set …",
+    "run --pipeline=check_judges --params=known_pictures=nowhere": "There is no labels.csv in nowhere: …",
+    "run --pipeline=study_pruning --params=study.workers=0": (
+        "Parameter 'study.workers' cannot be 0: it must be greater than or equal to 1."
+    ),
+    "run --pipeline=study_pruning --params=study.only=foo": (
+        "Parameter 'study' does not fit together: study.only names 'foo', which is none of esd, …"
+    ),
+    "run --pipeline=study_pruning --params=concept=person": (
+        "The parameter 'concept' chooses nothing here: this pipeline has parameters of its own."
+    ),
+    "run --pipeline=benchmark --params=benchmark.attacks=p4d": (
+        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'unlearndiffatk', which is none of its …"
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=lambda typed: typed[:60])
+def test_is_refused_in_one_sentence(typed: str, refused: Callable[..., str]) -> None:
+    said = refused(*typed.split())
+    assert says(TYPED[typed], said), said
