@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ def run_job() -> Iterator[Callable[..., dict[str, Any]]]:
 
     from excise.pipelines import selection
 
-    def run(project: Path, pipeline: str = "erase_nsfw", **params: Any) -> dict[str, Any]:
+    def run(project: Path, pipeline: str = "erase_nsfw", nodes: Sequence[str] = (), **params: Any) -> dict[str, Any]:
         bootstrap_project(project)
         try:
             with KedroSession.create(project, runtime_params=params) as session:
-                session.run(pipeline_names=[pipeline], runner=SequentialRunner())
+                session.run(pipeline_names=[pipeline], node_names=nodes or None, runner=SequentialRunner())
         finally:
             selection.set_selection(None, {})  # what was chosen for this run is not for the tests after it
         newest = max(project.glob("data/08_reporting/emoji64/person/metrics.json/*/metrics.json"))

@@ -13,6 +13,7 @@ from excise.erasers import Eraser
 from excise.errors import GateError, UserError
 from excise.gate.options import best_upper
 from excise.hooks.finding import find_run
+from excise.hooks.given_id import under_given_id
 from excise.hooks.registry import MlflowRegistry
 from tiny import BUDGET
 
@@ -65,6 +66,20 @@ def test_a_passed_gate_makes_the_eraser_of_the_run_the_champion(project: Path, p
     assert shipped.header["run_id"] == run and shipped.sha256 == version.tags["eraser.sha256"]
     lines = "\n".join(find_run(project, "manual__1"))
     assert run in lines and version.mlflow_run in lines and "gate.json" in lines and "the champion" in lines
+
+
+def test_a_task_that_is_tried_again_is_the_same_run(
+    project: Path, passed: dict[str, Any], run_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = passed["run"]["id"]
+    before = saved(project, "promotion.json", run)
+    monkeypatch.setenv("EXCISE_RUN_ID", run)
+    with under_given_id():
+        run_job(project, "retrain", ["person.promote"], gate=OPEN)
+    assert saved(project, "promotion.json") == before and len(MlflowRegistry(project).versions(NAME)) == 1
+    monkeypatch.setenv("EXCISE_RUN_ID", "2026-01-01T00.00.00.000Z")
+    with under_given_id(), pytest.raises(UserError, match=rf"newest '\S+' is of the run {run}, later than 2026-01-01"):
+        run_job(project, "retrain", ["person.promote"], gate=OPEN)
 
 
 def test_a_failed_gate_saves_everything_keeps_the_champion_and_ends_in_an_error(

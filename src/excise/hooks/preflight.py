@@ -164,6 +164,22 @@ def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
             )
 
 
+def nothing_newer_is_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """A run under a given id reads nothing that a later run has saved: what is not pinned is read from the newest."""
+    from .given_id import given_id
+
+    given = given_id()
+    for name in sorted(pipeline.inputs()) if given else []:
+        dataset = catalog.get(name)
+        if getattr(dataset, "_version", None) is not None and dataset.exists():
+            newest = dataset.resolve_load_version()
+            if newest > given:
+                raise UserError(
+                    f"The newest '{name}' is of the run {newest}, later than {given}: name this run's own with "
+                    "--load-versions, or start anew under a later id."
+                )
+
+
 def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The judge of ``rejudge`` can be made, and knows its labels."""
     if "params:rejudge" in pipeline.inputs():
@@ -308,6 +324,7 @@ CHECKS: list[Check] = [
     variant_is_made,
     inputs_are_whole,
     inputs_are_there,
+    nothing_newer_is_read,
     second_judge_is_ready,
     gate_can_be_passed,
 ]
