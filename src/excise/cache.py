@@ -84,7 +84,7 @@ def code_fingerprint(*modules: str) -> str:
         file = Path(importlib.import_module(name).__file__ or "")
         inside = [path for path in sorted(file.parent.glob("*.py")) if path != file or _defines(path)]
         for path in inside if file.name == "__init__.py" else [file]:
-            digest.update(_bare(path.read_text()).encode())
+            digest.update(bare_source(path.read_text()).encode())
     return digest.hexdigest()[:20]
 
 
@@ -102,7 +102,8 @@ def _defines(path: Path) -> bool:
 
 
 @lru_cache(1024)
-def _bare(source: str) -> str:
+def bare_source(source: str) -> str:
+    """Source without its comments, docstrings and layout, the same in every Python."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))

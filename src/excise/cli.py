@@ -104,16 +104,26 @@ cli.add_command(run)
 
 
 @cli.command()
-@click.option("--env", "-e", default=None, help="Kedro environment to read parameters from.")
-@click.option("--params", default="", help="Parameters that differ, as in `kedro run`.")
+@click.option("--env", "-e", default=None, help="Kedro environment to read the grids' parameters from.")
+@click.option("--params", default="", help="The grids' parameters that differ, as in `kedro run`.")
+@click.option("--run", "again", is_flag=True, help="Make again what is stale in data/, and nothing else.")
 @click.pass_obj
-def stale(metadata: Any, env: str | None, params: str) -> None:
-    """Which committed results no longer match code, parameters and inputs. Nothing is run."""
+def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
+    """Which results no longer match code, parameters and inputs: those in data/, and the committed grids' rows."""
     from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 
     with one_sentence():
+        from excise.commands.stale import find_stale, run_stale, spell_stale
+
         root = metadata.project_path if metadata else Path.cwd()
+        states, untold = find_stale(root)
+        for line in spell_stale(states, untold):
+            click.echo(line)
+        if again:
+            for line in run_stale(root, states):
+                click.echo(line)
+            return
         given = _split_params(None, None, params) if params else {}
         with KedroSession.create(root, env=env, runtime_params=given) as session:
             context = session.load_context()

@@ -7,14 +7,22 @@ os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # and this one of accelerate, likewise
 
-from excise.hooks import AccountHook, AnnounceHook, GivenIdHook, MlflowHook, ProjectHook, RegistryHook
+from excise.hooks import AccountHook, AnnounceHook, GivenIdHook, MlflowHook, ProjectHook, RecordHook, RegistryHook
 from excise.plugins import load_plugins
 
 load_plugins()
 
 warnings.filterwarnings("ignore", message="register_new_resolver")  # in Kedro's own code
 
-HOOKS = (ProjectHook(), AccountHook(), GivenIdHook(), MlflowHook(), AnnounceHook(), RegistryHook())
+HOOKS = (
+    ProjectHook(),
+    AccountHook(),
+    GivenIdHook(),
+    RecordHook(),
+    MlflowHook(),
+    AnnounceHook(),
+    RegistryHook(),
+)
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUMBING = ["*.py", "models/__init__.py", "models/spec.py", "models/hub.py", "models/memory.py"]
-PLUMBING += [f"{room}/*.py" for room in ("concepts", "datasets", "hooks", "pipelines")]
+PLUMBING += [f"{room}/*.py" for room in ("concepts", "datasets", "hooks", "pipelines", "provenance")]
 
 PIPELINE = """
 from typing import Literal

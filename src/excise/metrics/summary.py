@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
+from excise.provenance.made_of import MadeOf
+
 from .paired import Kept, Paired, paired_difference
 from .rates import Rate, Strict, rate_of
 from .utility import Utility
@@ -87,9 +89,12 @@ class Cost(Strict):
 
 
 class Run(Strict):
+    """``made_of`` is missing in files of earlier versions."""
+
     id: str
     seed: int
     versions: dict[str, str]
+    made_of: MadeOf | None = None
 
 
 class Metrics(Strict):
@@ -137,7 +142,7 @@ def summarise(
             what ``judge_errors`` returns, if the judge was tried on known pictures.
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
-        run: id, seed, versions.
+        run: id, seed, versions, made_of (``provenance.made_of``).
 
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.

@@ -11,13 +11,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks import AttackOptions, ThreatModel, by_words, make_attack
-from excise.cache import Cache, code_of
+from excise.cache import Cache, code_of, fingerprint
 from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions, make_method
 from excise.errors import UserError
 from excise.images import DrawOptions
 from excise.masks import Mask, PruneOptions
 from excise.models import ModelSpec
+from excise.provenance import made_of
 
 if TYPE_CHECKING:  # helpers only: Kedro resolves the annotations of nodes at run time
     import torch
@@ -71,10 +72,11 @@ def rows_of(prompts: pd.DataFrame, sets: list[str], split: str) -> pd.DataFrame:
 
 
 def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOptions, cache: Cache) -> dict:
-    """Trajectories of the frozen model that all training and all neuron statistics share; paths of the files."""
+    """Trajectories of the frozen model that all training and all neuron statistics share; paths of the files, and
+    ``prompts``, the fingerprint of the table that they were sampled for."""
     from excise.erasers.bank import build_bank
 
-    base, paths = open_model(model), {}
+    base, paths = open_model(model), {"prompts": fingerprint(prompts)}
     wanted = [
         ("concept", ["target"], "fit", eraser.trajectories),
         ("retain", ["retain_near", "retain_far"], "fit", 1),
@@ -132,7 +134,7 @@ def open_material(model, trajectories: dict, concept: dict, adversarial: pd.Data
 
 def no_eraser(concept: dict, model: dict, run_info: dict) -> Eraser:
     """The control: an eraser that changes nothing."""
-    return Eraser(_header("none", "none", concept, model, {}, 0, run_info))
+    return Eraser(_header("none", "none", concept, model, {}, 0, run_info, None))
 
 
 def train_unpruned(
@@ -147,7 +149,8 @@ def train_unpruned(
     folder = cache.folder("eraser", eraser_code(eraser), model=model, **inputs)
     prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     erased = make_erased(base, eraser, material, seed, folder, eraser.method, prepared=prepared)
-    header = _header(eraser.method, eraser.method, concept, model, eraser.model_dump(mode="json"), seed, run_info)
+    last = (eraser.model_dump(mode="json"), seed, run_info, trajectories.get("prompts"))
+    header = _header(eraser.method, eraser.method, concept, model, *last)
     return Eraser(header, erased.weights, erased.pruned), erased.losses
 
 
@@ -338,7 +341,8 @@ def train_learned(
     prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     erased = make_erased(base, eraser, material, seed, folder, name, prune, support, mask_scores, prepared=prepared)
     options = {"eraser": eraser.model_dump(mode="json"), "prune": prune.model_dump(mode="json")}
-    header = _header(eraser.method, name, concept, model, options, seed, run_info) | {"support": prune.group}
+    last = (options, seed, run_info, trajectories.get("prompts"))
+    header = _header(eraser.method, name, concept, model, *last) | {"support": prune.group}
     made = Eraser(header, erased.weights, erased.pruned)
     return made, made.mask, erased.losses
 
@@ -444,7 +448,8 @@ def train_plus(
         "group": prune.group,
         "retain_weight": prune.retain_weight,
     }
-    return Eraser(_header(eraser.method, name, concept, model, options, seed, run_info), weights), losses
+    header = _header(eraser.method, name, concept, model, options, seed, run_info, trajectories.get("prompts"))
+    return Eraser(header, weights), losses
 
 
 # shared by the nodes of this and the next stage ----------------------------------------------------------------------
@@ -489,10 +494,20 @@ def eraser_code(eraser: EraserOptions) -> tuple[str, ...]:
 
 def _bank_names(trajectories: dict) -> dict:
     """The fingerprints of the banks that training reads: their folders' names."""
-    return {k: Path(v).parent.name for k, v in trajectories.items() if k != "test"}
+    return {k: Path(v).parent.name for k, v in trajectories.items() if k not in ("test", "prompts")}
 
 
-def _header(method: str, variant: str, concept: dict, model: dict, options: dict, seed: int, run_info: dict) -> dict:
+def _header(
+    method: str,
+    variant: str,
+    concept: dict,
+    model: dict,
+    options: dict,
+    seed: int,
+    run_info: dict,
+    prompts: str | None,
+) -> dict:
+    """What an eraser file says of itself; ``prompts`` is the fingerprint of the table that it learned from."""
     return {
         "method": method,
         "variant": variant,
@@ -502,4 +517,5 @@ def _header(method: str, variant: str, concept: dict, model: dict, options: dict
         "seed": seed,
         "versions": run_info["versions"],
         "run_id": run_info["id"],
+        "made_of": made_of(run_info, concept, prompts),
     }

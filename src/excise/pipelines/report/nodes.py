@@ -9,13 +9,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from excise.attacks import total
-from excise.cache import Cache, write_atomically
+from excise.cache import Cache, fingerprint, write_atomically
 from excise.concepts import Concept
 from excise.concepts.concept import JudgeSpec
 from excise.erasers import Eraser
 from excise.images import DrawOptions, ImageSet
 from excise.pipelines.evaluate.nodes import RETAIN
 from excise.pipelines.names import PLAIN
+from excise.provenance import made_of
 
 if TYPE_CHECKING:
     from excise.metrics.judge_errors import KnownPictures
@@ -129,7 +130,7 @@ def summarise_run(
     labels = judge.resolve(spec.labels)
     test = prompts[prompts["split"] == "test"]
     target = test[test["set"] == "target"]["prompt_id"]
-    verdicts, spent, utility, kept, masks, neurons = {}, {}, {}, {}, {}, []
+    verdicts, spent, utility, kept, masks, neurons, hashes = {}, {}, {}, {}, {}, [], {}
     for key, judgements in _cells(cells, "judgements"):
         eraser, attack = key
         adversarial = cells.get(f"{eraser}__{attack}__adversarial")
@@ -152,6 +153,7 @@ def summarise_run(
         utility[eraser] = Utility(**rates, **fidelity.get(eraser, {}))
     for eraser in utility:
         made: Eraser = cells[f"{eraser}__eraser"]
+        hashes[eraser] = made.sha256
         if made.pruned:
             masks[eraser] = {"prune_rate": made.mask.prune_rate, "mask_bytes": made.mask.nbytes}
     harmless = cells[f"none__{PLAIN}__judgements"]
@@ -176,7 +178,10 @@ def summarise_run(
         },
         neurons=pd.concat(neurons, ignore_index=True),
         cost=pd.DataFrame(cost, columns=["stage", "seconds", "peak_mb"]),
-        run={"id": run_info["id"], "seed": seed, "versions": run_info["versions"]},
+        run={
+            **{"id": run_info["id"], "seed": seed, "versions": run_info["versions"]},
+            "made_of": made_of(run_info, concept, fingerprint(prompts), hashes),
+        },
     )
 
 

@@ -345,6 +345,7 @@ class Workshop:
             "seed": self.settings.seed,
             "versions": self.run_info["versions"],
             "run": self.run_info["id"],
+            **(self.run_info.get("environment") or {}),  # hashes of code and lock file, the device
         }
 
     def _second_opinion(self, verdicts: pd.DataFrame | None) -> dict:

@@ -1,0 +1,1 @@
+"""What the commands ``kedro stale`` and ``kedro verify`` do; ``excise.cli`` only reads their options."""

@@ -1,0 +1,176 @@
+"""Which results no longer match code, parameters and inputs; and how to make those again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from excise.provenance import Change, NodeRecord, RunRecord, compare, content_of, latest_records
+
+from .jobs import Job, open_job, runs_folder, spell_job
+
+if TYPE_CHECKING:
+    from kedro.pipeline.node import Node
+
+FOLLOWS = "follows from these"
+SHOWN = 4  # names in a line
+
+
+@dataclass
+class JobState:
+    """How the results of one command stand.
+
+    Attributes:
+        run: the newest run of it.
+        nodes: node -> what has changed for it; nothing for one that is current.
+        follows: nodes of which an input will be made again.
+        gone: nodes that the command no longer has.
+        versions: data set -> version that is the newest today, for what a new run takes over.
+        error: why the command cannot be opened.
+    """
+
+    run: RunRecord
+    nodes: dict[str, list[Change]] = field(default_factory=dict)
+    records: dict[str, NodeRecord] = field(default_factory=dict)
+    follows: set[str] = field(default_factory=set)
+    gone: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def stale(self) -> list[str]:
+        """Nodes to run again."""
+        return [n for n, changes in self.nodes.items() if changes or n in self.follows]
+
+
+def find_stale(root: Path) -> tuple[list[JobState], list[str]]:
+    """Every command that made the newest version of something, the oldest first; and versions without a record.
+
+    A result is held against what its own command would do today: the parameters of that command line included.
+    """
+    from excise.errors import UserError
+
+    found, untold = latest_records(runs_folder(root), root)
+    states: dict[str, JobState] = {}
+    for run, record in sorted(found, key=lambda pair: pair[0].id):
+        state = states.setdefault(run.job, JobState(run))
+        state.run = max(state.run, run, key=lambda r: r.id)
+        state.records[record.node] = record
+    contents: dict[str, str] = {}
+    for state in states.values():
+        try:
+            with open_job(root, state.run) as job:
+                _compare_job(root, job, state, contents)
+        except UserError as error:
+            state.error = str(error)
+    _propagate(list(states.values()))
+    return list(states.values()), untold
+
+
+def _compare_job(root: Path, job: Job, state: JobState, contents: dict[str, str]) -> None:
+    from excise.hooks.record import parts_of, stored_file
+
+    for node in job.pipeline.nodes:
+        record = state.records.get(node.name)
+        if record is None:
+            continue
+        inputs: dict[str, str | None] = {}
+        for name in node.inputs:
+            path = _newest(job.catalog, name, stored_file)
+            if path is not None:
+                place = path.relative_to(root).as_posix()
+                if place not in contents and path.exists():
+                    contents[place] = content_of(path)
+                inputs[name] = contents.get(place)
+                state.versions[name] = path.parent.name
+        parts = parts_of(node, job.parameters, job.concepts)
+        changes = compare(record, parts["code"], parts["parameters"], inputs, parts["told"])
+        changes += [
+            Change("result", n, "its file is gone") for n, f in record.outputs.items() if not (root / f.file).exists()
+        ]
+        state.nodes[node.name] = changes
+    known = {node.name for node in job.pipeline.nodes}
+    state.gone = sorted(set(state.records) - known)
+
+
+def _newest(catalog: Any, name: str, stored_file: Any) -> Path | None:
+    from kedro.io.core import DatasetError
+
+    try:
+        return stored_file(catalog, name, "load")
+    except DatasetError:  # no version is left
+        return None
+
+
+def _base(file: str) -> str:
+    return Path(file).parents[1].as_posix()
+
+
+def _propagate(states: list[JobState]) -> None:
+    """What reads a result that will be made again follows it, over all commands."""
+    again = {_base(f.file) for s in states for n in s.stale for f in s.records[n].outputs.values()}
+    while True:
+        before = len(again)
+        for state in states:
+            for name in state.nodes:
+                record = state.records[name]
+                if name not in state.stale and again & {_base(f.file) for f in record.inputs.values()}:
+                    state.follows.add(name)
+                if name in state.stale:
+                    again |= {_base(f.file) for f in record.outputs.values()}
+        if len(again) == before:
+            return
+
+
+def spell_stale(states: list[JobState], untold: list[str]) -> Iterator[str]:
+    """The comparison for people."""
+    for state in states:
+        if state.error:
+            yield f"{spell_job(state.run)}: {len(state.records)} results cannot be compared. {state.error}"
+            continue
+        changed = [n for n, changes in state.nodes.items() if changes]
+        follow = [n for n in state.stale if n not in changed]
+        current = len(state.nodes) - len(changed) - len(follow)
+        yield f"{spell_job(state.run)}: {current} steps current, {len(changed)} changed, {len(follow)} follow."
+        reasons: Counter[str] = Counter(str(change) for changes in state.nodes.values() for change in changes)
+        for reason, _ in reasons.most_common():
+            yield f"  {reason}: {_names([n for n in changed if reason in map(str, state.nodes[n])])}"
+        if follow:
+            yield f"  {FOLLOWS}: {_names(follow)}"
+        if state.gone:
+            yield f"  no longer part of this command: {_names(state.gone)}"
+    if untold:
+        yield f"{len(untold)} newest versions have no record of what they were made of, such as {untold[0]}."
+    if any(state.stale for state in states):
+        yield "kedro stale --run makes these steps again, and no others."
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def run_stale(root: Path, states: list[JobState]) -> Iterator[str]:
+    """Make again what is stale, a command at a time; what is current is read in the version that is there."""
+    from kedro.framework.session import KedroSession
+    from kedro.runner import SequentialRunner
+
+    for state in states:
+        if not state.stale:
+            continue
+        yield f"{spell_job(state.run)}: {len(state.stale)} steps"
+        with open_job(root, state.run) as job:
+            nodes: list[Node] = [node for node in job.pipeline.nodes if node.name in state.stale]
+        made = {name for node in nodes for name in node.outputs}
+        read = {name for node in nodes for name in node.inputs} - made
+        versions = {n: v for n, v in state.versions.items() if n in read}
+        with KedroSession.create(root, env=state.run.env, runtime_params=state.run.params) as session:
+            session.run(
+                pipeline_names=state.run.pipelines,
+                node_names=[node.name for node in nodes],
+                load_versions=versions,
+                runner=SequentialRunner(),
+            )
