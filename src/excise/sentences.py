@@ -57,19 +57,20 @@ def _wrong_value(error: Any) -> str:
 
 
 def _not_text(error: UnicodeDecodeError) -> str | None:
-    """Only configuration is read in a way that lets this through; a defect of ours in any other place shows itself."""
-    if not _raised_in(error, "omegaconf", "yaml"):
+    """Of configuration; elsewhere it would be a defect of ours, which shows itself."""
+    if not _raised_in(error, "kedro.config"):
         return None
     return f"A configuration file is not text in UTF-8 ({error.reason} at byte {error.start}): save it anew in UTF-8."
 
 
-def _raised_in(error: BaseException, *packages: str) -> bool:
-    """Whether a traceback goes through one of some packages."""
-    trace, found = error.__traceback__, set()
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether a traceback goes through a package."""
+    trace = error.__traceback__
     while trace is not None:
-        found.add(trace.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+        if f"{trace.tb_frame.f_globals.get('__name__', '')}.".startswith(f"{package}."):
+            return True
         trace = trace.tb_next
-    return bool(found & set(packages))
+    return False
 
 
 def _kedro_says(error: BaseException) -> str | None:
@@ -126,6 +127,10 @@ _KEDRO: dict[str, Callable[..., str]] = {
     ),
     r"Duplicate keys found in (\S+) and (\S+): ([^,]+)": lambda first, second, key: (
         f"'{key.strip()}' stands in two files, {first} and {second.rstrip(':')}: remove it from one of them."
+    ),
+    r"Cannot merge incompatible container types": lambda: (
+        "Two configuration files give the same parameter, one as a list and one as names with values: correct the one "
+        "in the folder of the environment."
     ),
     r"Given configuration path either does not exist or is not a valid directory: (\S+)": lambda path: (
         f"There is no folder {path}: correct --env or --conf-source."

@@ -69,8 +69,9 @@ class ModelSpec(BaseModel):
         Raises:
             UserError: there is no model, or the folder does not say.
         """
+        index = self.folder / "model_index.json"
         try:
-            return str(json.loads((self.folder / "model_index.json").read_text())["_class_name"])
+            return str(json.loads(index.read_text())["_class_name"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"The model_index.json in '{self.path}' is damaged: fetch the model anew.") from None
 

@@ -117,7 +117,8 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     table = table.assign(prompt=table["prompt"].astype(str).str.strip())
     table, account.minors = drop_minor_rows(table)
     template = source.template or known.template
-    table = table.assign(prompt=[template.replace("{prompt}", text) for text in table["prompt"]])
+    filled = [template.replace("{prompt}", text) for text in table["prompt"]]
+    table = table.assign(prompt=pd.Series(filled, table.index, dtype=object))  # text also where no row is left
     table, lost = drop_minor_rows(table)  # a template is a prompt, too
     account.minors += lost
     long = table["prompt"].str.split().str.len() > source.most_words
