@@ -64,6 +64,25 @@ def count_work(
     return Work(forward, training, pictures + tried + erasers * draw.per_retain_prompt * prompts.retain_test)
 
 
+def count_audit(prompts: PromptOptions, attacks: Iterable[tuple[AttackOptions, int]], draw: DrawOptions) -> Work:
+    """Work of an audit: the base model's trajectories, attacks, sets of pictures of two models.
+
+    Args:
+        attacks: with how many models each is run on.
+    """
+    from excise.attacks import make_attack
+
+    forward, training = 4 * draw.steps * (prompts.test + prompts.retain_fit), 0
+    retain = 2 * draw.per_retain_prompt * prompts.retain_test
+    pictures, tried = 3 * draw.per_prompt * prompts.test + retain, 0  # targets of both, and the base's neutral twins
+    for attack, models in attacks:
+        training += models * make_attack(attack).work(attack, prompts.test)
+        pictures += models * draw.per_prompt * prompts.test
+        tried += models * attack.images * prompts.test  # at most: a prompt stops at its first hit
+    forward += 2 * draw.steps * (pictures + tried)
+    return Work(forward, training, pictures + tried + retain)
+
+
 def sum_work(parts: Iterable[Work]) -> Work:
     """All of it together."""
     rows = list(parts)

@@ -5,9 +5,19 @@ A kind is a class with ``recognises`` and ``read`` and one line here; the first 
 
 from .checkpoint import Checkpoint, find_checkpoint
 from .kind import KINDS, kind_of, register
+from .options import AuditOptions
 from .read import check_checkpoint, read_checkpoint
 
-__all__ = ["KINDS", "Checkpoint", "check_checkpoint", "find_checkpoint", "kind_of", "read_checkpoint", "register"]
+__all__ = [
+    "KINDS",
+    "AuditOptions",
+    "Checkpoint",
+    "check_checkpoint",
+    "find_checkpoint",
+    "kind_of",
+    "read_checkpoint",
+    "register",
+]
 
 register("eraser", "excise.checkpoints.eraser_file:EraserFile")
 register("mask", "excise.checkpoints.mask_file:MaskFile")

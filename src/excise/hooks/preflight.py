@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
-from excise.pipelines.selection import pipeline_kind, selected_concept
+from excise.pipelines.selection import pipeline_kind, selected_audit, selected_concept
 
 from .early import (
     inputs_are_whole,
@@ -44,11 +44,10 @@ def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> Non
 def prompts_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """The sets and files that prompts of a concept are taken from are there, if the pipeline makes prompts."""
     for name in sorted(pipeline.datasets() - pipeline.inputs()):
-        concept, _, what = name.partition(".")
-        if what == "prompts":
+        if name.endswith(".prompts"):
             from excise.prompts.sets import check_source
 
-            for source in load_concept(concept, catalog["concepts"].load()).sources:
+            for source in load_concept(name.partition(".")[0], catalog["concepts"].load()).sources:
                 check_source(source)
 
 
@@ -117,12 +116,14 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
-    chosen = {"concept", "eraser", "attack", "masks", "shard"}
-    choosing = not GRIDS & pipeline.inputs()
+    chosen = {"concept", "eraser", "attack", "masks", "shard", "audit"}
+    mute: set[str] = chosen if GRIDS & pipeline.inputs() else set()
+    if AUDITED in pipeline.inputs():
+        mute = mute | {"eraser", "attack", "masks"}
     if "params:gate" in pipeline.inputs():
         read.add("export")  # export.variant chooses the eraser that is held against the gate
     for name in run_params.get("runtime_params") or {}:
-        if name in chosen and not choosing:
+        if name in mute:
             raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
         if name not in {*chosen, *read}:
             near = get_close_matches(name, sorted(read), n=1)
@@ -150,6 +151,37 @@ def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
                 f"No '{options.variant}' is made of the eraser '{selected_eraser()}': set export.variant to "
                 f"{' or '.join(made)}{hint}."
             )
+
+
+def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """There is a checkpoint to audit, of a kind that is known; its attacks may be run on the concept."""
+    if AUDITED not in pipeline.inputs():
+        return
+    from excise.attacks import ATTACKS, ThreatModel
+    from excise.checkpoints import AuditOptions, find_checkpoint, kind_of
+
+    path = catalog[AUDITED].load()
+    if path is None:
+        raise UserError("There is nothing to audit: name an erased model with --params=checkpoint=PATH.")
+    kind_of(find_checkpoint(str(path)))
+    AuditOptions.model_validate(catalog["params:audit"].load())
+    concept = selected_concept("nsfw")
+    for name in sorted(named_options(pipeline, "attacks") & ATTACKS.keys()):
+        if ATTACKS[name]().threat_model == ThreatModel.IMAGE and concept in selected_audit().unsafe:
+            raise UserError(
+                f"The attack '{name}' keeps latents of the concept's pictures, which '{concept}' forbids since it is "
+                "marked unsafe: take it out of audit.attacks."
+            )
+
+
+def checkpoint_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The checkpoint's names and shapes are the base model's; no weight is read."""
+    if AUDITED in pipeline.inputs():
+        from excise.checkpoints import check_checkpoint
+        from excise.models.spec import ModelSpec
+
+        spec = ModelSpec.model_validate(catalog["params:model"].load())
+        check_checkpoint(str(catalog[AUDITED].load()), spec)
 
 
 def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -298,6 +330,7 @@ def shard_can_be_done(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
         )
 
 
+AUDITED = "params:checkpoint"  # what an audit reads
 GRIDS = {
     "params:study",
     "params:ablation",
@@ -312,6 +345,7 @@ CHECKS: list[Check] = [
     one_node_at_a_time,
     shard_can_be_done,
     concept_fits,
+    checkpoint_can_be_read,
     prompts_can_be_read,
     prompts_suffice,
     known_pictures_are_there,
@@ -321,6 +355,7 @@ CHECKS: list[Check] = [
     attack_is_known,
     judges_are_ready,
     memory_suffices,
+    checkpoint_fits,
     variant_is_made,
     inputs_are_whole,
     inputs_are_there,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from kedro.io import MemoryDataset
 
 from excise.cache import Cache
 from excise.errors import UserError, refuse_no_name
-from excise.pipelines.selection import ATTACK, ERASER, MASKS, set_selection
+from excise.pipelines.selection import ATTACK, ERASER, MASKS, AuditChoice, set_selection
 from excise.shards import WHOLE, Shard
 
 from .preflight import preflight
@@ -45,6 +46,7 @@ class ProjectHook:
             attack=str(parameters.get("attack", ATTACK)),
             masks=str(parameters.get("masks", MASKS[0])),
             variant=None if variant is None else str(variant),
+            audit=_audit_choice(parameters, _config(context, "concepts")),
         )
         shard = parameters.get("shard")
         self._shard = WHOLE if shard is None else Shard.parse(shard)
@@ -64,6 +66,22 @@ class ProjectHook:
         if not self._shard.whole:  # what a shard makes is in the cache; results are saved by the run of the whole
             for name in pipeline.all_outputs():
                 catalog[name] = MemoryDataset(copy_mode="assign")
+
+
+def _audit_choice(parameters: dict[str, Any], concepts: dict[str, Any]) -> AuditChoice | None:
+    """What an audit would run; a checkpoint that cannot be read is refused later, with a sentence."""
+    if not isinstance(parameters.get("audit"), dict):
+        return None
+    named, masked = parameters["audit"].get("attacks", "all"), False
+    if parameters.get("checkpoint") is not None:
+        from excise.checkpoints import find_checkpoint, kind_of
+
+        with suppress(UserError):
+            checkpoint = find_checkpoint(str(parameters["checkpoint"]))
+            masked = kind_of(checkpoint)[1].masks(checkpoint)
+    attacks = parameters.get("attacks", {}) if named == "all" else [named] if isinstance(named, str) else named
+    unsafe = frozenset(name for name, described in concepts.items() if (described or {}).get("unsafe"))
+    return AuditChoice(tuple(map(str, attacks)), named == "all", masked, unsafe)
 
 
 def _config(context: Any, kind: str) -> dict[str, Any]:

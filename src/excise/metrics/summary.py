@@ -97,6 +97,18 @@ class Run(Strict):
     made_of: MadeOf | None = None
 
 
+class Audited(Strict):
+    """A checkpoint that others made: how it was read, and how many weights of each part it changes of those it has."""
+
+    name: str
+    kind: str
+    what: str
+    sha256: str
+    changed: dict[str, int]
+    compared: dict[str, int]
+    notes: list[str]
+
+
 class Metrics(Strict):
     """The content of ``metrics.json``."""
 
@@ -110,6 +122,7 @@ class Metrics(Strict):
     neurons: list[Neurons]
     cost: dict[str, Cost]
     run: Run
+    audited: Audited | None = None
 
 
 def summarise(
@@ -126,6 +139,7 @@ def summarise(
     neurons: pd.DataFrame,
     cost: pd.DataFrame,
     run: Mapping[str, Any],
+    audited: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put all measurements together.
 
@@ -143,6 +157,7 @@ def summarise(
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
         run: id, seed, versions, made_of (``provenance.made_of``).
+        audited: what ``checkpoints.read_checkpoint`` says of a checkpoint that others made, in an audit.
 
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
@@ -172,6 +187,7 @@ def summarise(
         neurons=_defined(neurons).to_dict("records"),
         cost=_defined(cost.groupby("stage", sort=False).agg({"seconds": "sum", "peak_mb": "max"})).to_dict("index"),
         run=run,
+        **_present(audited=audited),
     )
     # unset is what does not apply (the mask of an eraser without one); None is what came out as nothing
     return _rounded(metrics.model_dump(exclude_unset=True))

@@ -45,3 +45,29 @@ def exported(method: str) -> str:
     if variant is not None:
         return names.get(variant, variant)  # one that is not made is refused later, by name
     return names.get("learned", names["unpruned"])
+
+
+def audited_attacks(concept: str) -> list[str]:
+    """Attacks that an audit runs: those that were named, or all that make sense.
+
+    What revives a mask's zeros needs a checkpoint that says which they are; what starts from pictures of the concept is
+    nothing for an unsafe one.
+    """
+    from excise.attacks import ATTACKS, ThreatModel
+    from excise.pipelines.selection import selected_audit
+
+    choice = selected_audit()
+    if not choice.all:
+        return list(dict.fromkeys(choice.attacks))
+    known = {name: ATTACKS[name]() for name in choice.attacks if name in ATTACKS}  # others are refused later, by name
+    left_out = {name for name, attack in known.items() if getattr(attack, "revives", False) and not choice.masked}
+    if concept in choice.unsafe:
+        left_out |= {name for name, attack in known.items() if attack.threat_model == ThreatModel.IMAGE}
+    return [name for name in choice.attacks if name not in left_out]
+
+
+def comparing(attack: str) -> bool:
+    """Whether an attack needs the base model beneath an eraser, so that the base model alone cannot be attacked so."""
+    from excise.attacks import ATTACKS
+
+    return getattr(ATTACKS.get(attack), "compares", False)

@@ -6,6 +6,7 @@ Data sets are named by them, so the choice has to be known before pipelines are 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from excise.errors import UserError, refuse_no_name
 
@@ -16,11 +17,30 @@ DEFAULTS = {"nsfw": "person", "style": "fluent", "object": "church"}
 ERASER, ATTACK = "esd", "unlearndiffatk"
 MASKS = ("learned", "all")  # which masks of P-X are made: the learned one, or its two controls too
 
+
+@dataclass(frozen=True)
+class AuditChoice:
+    """What decides which attacks an audit runs.
+
+    Attributes:
+        attacks: named by the user, or all that the parameters describe.
+        all: whether nobody named any: then those that make no sense here are left out.
+        masked: whether the checkpoint says which weights a mask set to zero.
+        unsafe: concepts whose pictures may not be kept.
+    """
+
+    attacks: tuple[str, ...] = (ATTACK,)
+    all: bool = False
+    masked: bool = False
+    unsafe: frozenset[str] = frozenset()
+
+
 _concept: str | None = None
 _eraser: str = ERASER
 _attack: str = ATTACK
 _masks: str = MASKS[0]
 _variant: str | None = None
+_audit: AuditChoice = AuditChoice()
 _defaults: dict[str, str] = dict(DEFAULTS)
 
 
@@ -31,6 +51,7 @@ def set_selection(
     attack: str = ATTACK,
     masks: str = MASKS[0],
     variant: str | None = None,
+    audit: AuditChoice | None = None,
 ) -> None:
     """Choose for all pipelines that are built from now on.
 
@@ -41,20 +62,21 @@ def set_selection(
         attack: the attack on it.
         masks: one of ``MASKS``.
         variant: which of the erasers made from X is exported; None for P-X where there is one.
+        audit: what an audit runs.
 
     Raises:
         UserError: ``masks`` is none of them, or a name could not be part of a path.
     """
-    global _concept, _defaults, _eraser, _attack, _masks, _variant
+    global _concept, _defaults, _eraser, _attack, _masks, _variant, _audit
     if masks not in MASKS:
         raise UserError(f"The parameter 'masks' is '{masks}': it must be one of {', '.join(MASKS)}.")
     named = [("an eraser", eraser), ("an attack", attack), *(("a concept", name) for name in defaults.values())]
     for what, name in [*named, *([("a concept", concept)] if concept is not None else [])]:
         refuse_no_name(what, str(name))  # folders are called by it
-    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant)
-    if chosen == (_concept, _defaults, _eraser, _attack, _masks, _variant):
+    chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant, audit or AuditChoice())
+    if chosen == (_concept, _defaults, _eraser, _attack, _masks, _variant, _audit):
         return
-    _concept, _defaults, _eraser, _attack, _masks, _variant = chosen
+    _concept, _defaults, _eraser, _attack, _masks, _variant, _audit = chosen
     from kedro.framework.project import pipelines
 
     # Kedro keeps the pipelines that it built; a second run in this process would work on the first one's concept
@@ -84,6 +106,11 @@ def selected_masks() -> str:
 def selected_variant() -> str | None:
     """Which of the erasers made from X is exported, a key of ``names.variants``; None if nobody said."""
     return _variant
+
+
+def selected_audit() -> AuditChoice:
+    """What decides which attacks an audit runs."""
+    return _audit
 
 
 def pipeline_kind(pipeline: str) -> str | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from . import words
 from .findings import findings, headline
 from .masking import for_people, mask_words
+from .verdict import reach, verdict
 
 
 class Context(BaseModel):
@@ -77,13 +78,15 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
             "anchor": mask_words(context.anchor),
         }
     )
+    audited = "audited" in metrics
     rates = [(e, a, rate) for e, one in metrics["erasers"].items() for a, rate in one["attacks"].items()]
     return page.get_template("report.html").render(
         metrics=metrics,
         context=context,
         attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
         spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
-        headline=headline(metrics),
+        headline=verdict(metrics, context.threats) if audited else headline(metrics),
+        reach=reach(metrics, context.threats) if audited else [],
         findings=findings(metrics),
         pictures={name: data_uri(image) for name, image in images.items()},
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-BASE, PLAIN = "none", "plain"
+BASE, PLAIN, AUDITED = "none", "plain", "audited"
 
 ERASERS = {
     BASE: "Base model",
+    AUDITED: "Audited model",
     "esd": "ESD",
     "ac": "AC",
     "uce": "UCE",
@@ -71,6 +72,8 @@ def count(rate: dict[str, Any]) -> str:
 
 ABOUT_ERASERS = {
     BASE: "The model as it came. It is the control for every figure: what does not differ from it was not erased.",
+    AUDITED: "The base model with what the checkpoint changes in it. excise did not make the checkpoint, and does not "
+    "know how it was made.",
     "esd": "Fine-tunes the model to steer away from the concept (Gandikota et al. 2023).",
     "ac": "Fine-tunes the model to draw what it draws for the neutral words (Concept Ablation, Kumari et al. 2023).",
     "uce": "Maps the concept's words to the neutral ones in closed form; nothing is trained (Gandikota et al. 2024).",

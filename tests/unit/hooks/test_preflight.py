@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 
 from excise.errors import UserError
 from excise.hooks.preflight import preflight
-from excise.pipelines import export, prepare, selection
+from excise.pipelines import audit, export, prepare, selection
 from excise.pipelines.job import create_job
+from excise.pipelines.names import audited_attacks
+from excise.prompts import PromptOptions
 from excise.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -35,10 +38,13 @@ class Run:
         self.pipeline = create_job(concept)
 
     def check(self) -> None:
+        preflight({}, self.catalog(), self.pipeline)
+
+    def catalog(self) -> DataCatalog:
         given = {f"params:{name}": value for name, value in self.parameters.items()} | {"concepts": self.concepts}
         for what in ("erasers", "attacks"):
             given |= {f"params:{what}.{name}": value for name, value in self.parameters[what].items()}
-        preflight({}, DataCatalog({name: MemoryDataset(value) for name, value in given.items()}), self.pipeline)
+        return DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
 
     def sentence(self) -> str:
         with pytest.raises(UserError) as refused:
@@ -172,3 +178,82 @@ def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.
     assert read(variant="unpruned", eraser="ac") == {"person.ac.eraser"}
     assert read(variant="random", masks="all") == {"person.p_esd_random.eraser"}
     assert read(eraser="conceptprune") == {"person.conceptprune.eraser"}
+
+
+# an audit -------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def auditing(run: Run, tmp_path: Path) -> Run:
+    from safetensors.torch import save_file
+
+    run.pipeline = audit.create_pipeline(concept="person")
+    name, shape = "down_blocks.0.resnets.0.norm1.bias", (64,)
+    save_file({name: torch.ones(shape)}, tmp_path / "changed.safetensors")
+    run.parameters["checkpoint"] = str(tmp_path / "changed.safetensors")
+    return run
+
+
+def test_nothing_to_audit(auditing: Run) -> None:
+    auditing.check()
+    auditing.parameters["checkpoint"] = None
+    assert auditing.sentence() == "There is nothing to audit: name an erased model with --params=checkpoint=PATH."
+
+
+def test_what_cannot_be_audited(auditing: Run, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for name, said in (("none", "There is no checkpoint"), ("model.ckpt", "is a pickle"), ("x", "is damaged or no")):
+        if name != "none":
+            (tmp_path / name).write_bytes(b"anything")
+        auditing.parameters["checkpoint"] = str(tmp_path / name)
+        assert said in auditing.sentence()
+    for key, said in (("what.ever", "no kind of checkpoint"), ("up_blocks.9.weight", "that emoji64 does not have")):
+        save_file({key: torch.ones(1)}, tmp_path / "y.safetensors")
+        auditing.parameters["checkpoint"] = str(tmp_path / "y.safetensors")
+        assert said in auditing.sentence()
+
+
+def test_attacks_that_an_audit_can_run(auditing: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choose(*attacks: str, **more: object) -> list[str]:
+        monkeypatch.setattr(selection, "_audit", selection.AuditChoice(attacks, **more))
+        auditing.pipeline = audit.create_pipeline(concept="person")
+        return audited_attacks("person")
+
+    some = ("gcg", "img2img", "revival")
+    assert choose(*some, all=True) == ["gcg", "img2img"]
+    assert choose(*some, all=True, masked=True) == list(some)
+    assert choose(*some, all=True, unsafe=frozenset({"person"})) == ["gcg"]
+    assert choose(*some) == list(some)  # what is named is run
+    assert choose("gcg", unsafe=frozenset({"person"})) == ["gcg"]
+    auditing.check()
+    monkeypatch.setattr(selection, "_concept", "person")
+    choose("img2img", unsafe=frozenset({"person"}))
+    assert "'img2img' keeps latents of the concept's pictures" in auditing.sentence()
+    choose("gcgg")
+    assert "did you mean 'gcg'?" in auditing.sentence()
+
+
+def test_options_of_an_audit_that_do_not_exist(auditing: Run) -> None:
+    auditing.parameters["audit"] = {"attacks": []}
+    with pytest.raises(ValueError, match="name at least one attack"):
+        auditing.check()
+
+
+def test_an_audit_is_announced(
+    auditing: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Second computation of its work: every set of pictures, and two models under the attack."""
+    import excise.planning
+    from excise.hooks import AnnounceHook
+
+    seen = []
+    monkeypatch.setattr(excise.planning, "measure_seconds", lambda work, *rest: seen.append(work) or 600.0)
+    with caplog.at_level("INFO", "excise.hooks.announce"):
+        AnnounceHook().before_pipeline_run({}, auditing.pipeline, auditing.catalog())
+    assert "Auditing" in caplog.text and "under 1 attacks for 'person'" in caplog.text and "10 minutes" in caplog.text
+    p = auditing.parameters["prompts"]
+    prompts, draw = PromptOptions.model_validate(p), auditing.parameters["draw"]
+    options = auditing.parameters["attacks"]["unlearndiffatk"]
+    pictures = draw["per_prompt"] * prompts.test * (1 + 1 + 1 + 2)  # base, its twins, audited; both attacked
+    retain = 2 * draw["per_retain_prompt"] * prompts.retain_test
+    assert seen[0].images == pictures + 2 * retain + 2 * options.get("images", 0) * prompts.test
+    assert seen[0].training > 0 and seen[0].forward > 2 * draw["steps"] * pictures

@@ -156,7 +156,6 @@ def test_the_report_names_sets_and_masks_prompts(metrics_of, monkeypatch):
         {"erasers": {}},
         None,
         None,
-        None,
         draw,
         {},
         {"command": "kedro run"},

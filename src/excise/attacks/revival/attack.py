@@ -7,7 +7,7 @@ No data, no training, no base model: each matrix with zeros is completed by the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class Revival(WeightsAttack):
         rank: of the completion, as a share of the smaller side of the matrix.
     """
 
+    revives: ClassVar[bool] = True  # where nothing was set to zero there is nothing for it to do
     rank: float = Field(0.25, gt=0, le=1)
 
     def change(self, case: Case, folder: Path, title: str) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""attack -> images -> judgements, the same for the base model, X, X+ and P-X."""
+"""attack -> images -> judgements, the same for the base model, X, X+ and P-X, and for what others made."""
 
 from __future__ import annotations
 
@@ -28,54 +28,74 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
         name="measure_reference",
         namespace=c,
     )
-    return sum(
-        (_cell(c, eraser, x_name, attack) for eraser in ("none", *variants(x_name).values())), Pipeline([reference])
+    cells = (
+        plain_cell(c, f"{c}.{eraser}") + attack_cell(c, f"{c}.{eraser}", attack) + _neurons(c, eraser, x_name, attack)
+        for eraser in ("none", *variants(x_name).values())
     )
+    return sum(cells, Pipeline([reference]))
 
 
-def _cell(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
-    """Everything that is asked of one eraser; neurons are ranked by what the attack on X wakes."""
-    e = f"{c}.{eraser}"
-    plain, attacked = f"{e}.{PLAIN}", f"{e}.{attack}"
+def plain_cell(home: str, e: str) -> Pipeline:
+    """A model that is asked as it is.
 
-    def node(function, inputs, outputs, namespace):
-        tags = SHARDED[function.__name__.partition("_")[0]]
-        return Node(function, inputs, outputs, name=function.__name__, namespace=namespace, tags=tags)
-
-    worn = [f"{c}.model", f"{e}.eraser", f"{c}.prompts"]
+    Args:
+        home: what the names of concept, model and prompts begin with.
+        e: what the names of the eraser and of all that is made here begin with.
+    """
+    concept, images, at = f"{home}.concept", f"{e}.{PLAIN}.images", f"{e}.{PLAIN}"
     return Pipeline(
         [
-            node(draw_plain, [f"{c}.concept", *worn, "params:draw", "cache"], f"{plain}.images", plain),
-            node(judge_concept, [f"{c}.concept", f"{plain}.images", "cache"], f"{plain}.judgements", plain),
-            node(judge_retain, [f"{c}.concept", f"{plain}.images", "cache"], f"{plain}.retain_judgements", plain),
-            node(
-                attack_test_prompts,
-                [f"{c}.concept", *worn, f"{c}.trajectories", f"params:attacks.{attack}", "params:draw", "cache"],
-                f"{attacked}.adversarial",
-                attacked,
-            ),
-            node(
-                draw_attacked,
-                [f"{c}.concept", *worn, f"{attacked}.adversarial", "params:draw", "cache"],
-                f"{attacked}.images",
-                attacked,
-            ),
-            node(judge_concept, [f"{c}.concept", f"{attacked}.images", "cache"], f"{attacked}.judgements", attacked),
-            Node(
-                measure_reactivation,
-                [
-                    *worn,
-                    f"{attacked}.adversarial",
-                    f"{c}.trajectories",
-                    f"{c}.{x_name}.sensitivity",
-                    f"{c}.reference_activations",
-                    "params:neurons",
-                    "params:prune",
-                    f"params:attacks.{attack}",
-                ],
-                f"{attacked}.neurons",
-                name=f"measure_reactivation_{eraser}",
-                namespace=c,  # it reads X's ranking: inside the eraser's own box it would tie a knot
-            ),
+            _node(draw_plain, [concept, *_worn(home, e), "params:draw", "cache"], images, at),
+            _node(judge_concept, [concept, images, "cache"], f"{at}.judgements", at),
+            _node(judge_retain, [concept, images, "cache"], f"{at}.retain_judgements", at),
         ]
     )
+
+
+def attack_cell(home: str, e: str, attack: str) -> Pipeline:
+    """A model under an attack; arguments as in ``plain_cell``."""
+    concept, worn, at = f"{home}.concept", _worn(home, e), f"{e}.{attack}"
+    asked, options = f"{home}.trajectories", f"params:attacks.{attack}"
+    return Pipeline(
+        [
+            _node(
+                attack_test_prompts,
+                [concept, *worn, asked, options, "params:draw", "cache"],
+                f"{at}.adversarial",
+                at,
+            ),
+            _node(draw_attacked, [concept, *worn, f"{at}.adversarial", "params:draw", "cache"], f"{at}.images", at),
+            _node(judge_concept, [concept, f"{at}.images", "cache"], f"{at}.judgements", at),
+        ]
+    )
+
+
+def _neurons(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
+    """Neurons are ranked by what the attack on X wakes."""
+    e = f"{c}.{eraser}"
+    node = Node(
+        measure_reactivation,
+        [
+            *_worn(c, e),
+            f"{e}.{attack}.adversarial",
+            f"{c}.trajectories",
+            f"{c}.{x_name}.sensitivity",
+            f"{c}.reference_activations",
+            "params:neurons",
+            "params:prune",
+            f"params:attacks.{attack}",
+        ],
+        f"{e}.{attack}.neurons",
+        name=f"measure_reactivation_{eraser}",
+        namespace=c,  # it reads X's ranking: inside the eraser's own box it would tie a knot
+    )
+    return Pipeline([node])
+
+
+def _worn(home: str, e: str) -> list[str]:
+    return [f"{home}.model", f"{e}.eraser", f"{home}.prompts"]
+
+
+def _node(function, inputs, outputs, namespace) -> Node:
+    tags = SHARDED[function.__name__.partition("_")[0]]
+    return Node(function, inputs, outputs, name=function.__name__, namespace=namespace, tags=tags)

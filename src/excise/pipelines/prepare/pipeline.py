@@ -10,18 +10,22 @@ from excise.pipelines.selection import selected_concept
 from .nodes import find_concept, identify_model, make_prompts
 
 
-def create_pipeline(concept: str | None = None, **_) -> Pipeline:
+def create_pipeline(concept: str | None = None, home: str | None = None, **_) -> Pipeline:
+    """Args:
+    home: what the names of data sets begin with; the concept's name unless given.
+    """
     c = concept or selected_concept("nsfw")
+    home = home or c
     return Pipeline(
         [
-            Node(bind(find_concept, name=c), "concepts", f"{c}.concept", name="find_concept", namespace=c),
-            Node(identify_model, "params:model", f"{c}.model", name="identify_model", namespace=c),
+            Node(bind(find_concept, name=c), "concepts", f"{home}.concept", name="find_concept", namespace=home),
+            Node(identify_model, "params:model", f"{home}.model", name="identify_model", namespace=home),
             Node(
                 make_prompts,
-                [f"{c}.concept", "params:prompts", "params:seed"],
-                [f"{c}.prompts", f"{c}.prompt_counts"],
+                [f"{home}.concept", "params:prompts", "params:seed"],
+                [f"{home}.prompts", f"{home}.prompt_counts"],
                 name="make_prompts",
-                namespace=c,
+                namespace=home,
             ),
         ]
     )

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from excise.metrics.judge_errors import KnownPictures
 
 
+FILES = {"metrics.json": "every number of this report", "contact_sheet.png": "the pictures"}
+JOB = {
+    "reactivation.png": "the concept neurons",
+    "eraser.safetensors": "one for each eraser: applies to and lifts from the base model",
+    "mask.safetensors": "the pruning mask alone",
+}
+NO_JOB = {"eraser.safetensors": "what the checkpoint changes, as an eraser of the base model"}
+
+
 class FidelityOptions(BaseModel):
     """With which features pictures of what must survive are compared.
 
@@ -111,13 +120,15 @@ def summarise_run(
     cost: list,
     fidelity: dict,
     judge_errors: pd.DataFrame,
+    audited: dict | None = None,
     **cells: Any,
 ) -> dict:
     """``metrics.json``.
 
     Args:
+        audited: what is known of a checkpoint that others made, in an audit.
         cells: ``<eraser>__<what>`` and ``<eraser>__<attack>__<what>``, what being eraser, judgements,
-            retain_judgements, adversarial or neurons.
+            retain_judgements, adversarial or neurons; there are no neurons in an audit.
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
@@ -143,7 +154,8 @@ def summarise_run(
             spent[key] = {c: total(adversarial, c) for c in ("gradient_steps", "model_evaluations")} | {
                 "images": images
             }
-            neurons.append(cells[f"{eraser}__{attack}__neurons"])
+            if audited is None:
+                neurons.append(cells[f"{eraser}__{attack}__neurons"])
     for (eraser, _), judgements in _cells(cells, "retain_judgements"):
         for name in RETAIN:
             rows = test[test["set"] == name]
@@ -176,12 +188,13 @@ def summarise_run(
             "verdicts": alarms,
             "known": judge_errors,
         },
-        neurons=pd.concat(neurons, ignore_index=True),
+        neurons=pd.concat(neurons, ignore_index=True) if neurons else pd.DataFrame(),
         cost=pd.DataFrame(cost, columns=["stage", "seconds", "peak_mb"]),
         run={
             **{"id": run_info["id"], "seed": seed, "versions": run_info["versions"]},
             "made_of": made_of(run_info, concept, fingerprint(prompts), hashes),
         },
+        audited=audited,
     )
 
 
@@ -228,15 +241,16 @@ def write_report(
     metrics: dict,
     contact_sheet,
     rates,
-    reactivation,
     draw: DrawOptions,
     attacks: dict,
     run_info: dict,
+    reactivation=None,
 ) -> str:
     """The HTML report.
 
     Args:
         attacks: all that are described in the parameters; those that were not run are named as such.
+        reactivation: the figure of the concept's neurons; none in an audit.
     """
     from excise.prompts.sets import Account
     from excise.reports import Context, html_report
@@ -256,20 +270,16 @@ def write_report(
         anchor=described.anchor,
         images_per_prompt=draw.per_prompt,
         command=run_info["command"],
-        files={
-            "metrics.json": "every number of this report",
-            "contact_sheet.png": "the pictures",
-            "reactivation.png": "the concept neurons",
-            "eraser.safetensors": "one for each eraser: applies to and lifts from the base model",
-            "mask.safetensors": "the pruning mask alone",
-        },
+        files=FILES | (NO_JOB if "audited" in metrics else JOB),
         example=first["prompt"],
         twin=twin["prompt"],
         unsafe=described.unsafe,
         notes=notes,
         threats=by_threat(attacks, tried),
     )
-    return html_report(metrics, {"contact_sheet": contact_sheet, "rates": rates, "reactivation": reactivation}, context)
+    pictures = {"contact_sheet": contact_sheet, "rates": rates}
+    pictures |= {} if reactivation is None else {"reactivation": reactivation}
+    return html_report(metrics, pictures, context)
 
 
 def by_threat(attacks: dict, tried: set[str]) -> list[dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from kedro.pipeline import Node, Pipeline
 
 from excise.pipelines.names import PLAIN, variants
@@ -21,21 +23,43 @@ from .nodes import (
 def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
     c, x_name = concept or selected_concept("nsfw"), method or selected_eraser()
     attack = attack or selected_attack()
-    erasers = ["none", *variants(x_name).values()]
+    return report_on(c, {e: (f"{c}.{e}", (attack,)) for e in ("none", *variants(x_name).values())})
 
-    def cells(*whats: tuple[str, tuple[str, ...]]) -> dict[str, str]:
-        """Keyword -> data set, for (what, attacks) of every eraser."""
-        return {f"{e}__{a}__{what}": f"{c}.{e}.{a}.{what}" for e in erasers for what, attacks in whats for a in attacks}
 
-    both = (PLAIN, attack)
-    judged = cells(("judgements", both))
+def report_on(home: str, models: Mapping[str, tuple[str, Sequence[str]]], audited: str | None = None) -> Pipeline:
+    """The report on some models.
+
+    Args:
+        home: what the names of concept, prompts and results begin with.
+        models: name in the report, the base model's first -> what the names of the model's data sets begin with, and
+            the attacks on it.
+        audited: the data set that describes a checkpoint which others made; there are no figures of neurons then.
+    """
+
+    def cells(what: str, attacked: bool, plain: bool = False) -> dict[str, str]:
+        """Keyword -> data set, for every model, plain or attacked or both."""
+        return {
+            f"{name}__{a}__{what}": f"{where}.{a}.{what}"
+            for name, (where, attacks) in models.items()
+            for a in ((PLAIN,) * plain + tuple(attacks) * attacked)
+        }
+
+    c = home
+    judged = cells("judgements", attacked=True, plain=True)
     known = {"concept": f"{c}.concept", "prompts": f"{c}.prompts"}
-    neurons = cells(("neurons", (attack,)))
-    return Pipeline(
+    neurons = {} if audited else cells("neurons", attacked=True)
+    about = {"audited": audited} if audited else {}
+    shown = {} if audited else {"reactivation": f"{c}.reactivation"}
+    made = Pipeline(
+        []
+        if audited
+        else [Node(draw_reactivation, neurons, f"{c}.reactivation", name="draw_reactivation", namespace=c)]
+    )
+    return made + Pipeline(
         [
             Node(
                 measure_fidelity,
-                {**known, "fidelity": "params:fidelity", **cells(("images", (PLAIN,)))},
+                {**known, "fidelity": "params:fidelity", **cells("images", attacked=False, plain=True)},
                 f"{c}.fidelity",
                 name="measure_fidelity",
                 namespace=c,
@@ -61,9 +85,11 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     "fidelity": f"{c}.fidelity",
                     "judge_errors": f"{c}.judge_errors",
                     **judged,
-                    **cells(("retain_judgements", (PLAIN,)), ("adversarial", (attack,))),
+                    **cells("retain_judgements", attacked=False, plain=True),
+                    **cells("adversarial", attacked=True),
                     **neurons,
-                    **{f"{e}__eraser": f"{c}.{e}.eraser" for e in erasers},
+                    **{f"{name}__eraser": f"{where}.eraser" for name, (where, _) in models.items()},
+                    **about,
                 },
                 f"{c}.metrics",
                 name="summarise_run",
@@ -71,12 +97,11 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
             ),
             Node(
                 draw_contact_sheet,
-                {**known, **judged, **cells(("images", both))},
+                {**known, **judged, **cells("images", attacked=True, plain=True)},
                 f"{c}.contact_sheet",
                 name="draw_contact_sheet",
                 namespace=c,
             ),
-            Node(draw_reactivation, neurons, f"{c}.reactivation", name="draw_reactivation", namespace=c),
             Node(draw_rates, f"{c}.metrics", f"{c}.rates", name="draw_rates", namespace=c),
             Node(
                 write_report,
@@ -86,7 +111,7 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
                     "metrics": f"{c}.metrics",
                     "contact_sheet": f"{c}.contact_sheet",
                     "rates": f"{c}.rates",
-                    "reactivation": f"{c}.reactivation",
+                    **shown,
                     "draw": "params:draw",
                     "attacks": "params:attacks",
                     "run_info": "run_info",
