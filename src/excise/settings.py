@@ -6,8 +6,19 @@ import warnings
 os.environ.setdefault("DO_NOT_TRACK", "1")  # before any plugin asks
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # and this one of accelerate, likewise
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it says twice that it makes its tables
+os.environ.setdefault("TQDM_DELAY", "2")  # bars of what is done in two seconds are not worth a line
 
-from excise.hooks import AccountHook, AnnounceHook, GivenIdHook, MlflowHook, ProjectHook, RecordHook, RegistryHook
+from excise.hooks import (
+    AccountHook,
+    AnnounceHook,
+    GivenIdHook,
+    MlflowHook,
+    ProgressHook,
+    ProjectHook,
+    RecordHook,
+    RegistryHook,
+)
 from excise.plugins import load_plugins
 
 load_plugins()
@@ -21,6 +32,7 @@ HOOKS = (
     RecordHook(),
     MlflowHook(),
     AnnounceHook(),
+    ProgressHook(),
     RegistryHook(),
 )
 

@@ -137,7 +137,7 @@ def train(
         count += 1
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
             rows.append({"step": step + 1, **{k: v / count for k, v in sums.items()}})
-            bar.set_postfix({k: f"{v / count:.4f}" for k, v in sums.items()})
+            bar.set_postfix({k: f"{v / count:.4f}" for k, v in sums.items()}, refresh=False)
             sums, count = {}, 0
             if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
                 _save(checkpoint, model, ema, optimizer, step + 1, rows)

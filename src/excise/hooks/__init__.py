@@ -4,8 +4,18 @@ from .account import AccountHook
 from .announce import AnnounceHook
 from .given_id import GivenIdHook
 from .mlflow_hook import MlflowHook
+from .progress import ProgressHook
 from .project import ProjectHook
 from .record import RecordHook
 from .registry_hook import RegistryHook
 
-__all__ = ["AccountHook", "AnnounceHook", "GivenIdHook", "MlflowHook", "ProjectHook", "RecordHook", "RegistryHook"]
+__all__ = [
+    "AccountHook",
+    "AnnounceHook",
+    "GivenIdHook",
+    "MlflowHook",
+    "ProgressHook",
+    "ProjectHook",
+    "RecordHook",
+    "RegistryHook",
+]
