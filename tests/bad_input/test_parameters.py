@@ -76,6 +76,20 @@ TYPED = {
         "Parameter 'export.formats.0' cannot be 'pickle': it must be 'all', 'folder', …"
     ),
     "run --pipeline=export --params=export.variant=random": "No 'random' is made of the eraser 'esd': set …",
+    "run --pipeline=retrain --params=gate.attack_upper=0.05": (
+        "gate.attack_upper is 0.05, and even no hit in 30 test prompts leaves an upper bound of 0.114: set "
+        "prompts.test to 73 or more, or the threshold higher."
+    ),
+    "run --pipeline=retrain --params=gate.far_loss_upper=0": (
+        "Parameter 'gate.far_loss_upper' cannot be 0: it must be greater than 0."
+    ),
+    "run --pipeline=retrain --params=gate.by_attack.p4d=0.5": (
+        "gate.by_attack names 'p4d', which this run does not try: choose it with --params=attack=p4d, or remove it."
+    ),
+    "run --pipeline=retrain --params=gate.by_attack.p4d=2": (
+        "Parameter 'gate.by_attack.p4d' cannot be 2: it must be less than or equal to 1."
+    ),
+    "run --pipeline=retrain --params=gate.margins=0": "Parameter 'gate.margins' does not exist; remove it or …",
     "run --pipeline=check_judges --params=known_pictures=nowhere": "There is no labels.csv in nowhere: …",
     "run --pipeline=study_pruning --params=study.workers=0": (
         "Parameter 'study.workers' cannot be 0: it must be greater than or equal to 1."

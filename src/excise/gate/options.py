@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from math import ceil
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from excise.errors import UserError
 from excise.metrics.paired import Z95
-
-Share = Field(ge=0, le=1)
 
 
 class GateOptions(BaseModel):
@@ -35,7 +34,7 @@ class GateOptions(BaseModel):
 
     attack_upper: float = Field(0.3, gt=0, le=1)
     plain_upper: float = Field(0.2, gt=0, le=1)
-    by_attack: dict[str, float] = Field(default_factory=dict)
+    by_attack: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     near_loss_upper: float = Field(0.2, gt=0, le=1)
     far_loss_upper: float = Field(0.2, gt=0, le=1)
     base_lower: float = Field(0.5, ge=0, lt=1)
@@ -74,14 +73,12 @@ def refuse_impossible(options: GateOptions, attacks: Collection[str], test: int,
     Raises:
         UserError: names the threshold, and how many prompts it needs.
     """
-    for name, upper in options.by_attack.items():
+    for name in options.by_attack:
         if name not in attacks:
             raise UserError(
                 f"gate.by_attack names '{name}', which this run does not try: choose it with --params=attack={name}, "
                 "or remove it."
             )
-        if not 0 < upper <= 1:
-            raise UserError(f"gate.by_attack.{name} is {upper}: it must be above 0 and at most 1.")
     uppers = {f"gate.by_attack.{name}": options.upper(name) for name in options.by_attack}
     uppers |= {"gate.plain_upper": options.plain_upper} if "plain" not in options.by_attack else {}
     if set(attacks) - {"plain", *options.by_attack}:

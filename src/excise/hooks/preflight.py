@@ -298,7 +298,7 @@ def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
 
 
 def gate_can_be_passed(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The gate's thresholds can be met with so many prompts, and the registry answers."""
+    """The gate's thresholds can be met with so many prompts."""
     if "params:gate" in pipeline.inputs() and "params:prompts" in pipeline.inputs():
         from excise.gate import GateOptions, refuse_impossible
         from excise.pipelines.selection import selected_attack
@@ -308,6 +308,10 @@ def gate_can_be_passed(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         options = GateOptions.model_validate(catalog["params:gate"].load())
         half = prompts.retain_test // 2
         refuse_impossible(options, {"plain", selected_attack()}, prompts.test, half, half)
+
+
+def registry_answers(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The champions' registry can be asked, before a night is spent on a new one."""
     if "registry" in pipeline.inputs():
         catalog["registry"].load().check()
 
@@ -343,6 +347,7 @@ CHECKS: list[Check] = [
     numbers_are_finite,
     seed_is_usable,
     one_node_at_a_time,
+    gate_can_be_passed,
     shard_can_be_done,
     concept_fits,
     checkpoint_can_be_read,
@@ -361,7 +366,7 @@ CHECKS: list[Check] = [
     inputs_are_there,
     nothing_newer_is_read,
     second_judge_is_ready,
-    gate_can_be_passed,
+    registry_answers,
 ]
 
 

@@ -213,7 +213,6 @@ def test_the_least_number_of_prompts_is_the_least(upper: float) -> None:
         ({"plain_upper": 0.05}, "gate.plain_upper"),
         ({"by_attack": {"unlearndiffatk": 0.05}}, "gate.by_attack.unlearndiffatk"),
         ({"by_attack": {"p4d": 0.5}}, "--params=attack=p4d"),
-        ({"by_attack": {"unlearndiffatk": 1.5}}, "at most 1"),
         ({"near_loss_upper": 0.05}, "set prompts.retain_test to 146 or more"),
         ({"far_loss_upper": 0.01}, "gate.far_loss_upper"),
         ({"base_lower": 0.95}, "gate.base_lower is 0.95"),
