@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,22 @@ def project(make_project) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def passed(project: Path, run_job) -> dict[str, Any]:
+def passed(project: Path, run_job, told: list[str]) -> dict[str, Any]:
     return run_job(project, "retrain", gate=OPEN)
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[list[str]]:
+    """What the project's loggers say."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("excise")
+    before, logger.level = logger.level, logging.INFO
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+    logger.level = before
 
 
 def saved(project: Path, name: str, run: str | None = None) -> Any:
@@ -66,6 +81,13 @@ def test_a_passed_gate_makes_the_eraser_of_the_run_the_champion(project: Path, p
     assert shipped.header["run_id"] == run and shipped.sha256 == version.tags["eraser.sha256"]
     lines = "\n".join(find_run(project, "manual__1"))
     assert run in lines and version.mlflow_run in lines and "gate.json" in lines and "the champion" in lines
+
+
+def test_a_run_says_what_the_gate_decided_and_where_to_read_it(passed: dict[str, Any], told: list[str]) -> None:
+    run, said = passed["run"]["id"], "\n".join(told)
+    assert "Gate passed for p_esd" in said and f"Champion: version 1 of {NAME} (p_esd, run {run})" in said
+    for page in ("report.html", "gate.md"):
+        assert f"Read data/08_reporting/emoji64/person/{page}/{run}/{page}" in said
 
 
 def test_a_task_that_is_tried_again_is_the_same_run(

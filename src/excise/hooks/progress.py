@@ -48,7 +48,8 @@ class ProgressHook:
     def after_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
         """How long it took, and which file to open first."""
         logger.info("Done in %s.", spell(time.monotonic() - self._begun))
-        for name in sorted(n for n in pipeline.outputs() if n.endswith(".report") and n in catalog):
+        pages = (n for n in pipeline.all_outputs() if n.endswith((".report", ".verdict")) and n in catalog)
+        for name in sorted(pages):
             logger.info("Read %s", short_path(saved_path(catalog[name]), self._project))
 
 
