@@ -12,10 +12,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from architectures import ARCHITECTURES, PIXELS, make_architecture
 from excise.attacks import ATTACKS
 from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.exports import FORMATS
+from excise.exports.folder import write_folder
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 from tiny import BUDGET, PROJECT
@@ -60,14 +62,14 @@ def audited(exported, audit) -> dict[str, Any]:
     return audit(exported / FORMATS["mask"], audit={"attacks": SOME})
 
 
-def check_attacks(told: dict[str, Any], attacks: list[str]) -> None:
-    """Every attack on the checkpoint, all but those that compare on its base model; nothing is dropped."""
+def check_attacks(told: dict[str, Any], attacks: list[str], dropped: int = 0) -> None:
+    """Every attack on the checkpoint, all but those that compare on its base model; so many prompts may be dropped."""
     below = [name for name in attacks if not ATTACKS[name].compares]
     assert list(told["erasers"]["audited"]["attacks"]) == ["plain", *attacks]
     assert list(told["erasers"]["none"]["attacks"]) == ["plain", *below]
     for one in told["erasers"].values():
         for attack, rate in one["attacks"].items():
-            assert rate["n"] == PROMPTS and not rate["dropped"] and not rate["failed"], attack
+            assert rate["n"] + rate["dropped"] == PROMPTS and rate["dropped"] <= dropped, attack
     pairs = {(p["first"], p["second"], p["attack"]) for p in told["paired"]}
     assert pairs == {("none", "audited", attack) for attack in ("plain", *below)}
 
@@ -146,3 +148,29 @@ def test_another_base_models_checkpoint_is_refused_before_anything_runs(project,
     with pytest.raises(UserError, match=r"was not made from emoji64: its 'unet\.conv_in\.weight' is of shape 320 x 4"):
         run_job(project, pipeline="audit", checkpoint=str(tmp_path / "x.safetensors"))
     assert sorted(project.glob("data/*/emoji64/person/audit/*/*")) == before
+
+
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(a, marks=[] if a == "flux" else pytest.mark.slow) for a in ARCHITECTURES]
+)
+def test_an_audit_runs_on_every_architecture(architecture, make_project, run_job, tmp_path):
+    """Small random models of the real classes: no rate is read from these."""
+    project = make_project()
+    folder = make_architecture(architecture, tmp_path / architecture)
+    path = project / "conf/local/parameters.yml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters["model"] = {"path": str(folder), "device": "cpu"}
+    if PIXELS[architecture]:
+        parameters["model"]["pixels"] = PIXELS[architecture]
+    path.write_text(yaml.safe_dump(parameters))
+    model = DiffusionModel.load(ModelSpec(name="other", path=str(folder), device="cpu", pixels=PIXELS[architecture]))
+    with torch.no_grad():
+        for name, parameter in model.weights().items():
+            if parameter.ndim == 2 and "embed" not in name:
+                parameter.mul_(1.5)
+    write_folder(model.pipe, tmp_path / "erased")
+    some = ["unlearndiffatk", "merging"]
+    run_job(project, pipeline="audit", checkpoint=str(tmp_path / "erased"), audit={"attacks": some})
+    told = json.loads(newest(project, "data/08_reporting/emoji64/person/audit/metrics.json/*/*.json").read_text())
+    check_attacks(told, some, dropped=1)  # the tiny T5 spells some words in too many pieces
+    assert told["audited"]["changed"].keys() == told["audited"]["compared"].keys() - {"vae"}

@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class Checkpoint:
         stored = _Read(self.entries)
         return {
             key: stored[key]
-            if not entry.shape
+            if prod(entry.shape) == 1
             else torch.empty(entry.shape, dtype=getattr(torch, DTYPES[entry.dtype]), device="meta")
             for key, entry in self.entries.items()
         }

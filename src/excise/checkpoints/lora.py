@@ -82,7 +82,7 @@ def pairs_of(tensors: Tensors, checkpoint: Checkpoint, layout: Layout) -> dict[s
             return None
         part, name = place
         up, rank = tensors[other], down.shape[0]
-        alpha = next((a for a in (f"{module}.alpha", f"{key.removesuffix(end)}.alpha") if a in tensors), None)
+        alpha = next((a for a in (f"{module}.alpha", f"{key}.alpha") if a in tensors), None)
         scale = float(tensors[alpha]) / rank if alpha else _stored_scale(checkpoint, part, rank)
         shape = part.shapes[name]
         if up.shape[:2] != (shape[0], rank) or up.numel() != shape[0] * rank or down[0].numel() != prod(shape[1:]):

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "torch.Tensor"]
 DENOISER = "model.diffusion_model."
-BARE = {  # how a denoiser alone begins: class in diffusers -> keys
+BARE = {  # how the keys of a denoiser alone begin: class in diffusers -> keys
     "UNet2DConditionModel": ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out."),
-    "SD3Transformer2DModel": ("joint_blocks.", "x_embedder.", "t_embedder.", "y_embedder.", "final_layer."),
-    "FluxTransformer2DModel": ("double_blocks.", "single_blocks.", "img_in.", "txt_in.", "time_in.", "vector_in."),
+    "SD3Transformer2DModel": (
+        *("joint_blocks.", "x_embedder.", "t_embedder.", "y_embedder.", "context_embedder.", "pos_embed"),
+        "final_layer.",
+    ),
+    "FluxTransformer2DModel": (
+        *("double_blocks.", "single_blocks.", "img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in."),
+        "final_layer.",
+    ),
 }
 ORIGINAL = ("input_blocks.", "joint_blocks.", "double_blocks.")  # of these every one of the above has one
 VAE = ("first_stage_model.", "vae.")
