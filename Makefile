@@ -4,6 +4,7 @@
 #   make test       the quick tests          make test-slow   those that take minutes
 #   make lint       ruff                     make notebooks   run the notebooks
 #   make viz        see the pipelines        make bench       time what is promised to be cheap
+#   make docs       the documentation's site make test-docs   every command of the documentation, in a tiny project
 #   make clean      remove all but results in data/
 #
 # PYTHON=… chooses the interpreter (3.11 or newer). On Linux the default torch comes with CUDA; for the smaller one set
@@ -17,7 +18,7 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-slow lint viz notebooks bench clean
+.PHONY: run test test-slow test-docs lint viz docs notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
@@ -29,11 +30,17 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
+test-docs: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py
 
 viz: $(VENV)/.installed-dev
-	$(BIN)/kedro viz run --include-hooks
+	$(BIN)/kedro viz run --include-hooks --host=127.0.0.1
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/jupyter-execute notebooks/*.ipynb
