@@ -72,7 +72,7 @@ def fragments() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for page in pages():
         for span in spans(page):
-            if re.match(r"--(params|env|pipelines?)=\S", span):
+            if re.match(r"--(params|env|pipelines?)=\w", span):
                 found.setdefault(span, []).append(str(page.relative_to(ROOT)))
     return found
 
