@@ -5,6 +5,7 @@
 #   make lint       ruff                     make notebooks   run the notebooks
 #   make viz        see the pipelines        make bench       time what is promised to be cheap
 #   make docs       the documentation's site make test-docs   every command of the documentation, in a tiny project
+#   make airflow-dags   write dags/ for Airflow          make test-airflow   run them with Airflow
 #   make clean      remove all but results in data/
 #
 # PYTHON=… chooses the interpreter (3.11 or newer). On Linux the default torch comes with CUDA; for the smaller one set
@@ -18,20 +19,27 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-slow test-docs lint viz docs notebooks bench clean
+.PHONY: run test test-slow test-docs test-airflow airflow-dags lint viz docs notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
 
 # two processes of one thread each are faster than one of two: the models are tiny
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not airflow" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 test-docs: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs $(PYTEST_ARGS)
+
+airflow-dags: $(VENV)/.installed-run
+	$(BIN)/kedro dags
+
+# Airflow's packages and the models' do not go into one environment
+test-airflow: $(VENV)/.installed-dev $(VENV)-airflow/.installed
+	EXCISE_AIRFLOW=$(VENV)-airflow $(BIN)/python -m pytest -m airflow tests/airflow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py
@@ -49,7 +57,7 @@ bench: $(VENV)/.installed-run
 	cd benchmarks && for script in collecting trajectories training attacks drawing page; do ../$(BIN)/python $$script.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist .viz .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf $(VENV) $(VENV)-airflow build dist .viz .pytest_cache .ruff_cache src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -64,3 +72,8 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/pip
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.installed-run
+
+$(VENV)-airflow/.installed: constraints-airflow.txt
+	$(PYTHON) -m venv $(VENV)-airflow
+	$(VENV)-airflow/bin/pip install --quiet -c constraints-airflow.txt apache-airflow
+	touch $@

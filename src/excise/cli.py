@@ -81,15 +81,20 @@ def check_environment(env: str, conf: str) -> None:
 
 def check_pipelines(names: Iterable[str]) -> None:
     """Raises UserError unless there is a name, and every name is a package in ``excise.pipelines``."""
-    from importlib.resources import files
-
-    folders = files("excise.pipelines").iterdir()
-    known = [folder.name for folder in folders if (folder / "__init__.py").is_file()]
+    known = packaged_pipelines()
     names = list(names)
     for name in names:
         refuse_unknown("pipeline", name, known)
     if not names:  # all of them together make no job
-        raise UserError(f"No pipeline is named: say --pipeline=NAME; known are {', '.join(sorted(known))}.")
+        raise UserError(f"No pipeline is named: say --pipeline=NAME; known are {', '.join(known)}.")
+
+
+def packaged_pipelines() -> list[str]:
+    """The packages in ``excise.pipelines``, by which pipelines are named."""
+    from importlib.resources import files
+
+    folders = files("excise.pipelines").iterdir()
+    return sorted(folder.name for folder in folders if (folder / "__init__.py").is_file())
 
 
 run = RunCommand("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
@@ -217,3 +222,59 @@ def find(metadata: Any, id_: str) -> None:
     with one_sentence():
         for line in find_run(metadata.project_path if metadata else Path.cwd(), id_):
             click.echo(line)
+
+
+@cli.command()
+@click.option("--to", "folder", default="dags", show_default=True, help="Folder that Airflow reads.")
+@click.option("--env", "-e", default=None, help="Kedro environment to read airflow.yml from.")
+@click.argument("names", nargs=-1)
+@click.pass_obj
+def dags(metadata: Any, folder: str, env: str | None, names: tuple[str, ...]) -> None:
+    """Write a file for Airflow for each DAG in airflow.yml, or for those that are named."""
+    with one_sentence():
+        for line in write_dags(metadata.project_path if metadata else Path.cwd(), Path(folder), env, names):
+            click.echo(line)
+
+
+def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) -> Iterator[str]:
+    """A DAG file for each name (all, if there is none); what they hold is said line by line."""
+    import sys
+
+    from excise.cache import write_atomically
+    from excise.errors import refuse_unknown
+    from excise.scheduling import dag_source, plan_tasks, read_options
+
+    with _context(root, env) as context:
+        known = read_options(context.config_loader["airflow"], packaged_pipelines())
+    for name in names:
+        refuse_unknown("DAG", name, known)
+    folder = root / folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names or known:
+        options = known[name]
+        from excise.pipelines.tasks import describe_nodes, kept_on_disk
+
+        params = ",".join(f"{key}={value}" for key, value in options.params.items())
+        with _context(root, options.env or env, params) as context:
+            from kedro.framework.project import pipelines
+
+            pipeline = pipelines[options.pipeline]
+            nodes = describe_nodes(pipeline, options.shards.model_dump())
+            tasks = plan_tasks(nodes, kept_on_disk(context.catalog, pipeline.all_outputs()))
+        path = folder / f"excise_{name}.py"
+        source = dag_source(name, options.model_copy(update={"env": options.env or env}), tasks, root, sys.executable)
+        write_atomically(path, lambda draft, source=source: draft.write_text(source))
+        shards = sum(task.shards for task in tasks if task.shards > 1)
+        cut = f" and {shards} shards" if shards else ""
+        yield f"excise.{name}: {len(tasks)} tasks{cut}, {options.schedule or 'started by hand'}; {path}"
+
+
+@contextmanager
+def _context(root: Path, env: str | None, params: str = "") -> Iterator[Any]:
+    """The project's context, with the pipelines that these parameters choose."""
+    from kedro.framework.cli.utils import _split_params
+    from kedro.framework.session import KedroSession
+
+    given = _split_params(None, None, params) if params else {}
+    with KedroSession.create(root, env=env, runtime_params=given) as session:
+        yield session.load_context()

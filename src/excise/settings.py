@@ -39,7 +39,7 @@ HOOKS = (
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"concepts": ["concepts/*.yml", "concepts/**/*.yml"]},
+    "config_patterns": {"concepts": ["concepts/*.yml", "concepts/**/*.yml"], "airflow": ["airflow*.yml"]},
     # an environment names only what differs
     "merge_strategy": {"parameters": "soft", "globals": "soft", "concepts": "soft"},
 }

@@ -33,7 +33,7 @@ BLOCKS = {
     "draw": DrawOptions,
 }
 PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
-ENVIRONMENTS = ["base", "full", *PHOTOGRAPHIC]
+ENVIRONMENTS = ["base", "full", "smoke", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
 
 

@@ -1,0 +1,110 @@
+"""Tasks hold every node once, wait for what they read, and never for each other."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from excise.errors import UserError
+from excise.scheduling import DagOptions, NodeInfo, dag_source, plan_tasks, read_options
+from excise.scheduling.options import Shards
+
+
+def info(name: str, inputs: str = "", outputs: str | None = None, namespace: str = "", shards: int = 1) -> NodeInfo:
+    made = frozenset((name + ".out" if outputs is None else outputs).split())
+    return NodeInfo(name, frozenset(inputs.split()), made, namespace, shards)
+
+
+def random_nodes(seed: int) -> list[NodeInfo]:
+    """A graph in an order in which it can run."""
+    rng, nodes = random.Random(seed), []
+    for i in range(rng.randint(1, 40)):
+        inputs = " ".join(f"n{j}.out" for j in range(i) if rng.random() < 2 / (i + 1))
+        nodes.append(info(f"n{i}", inputs, namespace=rng.choice("abc"), shards=rng.choice([1, 1, 1, 3])))
+    return nodes
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_graph_becomes_tasks_that_can_run_one_after_the_other(seed):
+    nodes = random_nodes(seed)
+    persisted = {name for node in nodes for name in node.outputs}
+    tasks = plan_tasks(nodes, persisted)
+    assert sorted(n for task in tasks for n in task.nodes) == sorted(n.name for n in nodes)
+    assert len({task.id for task in tasks}) == len(tasks)
+    by_name = {node.name: node for node in nodes}
+    ready: set[str] = set()
+    ended: set[str] = set()
+    for task in tasks:  # in the order in which they are listed
+        assert set(task.after) <= ended
+        # what it reads of others is there, and said; and inside it nodes run in order
+        own: set[str] = set()
+        for name in task.nodes:
+            assert by_name[name].inputs <= ready | own
+            own |= by_name[name].outputs
+        read = {i for name in task.nodes for i in by_name[name].inputs}
+        assert set(task.loads) == read & ready - own
+        # exactly the tasks that make something it reads
+        makers = {t.id for t in tasks for n in t.nodes if by_name[n].outputs & read} - {task.id}
+        assert set(task.after) == makers
+        ready |= own
+        ended.add(task.id)
+    for task in tasks:
+        assert task.shards == 1 or len(task.nodes) == 1
+
+
+def test_nodes_of_a_namespace_go_together_around_work_that_is_cut():
+    nodes = [
+        info("a.first", namespace="a"),
+        info("a.second", "a.first.out", namespace="a"),
+        info("a.cut", "a.second.out", namespace="a", shards=4),
+        info("a.last", "a.cut.out a.first.out", namespace="a"),
+    ]
+    persisted = {name for node in nodes for name in node.outputs}
+    first, cut, last = plan_tasks(nodes, persisted)
+    assert first.nodes == ("a.first", "a.second") and first.loads == ()
+    assert (cut.id, cut.shards, cut.after) == ("a.cut", 4, ("a",))
+    assert last.loads == ("a.cut.out", "a.first.out") and set(last.after) == {"a", "a.cut"}
+
+
+def test_what_lives_in_memory_is_handed_over_by_no_task():
+    nodes = [info("one", namespace="a"), info("two", "one.out", namespace="b")]
+    with pytest.raises(UserError, match=r"'one.out' is not in the catalog"):
+        plan_tasks(nodes, set())
+    assert len(plan_tasks([nodes[0], info("two", "one.out", namespace="a")], set())) == 1
+
+
+def test_options_are_the_files_laid_over_the_default():
+    config = {
+        "default": {"retries": 7, "shards": {"draw": 2}},
+        "erase": {"schedule": "@daily"},
+        "style": {"pipeline": "erase", "params": {"concept": "fluent"}},
+    }
+    found = read_options(config, ["erase", "report"])
+    assert sorted(found) == ["erase", "report", "style"]
+    assert found["style"].pipeline == "erase" and found["report"].retries == 7
+    assert found["erase"].schedule == "@daily" and found["erase"].shards == Shards(draw=2)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"weekly": {"pipeline": "eraze"}}, "did you mean 'erase'"),
+        ({"wekly": {}}, "runs 'wekly', and there is none"),
+        ({"erase": {"schedul": "@daily"}}, r"erase.schedul: does not exist"),
+        ({"erase": {"shards": {"draw": 0}}}, r"erase.shards.draw: "),
+        ({"../up": {"pipeline": "erase"}}, "cannot name a DAG"),
+        ({"erase": {"params": {"concept": "a,b"}}}, "cannot be given on a command line"),
+    ],
+)
+def test_wrong_options_are_refused(config, sentence):
+    with pytest.raises(UserError, match=sentence):
+        read_options(config, ["erase", "report"])
+
+
+def test_a_file_is_python_whatever_the_names(tmp_path):
+    options = DagOptions(pipeline="erase", params={"concept": 'o\'brien "x"'}, tags=["a'b"], schedule="0 3 * * 1")
+    tasks = plan_tasks([info("one", namespace="it's")], set())
+    source = dag_source("erase", options, tasks, tmp_path / "it's", tmp_path / "python")
+    compile(source, "dag.py", "exec")
+    assert str(tmp_path) in source
