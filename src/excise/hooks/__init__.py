@@ -4,6 +4,7 @@ from .account import AccountHook
 from .announce import AnnounceHook
 from .given_id import GivenIdHook
 from .mlflow_hook import MlflowHook
+from .processes_hook import ProcessesHook
 from .progress import ProgressHook
 from .project import ProjectHook
 from .record import RecordHook
@@ -14,6 +15,7 @@ __all__ = [
     "AnnounceHook",
     "GivenIdHook",
     "MlflowHook",
+    "ProcessesHook",
     "ProgressHook",
     "ProjectHook",
     "RecordHook",

@@ -87,14 +87,15 @@ def command(run_params: dict[str, Any], env: str | None) -> str:
     if env and env != "local":
         words.append(f"--env={env}")
     if run_params.get("runtime_params"):
-        words.append("--params=" + ",".join(f"{k}={v}" for k, v in _flat(run_params["runtime_params"])))
+        words.append("--params=" + ",".join(f"{k}={v}" for k, v in flat(run_params["runtime_params"])))
     return " ".join(words)
 
 
-def _flat(tree: dict[str, Any], prefix: str = ""):
+def flat(tree: dict[str, Any], prefix: str = ""):
+    """Parameters by their dotted names."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -116,7 +116,7 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
-    chosen = {"concept", "eraser", "attack", "masks", "shard", "audit"}
+    chosen = {"concept", "eraser", "attack", "masks", "shard", "processes", "audit"}
     mute: set[str] = chosen if GRIDS & pipeline.inputs() else set()
     if AUDITED in pipeline.inputs():
         mute = mute | {"eraser", "attack", "masks"}

@@ -48,8 +48,7 @@ class ProjectHook:
             variant=None if variant is None else str(variant),
             audit=_audit_choice(parameters, _config(context, "concepts")),
         )
-        shard = parameters.get("shard")
-        self._shard = WHOLE if shard is None else Shard.parse(shard)
+        self._shard = _shard_of(parameters.get("shard"))
         self._concepts = _config(context, "concepts")
         self._cache = context.project_path / settings.get("cache", "data/cache")
 
@@ -66,6 +65,22 @@ class ProjectHook:
         if not self._shard.whole:  # what a shard makes is in the cache; results are saved by the run of the whole
             for name in pipeline.all_outputs():
                 catalog[name] = MemoryDataset(copy_mode="assign")
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Leave the group of processes that this one may be of."""
+        if not self._shard.whole:
+            from excise.processes import leave_group
+
+            leave_group()
+
+
+def _shard_of(asked: Any) -> Shard:
+    if asked is None:
+        return WHOLE
+    from excise.processes import RANKED, own_shard
+
+    return own_shard() if asked == RANKED else Shard.parse(asked)
 
 
 def _audit_choice(parameters: dict[str, Any], concepts: dict[str, Any]) -> AuditChoice | None:

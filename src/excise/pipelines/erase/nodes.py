@@ -55,6 +55,11 @@ def open_model(spec: dict):
     return _load(json.dumps(spec, sort_keys=True))
 
 
+def forget_model() -> None:
+    """Keep no model; the next node opens it anew."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _load(spec: str):
     from excise.models.diffusion import DiffusionModel
