@@ -1,4 +1,4 @@
-"""Several processes on one machine, one a GPU, that share out a node's work: accelerate starts and numbers them.
+"""Several processes on one machine, one a GPU, that share out a node's work: accelerate tells them apart.
 
 Each does its shard and leaves it in the cache; the process that started them puts the whole together.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from excise.errors import UserError
 from excise.shards import Shard
 
-RANKED = "accelerate"  # the value of the parameter ``shard`` with which a process is told its rank by accelerate
+RANKED = "accelerate"  # the value of the parameter ``shard`` with which a process takes the shard of its rank
 
 
 def count_processes(asked: object) -> int:
@@ -38,20 +38,20 @@ def count_processes(asked: object) -> int:
 
 
 def own_shard() -> Shard:
-    """The shard of this process, which accelerate has started; its GPU becomes the one that ``cuda`` means."""
+    """The shard of this process by its rank; its GPU becomes the one that ``cuda`` means."""
     import torch
     from accelerate import PartialState
 
     if "WORLD_SIZE" not in os.environ:
         raise UserError(
-            f"The parameter 'shard' is {RANKED}, and accelerate has not started this: write it as in '2/4'."
+            f"The parameter 'shard' is {RANKED}, and nothing has started several processes: write it as in '2/4'."
         )
     state = PartialState(cpu=not torch.cuda.is_available())
     return Shard(state.process_index + 1, state.num_processes)
 
 
 def leave_group() -> None:
-    """End this process's part in the group that accelerate made, if there is one."""
+    """End this process's part in the group of processes, if there is one."""
     import torch.distributed as group
 
     if group.is_available() and group.is_initialized():
@@ -64,13 +64,10 @@ def launch(count: int, words: Sequence[str]) -> None:
     Raises:
         RuntimeError: one of them failed; what the others have done lies in the cache.
     """
-    import torch
-
-    where = ["--multi_gpu"] if torch.cuda.device_count() > 1 else ["--cpu"] if not torch.cuda.is_available() else []
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(count), "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", *where, "--module"]
+    # what `accelerate launch` runs for several GPUs, which does the same on a CPU
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     # they save nothing: what they did is recorded by the process that waits for them
     inner = {k: v for k, v in os.environ.items() if k != "EXCISE_RUN_ID"} | {"EXCISE_MLFLOW": "off"}
-    done = subprocess.run([*command, "kedro", *words], env=inner)
+    done = subprocess.run([*command, "-m", "kedro", *words], env=inner)
     if done.returncode:
         raise RuntimeError(f"one of {count} processes ended with exit code {done.returncode}; its output stands above")

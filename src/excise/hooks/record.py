@@ -57,7 +57,9 @@ class RecordHook:
             id=info["id"],
             pipelines=list(run_params.get("pipeline_names") or ["__default__"]),
             env=self._env,
-            params={k: v for k, v in (run_params.get("runtime_params") or {}).items() if k != "shard"},
+            params={
+                k: v for k, v in (run_params.get("runtime_params") or {}).items() if k not in ("shard", "processes")
+            },
             seed=seed if isinstance(seed, int) else None,
             versions=info["versions"],
             environment=info["environment"],
