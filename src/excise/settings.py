@@ -9,6 +9,7 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # and this one of acceler
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it says twice that it makes its tables
 os.environ.setdefault("TQDM_DELAY", "2")  # bars of what is done in two seconds are not worth a line
 
+from excise.configuration import ConfigLoader
 from excise.hooks import (
     AccountHook,
     AnnounceHook,
@@ -38,6 +39,7 @@ HOOKS = (
     RegistryHook(),
 )
 
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
