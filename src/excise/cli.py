@@ -97,6 +97,15 @@ def packaged_pipelines() -> list[str]:
     return sorted(folder.name for folder in folders if (folder / "__init__.py").is_file())
 
 
+def given_parameters(text: str) -> dict[str, Any]:
+    """What ``--params`` of the command that runs says, as `kedro run` reads it."""
+    from kedro.framework.cli.utils import _split_params
+
+    context = click.get_current_context()
+    [option] = [one for one in context.command.params if one.name == "params"]
+    return _split_params(context, option, text) if text else {}
+
+
 run = RunCommand("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
 
 
@@ -115,7 +124,6 @@ cli.add_command(run)
 @click.pass_obj
 def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
     """Which results no longer match code, parameters and inputs: those in data/, and the committed grids' rows."""
-    from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 
     with one_sentence():
@@ -129,7 +137,7 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
             for line in run_stale(root, states):
                 click.echo(line)
             return
-        given = _split_params(None, None, params) if params else {}
+        given = given_parameters(params)
         with KedroSession.create(root, env=env, runtime_params=given) as session:
             context = session.load_context()
             for line in stale_grids(context.params, context.catalog):
@@ -272,9 +280,8 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
 @contextmanager
 def _context(root: Path, env: str | None, params: str = "") -> Iterator[Any]:
     """The project's context, with the pipelines that these parameters choose."""
-    from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 
-    given = _split_params(None, None, params) if params else {}
+    given = given_parameters(params)
     with KedroSession.create(root, env=env, runtime_params=given) as session:
         yield session.load_context()

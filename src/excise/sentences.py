@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import click
+
 from excise.errors import UserError, first_wrong, hint, short, what_is_wrong
 
 
@@ -94,8 +96,9 @@ def _unknown(kind: str, option: str, known: Callable[[Any], Iterable[str]]) -> C
     def say(listed: str) -> str:
         from kedro.framework.project import pipelines
 
-        name = _quoted(listed)
-        there = {one for pipeline in dict(pipelines).values() for one in known(pipeline)}
+        name, context = _quoted(listed), click.get_current_context(silent=True)
+        asked = (context.params.get("pipelines") or []) if context else []
+        there = {one for pipeline in asked if pipeline in pipelines for one in known(pipelines[pipeline])}
         near = hint(name, there)
         if not near.startswith("did you mean"):  # a hundred names are no sentence
             near = "`kedro registry describe PIPELINE` lists them."

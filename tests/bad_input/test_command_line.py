@@ -36,6 +36,10 @@ TYPED = {
     JOB + "--conf-source=nowhere": "Invalid value for '--conf-source': Path 'nowhere' does not exist.",
     JOB + "--config=nowhere.yml": "Invalid value for '--config' / '-c': File 'nowhere.yml' does not exist.",
     JOB + "--bogus": "No such option '--bogus'…",
+    "stale --env=sd41": "…sd41…",
+    "stale --params=x": "Invalid format of `params` option: Item `x` must contain a key and a value separated by `=`.",
+    "champion nobody": "There is no registered eraser 'nobody': `kedro run --pipeline=retrain` registers the first.",
+    "find ../x": "Nothing is known of '../x': give the id of a Kedro run (a folder of versions in data/), of an …",
     # which concept, eraser, attack
     JOB + "--params=concept=persn": "There is no concept 'persn' in …: did you mean 'person'?",
     JOB + "--params=concept=fluent": "The concept 'fluent' is of kind style: use --pipelines=erase_style.",

@@ -128,7 +128,7 @@ SPOILT: list[tuple[str, bytes, str]] = [  # a file of the configuration, its byt
     (
         "local/globals.yml",
         b"model: ../../elsewhere\n",
-        "'../../elsewhere' cannot be the name of a model (globals.yml): …",
+        "Parameter 'model.name' cannot be '../../elsewhere': it must be small letters, …",
     ),
     ("local/globals.yml", b"concepts: {nsfw: ../x}\n", "'../x' cannot be the name of a concept: …"),
     ("local/globals.yml", b"concepts: {nsfw: ''}\n", "'' cannot be the name of a concept: …"),

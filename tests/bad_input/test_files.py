@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from excise.checkpoints import read_checkpoint
 from excise.concepts import PromptSource, load_concept
 from excise.datasets.whole import refuse_damaged
 from excise.erasers import Eraser
@@ -191,6 +192,43 @@ def test_an_eraser_that_does_not_fit_changes_nothing(weights, expected: str, tin
     after = tiny_model.denoiser.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not hasattr(tiny_model.denoiser, "_excise_originals")
+
+
+CHECKPOINTS: dict[str, tuple[str, Spoil, str]] = {
+    "not there": ("a.safetensors", lambda p: None, "There is no checkpoint '…': point the parameter 'checkpoint' to …"),
+    "cut": (
+        "a.safetensors",
+        lambda p: cut(_saved(p)),
+        "… is damaged or no safetensors file: fetch it anew, or point …",
+    ),
+    "a page of an error": ("a.safetensors", lambda p: p.write_text("<html>"), "… is damaged or no safetensors file: …"),
+    "empty": ("a.safetensors", lambda p: save_file({}, p), "…is no kind of checkpoint that is known here, …"),
+    "a pickle": ("a.pt", lambda p: p.write_bytes(pickle.dumps(1)), "… is a pickle, and opening one can run …"),
+    "of another shape": (
+        "a.safetensors",
+        lambda p: save_file({"unet.conv_in.weight": torch.ones(2, 2)}, p),
+        "… was not made from tiny: its 'unet.conv_in.weight' is of shape 2 x 2, and the base model's is …",
+    ),
+    "of another model": (
+        "a.safetensors",
+        lambda p: save_file({"unet.nowhere.weight": torch.ones(2)}, p),
+        "… has a weight 'unet.nowhere.weight' that tiny does not have: look whether it is of another base model.",
+    ),
+    "NaN": (
+        "a.safetensors",
+        lambda p: save_file({"unet.conv_out.bias": torch.full((4,), float("nan"))}, p),
+        "… has weights that are no finite numbers (conv_out.bias): fetch it anew, or point elsewhere.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_checkpoint_to_be_audited(case: str, tmp_path: Path, tiny_model) -> None:
+    name, spoil, expected = CHECKPOINTS[case]
+    spoil(tmp_path / name)
+    run = {"id": "x", "versions": {}}
+    said = said_of(lambda: read_checkpoint(str(tmp_path / name), tiny_model, "person", run))
+    assert says(expected, said), said
 
 
 def test_an_eraser_of_another_model(tiny_model) -> None:

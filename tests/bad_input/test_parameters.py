@@ -67,6 +67,11 @@ TYPED = {
         "null for no CLIP score."
     ),
     JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
+    # what is audited
+    "run --pipeline=audit": "There is nothing to audit: name an erased model with --params=checkpoint=PATH.",
+    "run --pipeline=audit --params=checkpoint=../../x": "There is no checkpoint '../../x': point the parameter …",
+    "run --pipeline=audit --params=checkpoint=conf": "There are no safetensors in the folder 'conf': point the parameter 'checkpoint' elsewhere.",
+    "run --pipeline=audit --params=checkpoint=pyproject.toml": "…",
     # what a stage needs
     "run --pipeline=rejudge": "There is no 'person.concept' yet: run what makes it first, …",
     "run --pipeline=export --params=export.rank=0": (

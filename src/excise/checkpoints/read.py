@@ -51,7 +51,8 @@ def read_checkpoint(path: str, model: DiffusionModel, concept: str, run: Mapping
         The eraser, and what was read: name, kind, what, sha256, changed and compared weights by part, notes.
 
     Raises:
-        UserError: it cannot be read, is not of this base model, or changes nothing.
+        UserError: it cannot be read, is not of this base model, has weights that are NaN or infinite, or changes
+            nothing.
     """
     from excise.erasers.eraser import Eraser
 
@@ -66,6 +67,11 @@ def read_checkpoint(path: str, model: DiffusionModel, concept: str, run: Mapping
             "choose that one, with --env or model.path."
         )
     weights, compared = changed_weights(model, change)
+    wrong = next((n for n, value in weights.items() if not value.isfinite().all()), None)
+    if wrong is not None:
+        raise UserError(
+            f"'{path}' has weights that are no finite numbers ({wrong}): fetch it anew, or point elsewhere."
+        )
     pruned = {n: mask for n, mask in change.pruned.items() if mask.any()}
     if not weights and not pruned:
         raise UserError(

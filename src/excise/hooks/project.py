@@ -95,7 +95,7 @@ def _audit_choice(parameters: dict[str, Any], concepts: dict[str, Any]) -> Audit
             checkpoint = find_checkpoint(str(parameters["checkpoint"]))
             masked = kind_of(checkpoint)[1].masks(checkpoint)
     attacks = parameters.get("attacks", {}) if named == "all" else [named] if isinstance(named, str) else named
-    unsafe = frozenset(name for name, described in concepts.items() if (described or {}).get("unsafe"))
+    unsafe = frozenset(name for name, told in concepts.items() if isinstance(told, dict) and told.get("unsafe"))
     return AuditChoice(tuple(map(str, attacks)), named == "all", masked, unsafe)
 
 
