@@ -95,6 +95,23 @@ def test_what_is_only_hidden_falls_to_white_box_attacks(model, concept, drawn, t
     assert broken >= 0.95 * len(rows) if way in WHITE_BOX else broken < 0.95 * len(rows)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", [2.0, 5.0])
+def test_a_negative_prompt_hides_too_little_to_be_a_straw_man(model, concept, drawn, monkeypatch, guidance):
+    """It takes the empty prompt's place in guidance; most prompts show the concept all the same, so there is nothing
+    that an attack would have to bring back."""
+    rows, _ = drawn
+    own = model.tokenizer(rows["prompt"].tolist(), add_special_tokens=False).input_ids
+    nothing: list = [[]] * len(rows)
+    asked = rows.assign(token_ids=own, embedding=nothing, latent=nothing, strength=1.0)
+    examine, encode = _examiner(model, concept, DrawOptions(steps=16, guidance=guidance)), model.encode
+    negative = ", ".join(Concept(**concept).target.fit[:4])
+    monkeypatch.setattr(model, "encode", lambda texts: encode([negative] if texts == [""] else texts))
+    shown = sum(map(bool, examine(asked)))
+    print(f"negative prompt '{negative}', guidance {guidance}: {shown} of {len(rows)} prompts still show the concept")
+    assert shown >= 0.2 * len(rows)  # a straw man hides the concept from 80 %
+
+
 def test_hiding_moves_embeddings_and_nothing_else(model, concept):
     before = {k: v.clone() for k, v in model.weights().items()}
     for method in ("remap", "rename"):
