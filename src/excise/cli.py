@@ -98,12 +98,11 @@ def packaged_pipelines() -> list[str]:
 
 
 def given_parameters(text: str) -> dict[str, Any]:
-    """What ``--params`` of the command that runs says, as `kedro run` reads it."""
+    """``--params`` as `kedro run` reads them."""
     from kedro.framework.cli.utils import _split_params
 
-    context = click.get_current_context()
-    [option] = [one for one in context.command.params if one.name == "params"]
-    return _split_params(context, option, text) if text else {}
+    context = click.get_current_context(silent=True) or click.Context(run)
+    return _split_params(context, click.Option(["--params"]), text) if text else {}
 
 
 run = RunCommand("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)

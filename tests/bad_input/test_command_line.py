@@ -38,6 +38,8 @@ TYPED = {
     JOB + "--bogus": "No such option '--bogus'…",
     "stale --env=sd41": "…sd41…",
     "stale --params=x": "Invalid format of `params` option: Item `x` must contain a key and a value separated by `=`.",
+    "dags retrian": "There is no DAG 'retrian': did you mean 'retrain'?",
+    "dags ../x": "There is no DAG '../x': known are …",
     "champion nobody": "There is no registered eraser 'nobody': `kedro run --pipeline=retrain` registers the first.",
     "find ../x": "Nothing is known of '../x': give the id of a Kedro run (a folder of versions in data/), of an …",
     # which concept, eraser, attack

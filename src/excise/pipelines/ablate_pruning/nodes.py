@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from excise.attacks import ATTACKS, AttackOptions, make_attack
 from excise.cache import Cache
 from excise.erasers import ERASERS, EraserOptions, make_method
-from excise.errors import UserError, refuse_unknown
+from excise.errors import UserError, first_wrong, refuse_unknown, short
 from excise.images import DrawOptions
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
@@ -104,6 +104,10 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
     for name, changes in ablation.variations.items():
         if name in found:
             raise UserError(f"ablation.variations: '{name}' is a row that is always there, call yours otherwise.")
+        if "/" in name or "\\" in name or len(name) > 64:  # a row's file is called by it
+            raise UserError(
+                f"ablation.variations: '{short(name)}' has a slash in it, or is too long: call it otherwise."
+            )
         changes = dict(changes)
         variant = changes.pop("fixed", "learned")
         if variant not in ("learned", "scored", "random"):
@@ -111,8 +115,8 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
         try:
             found[name] = variant, PruneOptions.model_validate(prune.model_dump() | changes)
         except ValueError as error:
-            detail = " ".join(part.strip() for part in str(error).splitlines()[1:3])
-            raise UserError(f"ablation.variations.{name}: {detail}") from None
+            place, wrong = first_wrong(error)
+            raise UserError(f"ablation.variations.{name}: {place} {wrong}.") from None
     return found
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from excise.attacks import AttackOptions
 from excise.cache import Cache
 from excise.erasers import EraserOptions
-from excise.errors import UserError, first_wrong, refuse_unknown
+from excise.errors import UserError, first_wrong, refuse_no_name, refuse_unknown
 from excise.masks import PruneOptions
 from excise.models import ModelSpec, find_folder
 from excise.pipelines.erase.nodes import NeuronOptions
@@ -133,6 +133,9 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     from excise.erasers import ERASERS, make_method
 
     over, here = study.instead, study.section
+    for what, names in (("an eraser", study.studied), ("an attack", [*study.attacks, *over.attacks])):
+        for name in names:
+            refuse_no_name(what, name)  # a row's file is called by it
     for name in study.studied:
         refuse_unknown("eraser", name, ERASERS)
     for name in over.erasers:
