@@ -43,7 +43,8 @@ def job(project, run_job) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def exported(job, project, run_job) -> Path:
-    run_job(project, pipeline="export", eraser="conceptprune", export={"dtype": "float32"})
+    wanted = {"dtype": "float32", "formats": ["folder", "weights", "mask"]}
+    run_job(project, pipeline="export", eraser="conceptprune", export=wanted)
     return newest(project, "data/06_models/emoji64/person/conceptprune/export/*/export")
 
 
