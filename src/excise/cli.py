@@ -123,8 +123,6 @@ cli.add_command(run)
 @click.pass_obj
 def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
     """Which results no longer match code, parameters and inputs: those in data/, and the committed grids' rows."""
-    from kedro.framework.session import KedroSession
-
     with one_sentence():
         from excise.commands.stale import find_stale, run_stale, spell_stale
 
@@ -136,9 +134,7 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
             for line in run_stale(root, states):
                 click.echo(line)
             return
-        given = given_parameters(params)
-        with KedroSession.create(root, env=env, runtime_params=given) as session:
-            context = session.load_context()
+        with _context(root, env, params) as context:
             for line in stale_grids(context.params, context.catalog):
                 click.echo(line)
 
@@ -279,8 +275,10 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
 @contextmanager
 def _context(root: Path, env: str | None, params: str = "") -> Iterator[Any]:
     """The project's context, with the pipelines that these parameters choose."""
+    from kedro.framework.project import settings
     from kedro.framework.session import KedroSession
 
+    check_environment(env or os.environ.get("KEDRO_ENV") or "local", str(root / settings.CONF_SOURCE))
     given = given_parameters(params)
     with KedroSession.create(root, env=env, runtime_params=given) as session:
         yield session.load_context()
