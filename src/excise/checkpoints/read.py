@@ -67,7 +67,7 @@ def read_checkpoint(path: str, model: DiffusionModel, concept: str, run: Mapping
             "choose that one, with --env or model.path."
         )
     weights, compared = changed_weights(model, change)
-    wrong = next((n for n, value in weights.items() if not value.isfinite().all()), None)
+    wrong = next((n for n, value in weights.items() if not value.float().isfinite().all()), None)
     if wrong is not None:
         raise UserError(
             f"'{path}' has weights that are no finite numbers ({wrong}): fetch it anew, or point elsewhere."

@@ -107,6 +107,21 @@ def test_two_roundings_of_one_number_are_the_same_and_a_change_is_not():
     assert not same_values(numbers, numbers.nextafter(torch.tensor(9.0)))
 
 
+def test_eight_bits_are_read_as_they_are(tiny_model, tmp_path, make_eraser):
+    """As ComfyUI keeps large models; what is the base model's, rounded so far, is the base model's."""
+    eraser = make_eraser(tiny_model, rate=0)
+    new = {n: w for n, w in eraser.weights.items() if n.endswith("attn2.to_k.weight")}
+    base = {n: w for n, w in tiny_model.weights().items() if n.endswith("attn2.to_v.weight")}
+    eight = {n: w.to(torch.float8_e4m3fn) for n, w in {**new, **base}.items()}
+    save_file({f"unet.{n}": w.contiguous() for n, w in eight.items()}, tmp_path / "eight.safetensors")
+    audited, told = read(tmp_path / "eight.safetensors", tiny_model)
+    assert audited.weights.keys() == new.keys() and sum(told["compared"].values()) == len(new) + len(base) > len(new)
+    with tiny_model.wearing(audited):
+        worn = tiny_model.weights()
+        assert all(torch.equal(worn[n], eight[n].float()) for n in new)
+    audited.save(tmp_path / "eraser.safetensors")
+
+
 # other people's names ------------------------------------------------------------------------------------------------
 def test_bare_names_of_the_unet_as_esd_is_released(tiny_model, tmp_path, make_eraser, bits):
     eraser = make_eraser(tiny_model, encoder=False)
