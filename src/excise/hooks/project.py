@@ -87,14 +87,16 @@ def _audit_choice(parameters: dict[str, Any], concepts: dict[str, Any]) -> Audit
     """What an audit would run; a checkpoint that cannot be read is refused later, with a sentence."""
     if not isinstance(parameters.get("audit"), dict):
         return None
-    named, masked = parameters["audit"].get("attacks", "all"), False
+    named, masked = parameters["audit"].get("attacks") or "all", False
     if parameters.get("checkpoint") is not None:
         from excise.checkpoints import find_checkpoint, kind_of
 
         with suppress(UserError):
             checkpoint = find_checkpoint(str(parameters["checkpoint"]))
             masked = kind_of(checkpoint)[1].masks(checkpoint)
-    attacks = parameters.get("attacks", {}) if named == "all" else [named] if isinstance(named, str) else named
+    described = parameters.get("attacks")
+    known = list(described) if isinstance(described, dict) else []
+    attacks = known if named == "all" else named if isinstance(named, list) else [named]
     unsafe = frozenset(name for name, told in concepts.items() if isinstance(told, dict) and told.get("unsafe"))
     return AuditChoice(tuple(map(str, attacks)), named == "all", masked, unsafe)
 
