@@ -10,8 +10,11 @@ import fcntl
 import hashlib
 import importlib
 import json
+import logging
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -152,8 +155,102 @@ class Cache:
             yield
 
 
-def write_atomically(path: Path, write) -> None:
-    """Call ``write(draft)`` and move the finished draft to ``path``, so that nobody sees half a file."""
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    write(draft)
-    os.replace(draft, path)
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call ``write(draft)`` and move the finished draft, a file or a folder, to ``path``.
+
+    Nobody sees half of it: not who reads meanwhile, not who comes after a kill, nor (the draft is on the disk before it
+    is moved) after the power was lost. Of several processes each writes a draft of its own, and the last one's file
+    stays; of a folder the first one's.
+    """
+    draft = path.with_name(f".{os.getpid()}-{secrets.token_hex(3)}.{path.name}")
+    try:
+        write(draft)
+        _to_disk(draft)
+        if draft.is_dir() and path.is_dir():
+            _remove(draft)  # another process was first
+        else:
+            os.replace(draft, path)
+        _to_disk(path.parent, deep=False)
+    except BaseException:  # a full disk is not kept full by halves
+        _remove(draft)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path, deep: bool = True) -> None:
+    """Wait until a file, or a folder's names (``deep``: and all that is in it), would survive the loss of power."""
+    if path.is_dir() and deep:
+        for file in path.iterdir():
+            _to_disk(file)
+    if path.is_dir() and os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def finished(path: Path) -> bool:
+    """Whether a file of work in progress is there, and whole.
+
+    What ``write_atomically`` wrote is whole. A disk that failed, or somebody's copy that was cut short, can still leave
+    a damaged file: that is said, and the file is made anew.
+    """
+    if not path.exists():
+        return False
+    try:
+        whole = WHOLE_FILES.get(path.suffix, _not_empty)(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        logging.getLogger("excise").warning("%s is damaged, and is made anew.", path)
+    return whole
+
+
+def _not_empty(path: Path) -> bool:
+    return path.stat().st_size > 0
+
+
+def _whole_json(path: Path) -> bool:
+    json.loads(path.read_text())
+    return True
+
+
+def _whole_tensors(path: Path) -> bool:
+    """Safetensors: the header says where the last tensor ends."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > path.stat().st_size:
+            return False
+        header = json.loads(stream.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _whole_parquet(path: Path) -> bool:
+    with path.open("rb") as stream:
+        first = stream.read(4)
+        stream.seek(-4, os.SEEK_END)
+        return first == stream.read() == b"PAR1"
+
+
+def _whole_png(path: Path) -> bool:
+    with path.open("rb") as stream:
+        first = stream.read(8)
+        stream.seek(-8, os.SEEK_END)
+        return first == b"\x89PNG\r\n\x1a\n" and stream.read(4) == b"IEND"
+
+
+WHOLE_FILES: dict[str, Callable[[Path], bool]] = {
+    ".json": _whole_json,
+    ".parquet": _whole_parquet,
+    ".png": _whole_png,
+    ".safetensors": _whole_tensors,
+}

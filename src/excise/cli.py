@@ -139,6 +139,38 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
                 click.echo(line)
 
 
+@cli.command()
+@click.argument("what", required=False)
+@click.option("--no-rejudge", is_flag=True, help="Leave stored pictures unjudged.")
+@click.option("--redraw", default=0, type=click.IntRange(min=0), help="Draw so many pictures again, and compare bits.")
+@click.pass_obj
+def verify(metadata: Any, what: str | None, no_rejudge: bool, redraw: int) -> None:
+    """Make a result again from what is stored, and compare; exit code 1 where something differs.
+
+    WHAT is a run's id, a file below data/ that a run saved, or docs/results.json and docs/benchmark.json; unless given,
+    the newest run.
+    """
+    with one_sentence():
+        from excise.commands.verify import run_of, verify_rows, verify_run
+
+        root = metadata.project_path if metadata else Path.cwd()
+        rows = what and (root / what).suffix == ".json" and (root / what).parent.name == "docs"
+        if rows:
+            findings = verify_rows(root / what)
+        else:
+            run = run_of(root, what)
+            click.echo(f"Run {run}")
+            findings = verify_run(root, run, not no_rejudge, redraw)
+        counts = dict.fromkeys(("agrees", "differs", "unchecked"), 0)
+        for finding in findings:
+            counts[finding.outcome] += 1
+            click.echo(str(finding))
+        told = f"{counts['agrees']} checks agree, {counts['differs']} differ, {counts['unchecked']} could not be made."
+        click.echo(told)
+        if counts["differs"]:
+            raise click.exceptions.Exit(1)
+
+
 def _plain(value: Any) -> Any:
     """Parameters as they are written: Kedro hands out checked models."""
     if hasattr(value, "model_dump"):

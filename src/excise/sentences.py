@@ -29,12 +29,38 @@ def sentence_of(error: BaseException) -> str | None:
     outer = None  # Kedro's own words are taken where no cause has better ones
     link: BaseException | None = error
     while link is not None:
+        if told := _machine_says(link):
+            return told
         for kind, say in sentences.items():
             if isinstance(link, kind):
                 return say(link)
         outer = outer or _kedro_says(link)
         link = link.__cause__
     return outer
+
+
+# the machine's own troubles, as Python, safetensors, Arrow and torch tell them
+_MACHINE = {
+    r"No space left on device|Disk quota exceeded": (
+        "The disk is full: make room (data/cache may be deleted, which costs time), and run the same command again; "
+        "what is finished is kept."
+    ),
+    r"CUDA out of memory": (
+        "The GPU's memory does not suffice: set model.offload and model.gradient_checkpointing to auto, or a smaller "
+        "batch, and run the same command again; what is finished is kept."
+    ),
+    r"CUDA error|CUDA driver|NCCL error|AcceleratorError": (
+        "The GPU failed or was lost: see that `nvidia-smi` finds it, and run the same command again; what is finished "
+        "is kept."
+    ),
+}
+
+
+def _machine_says(error: BaseException) -> str | None:
+    if isinstance(error, UserError):
+        return None
+    text = f"{type(error).__name__}: {error}"
+    return next((sentence for pattern, sentence in _MACHINE.items() if re.search(pattern, text)), None)
 
 
 # what Kedro keeps of pydantic's error is its text

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from excise.cache import finished, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +114,7 @@ def train(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay, betas=options.betas)
     ema, start, rows = EMA(model, options.ema), 0, []
-    if checkpoint.exists():
+    if finished(checkpoint):
         start, rows = _restore(checkpoint, model, ema, optimizer)
     device = parameters[0].device.type
     bf16 = options.bf16 and fast_bf16(device)
@@ -154,18 +155,16 @@ def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None
     tensors |= {f"ema.{k}": v.contiguous() for k, v in ema.shadow.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()}
-    draft = path.with_suffix(".tmp")
-    save_file({k: v.clone() for k, v in tensors.items()}, draft, {"step": str(step), "rows": json.dumps(rows)})
-    os.replace(draft, path)
+    copies, header = {k: v.clone() for k, v in tensors.items()}, {"step": str(step), "rows": json.dumps(rows)}
+    write_atomically(path, lambda draft: save_file(copies, draft, header))
 
 
 def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
     from safetensors import safe_open
-    from safetensors.torch import load_file
 
-    tensors = load_file(path, device=str(next(model.parameters()).device))
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
+    # opened once: another process at the same work may put a later state in its place at any time
+    with safe_open(path, "pt", device=str(next(model.parameters()).device)) as file:
+        header, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (it is no dict)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     ema.shadow = {k[4:]: v for k, v in tensors.items() if k.startswith("ema.")}
     state: dict[int, dict] = {}

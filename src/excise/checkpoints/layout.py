@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 DENOISERS = ("unet", "transformer")
 WRAPPER = "text_model."  # recent versions of transformers leave it out for some text encoders
-# as early versions of diffusers called the attention of autoencoders; Stable Diffusion 1's folders still do
-EARLIER = ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0."))
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,7 @@ class Part:
 
     def find(self, key: str) -> str | None:
         """The parameter that a key means; ``""`` for a buffer, None for nothing of this part."""
-        later = key
-        for old, new in EARLIER:
-            later = later.replace(old, new)
-        for name in (key, key.removeprefix(WRAPPER), WRAPPER + key, later):
+        for name in (key, key.removeprefix(WRAPPER), WRAPPER + key):
             if name in self.shapes or name in self.same:
                 return self.same.get(name, name)
             if name in self.buffers or name.endswith("position_ids"):

@@ -29,11 +29,8 @@ DOWN = re.compile(
     r"|\.lora_linear_layer\.down\.weight)"
 )
 OTHER = ("lora_mid", "dora_scale", "lora_magnitude_vector", "hada_w", "lokr_w", "oft_", "diff_b", ".diff")
-KOHYA: dict[str, tuple[str, ...]] = {  # prefix -> the part that it may be, the first that there is
-    **{"lora_unet_": ("unet", "transformer"), "lora_transformer_": ("transformer",)},
-    **{"lora_te_": ("text_encoder",), "lora_te1_": ("text_encoder",), "lora_te2_": ("text_encoder_2",)},
-    "lora_te3_": ("text_encoder_3", "text_encoder_2"),
-}
+KOHYA = {"lora_unet_": "", "lora_transformer_": "", "lora_te_": "text_encoder", "lora_te1_": "text_encoder"}
+KOHYA |= {"lora_te2_": "text_encoder_2", "lora_te3_": "text_encoder_3"}
 DOTTED = ("base_model.model.", "diffusion_model.")
 
 
@@ -105,9 +102,9 @@ def pairs_of(tensors: Tensors, checkpoint: Checkpoint, layout: Layout) -> dict[s
 
 def module_of(written: str, layout: Layout) -> tuple[Part, str] | None:
     """The part and the weight of a module, however it is written."""
-    for prefix, places in KOHYA.items():
+    for prefix, name in KOHYA.items():
         if written.startswith(prefix):
-            part = next((layout.parts[name] for name in places if name in layout.parts), None)
+            part = layout.parts.get(name) if name else layout.denoiser
             return None if part is None else _flat(written.removeprefix(prefix), part)
     for prefix in DOTTED:
         written = written.removeprefix(prefix)

@@ -62,9 +62,6 @@ NEEDLESS = ("model_ema.", "alphas_cumprod", "betas", "sqrt_", "log_one_minus", "
 NOT_OF_THE_ENCODER = ("logit_scale", "text_projection.weight", "text_projection")  # where the base model's has none
 
 
-STUMBLED = (KeyError, IndexError, ValueError, RuntimeError, AttributeError)  # how diffusers' loader says that it cannot
-
-
 class SingleFile:
     """A whole model in one file, or its denoiser."""
 
@@ -86,18 +83,15 @@ class SingleFile:
             given = {key if key.startswith(DENOISER) else DENOISER + key: tensors[key] for key in keys}
             translated = _denoiser(given, denoiser, checkpoint, layout)
             refuse_incomplete(denoiser, translated, checkpoint)
-            lost = _numbers(given) - _numbers(translated)
+            lost = sum(v.numel() for v in given.values()) - sum(v.numel() for v in translated.values())
             if lost:  # the loader leaves out what it does not know, and says nothing
                 raise UserError(
                     f"'{checkpoint.path}' holds {abs(lost):,} numbers in its denoiser that {layout.model} has no place "
                     "for: look whether it is of another base model."
                 )
             parts[denoiser.name] = translated
-        notes = []
         if keys := groups.pop("vae", None):
             parts["vae"] = _autoencoder({key: tensors[key] for key in keys}, layout)
-            if not parts["vae"]:
-                notes.append("Its autoencoder is none that diffusers' loader knows; the base model's was used.")
         for prefix, keys in groups.items():
             part = next((layout.parts[name] for name in ENCODERS[prefix].places if name in layout.parts), None)
             if part is None:
@@ -107,7 +101,7 @@ class SingleFile:
                 )
             parts[part.name] = _encoder({key: tensors[key] for key in keys}, prefix, part)
         weights, autoencoder = place_parts(layout, parts, checkpoint)
-        return Change(weights=weights, autoencoder=autoencoder, base=base_of(checkpoint), notes=notes)
+        return Change(weights=weights, autoencoder=autoencoder, base=base_of(checkpoint))
 
 
 def _groups(checkpoint: Checkpoint, denoiser: tuple[str, ...], layout: Layout) -> dict[str, list[str]]:
@@ -133,7 +127,7 @@ def _denoiser(given: Tensors, part: Part, checkpoint: Checkpoint, layout: Layout
     translate = CONVERTERS[type(part.module).__name__]
     try:
         return translate(dict(given), part)
-    except STUMBLED as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, AttributeError) as error:
         raise UserError(
             f"'{checkpoint.path}' is not built like the {part.name} of {layout.model} (diffusers' loader stops at "
             f"{str(error).splitlines()[0]}): choose the base model that it was made from, with --env."
@@ -166,18 +160,9 @@ CONVERTERS: dict[str, Callable[[dict, Part], dict]] = {
 
 
 def _autoencoder(given: Tensors, layout: Layout) -> dict[str, torch.Tensor]:
-    """By diffusers' names; nothing where its loader does not know all of it."""
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
-    try:
-        translated = convert_ldm_vae_checkpoint(dict(given), layout.parts["vae"].module.config)
-    except STUMBLED:
-        return {}
-    return translated if _numbers(translated) == _numbers(given) else {}
-
-
-def _numbers(tensors: Tensors) -> int:
-    return sum(value.numel() for value in tensors.values())
+    return convert_ldm_vae_checkpoint(dict(given), layout.parts["vae"].module.config)
 
 
 def _encoder(given: Tensors, prefix: str, part: Part) -> dict[str, torch.Tensor]:

@@ -1,8 +1,9 @@
 """Kedro datasets for what excise keeps on disk. All are versioned where the catalog says so, and nothing is pickled.
 
-Reports are plain text: ``text.TextDataset`` keeps them.
+Every file is written whole or not at all, also by those that are Kedro's own (``drafted``).
 """
 
+from .drafted import CsvDataset, JsonDataset, TableDataset, TextDataset
 from .eraser import EraserDataset
 from .folder import FolderDataset
 from .image_set import ImageSetDataset
@@ -12,11 +13,15 @@ from .prompt_table import PromptTableDataset
 from .tensors import TensorsDataset
 
 __all__ = [
+    "CsvDataset",
     "EraserDataset",
     "FolderDataset",
     "ImageSetDataset",
+    "JsonDataset",
     "MaskDataset",
     "PngDataset",
     "PromptTableDataset",
+    "TableDataset",
     "TensorsDataset",
+    "TextDataset",
 ]

@@ -8,8 +8,10 @@ from kedro.io.core import get_filepath_str
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.pillow import ImageDataset
 
+from .drafted import Drafted
 
-class PngDataset(ImageDataset):
+
+class PngDataset(Drafted, ImageDataset):
     """A PIL image, such as a contact sheet, that kedro-viz shows.
 
     What it shows is what was saved: pictures of unsafe concepts have to be pixelated before.

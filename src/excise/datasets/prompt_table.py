@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from kedro_datasets._typing import TablePreview
-from kedro_datasets.pandas import ParquetDataset
+
+from .drafted import TableDataset
 
 
-class PromptTableDataset(ParquetDataset):
+class PromptTableDataset(TableDataset):
     """A Parquet table whose prompts and attacked texts kedro-viz shows only as far as people may see them.
 
     Where any prompt has an explicit word, the whole column is cut to the beginnings of its prompts.

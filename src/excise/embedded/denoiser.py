@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from excise.cache import finished, write_atomically
 from excise.training import train
 
 from .canvas import Canvas
@@ -54,7 +55,7 @@ class LatentLibrary:
         self.captions: list[str] = []
         images = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        stored = load_file(path)["latents"] if path.exists() else None
+        stored = load_file(path)["latents"] if finished(path) else None
         for shard in tqdm(range(options.shards), desc="latents", mininterval=2.0):
             batch = canvas.draw_batch(10_000_019 * (options.seed + 1) + shard, options.shard)
             self.captions += batch.captions
@@ -63,7 +64,7 @@ class LatentLibrary:
                     images.append(vae.encode(batch.images).latent_dist.mean * vae.config.scaling_factor)
         self.latents = stored if stored is not None else torch.cat(images)
         if stored is None:
-            save_file({"latents": self.latents.contiguous()}, path)
+            write_atomically(path, lambda draft: save_file({"latents": self.latents.contiguous()}, draft))
 
 
 def train_denoiser(options: DenoiserOptions, canvas: Canvas, vae, text_encoder, tokenizer, folder: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from excise.cache import write_atomically
+from excise.cache import finished, write_atomically
 from excise.models.diffusion import DiffusionModel
 
 
@@ -58,7 +58,7 @@ def build_bank(
     """
     from tqdm import tqdm
 
-    if not path.exists():
+    if not finished(path):
         parts: dict[str, list[torch.Tensor]] = {"latents": [], "blank": [], "wanted": [], "final": []}
         for start in tqdm(range(0, len(prompts), batch), desc=title, mininterval=2.0):
             states = model.encode(prompts[start : start + batch])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from excise.cache import write_atomically
+from excise.cache import finished, write_atomically
 from excise.shards import WHOLE, Shard
 
 from .image_set import COLUMNS, ImageSet, save_picture
@@ -83,20 +83,11 @@ def draw_images(
     """
     from tqdm import tqdm
 
-    jobs = [
-        {
-            **row,
-            "seed": int(row["seed"]) + 1 + k,
-            "image_id": f"{row['prompt_id']}-{k}",
-            "file": f"{row['prompt_id']}-{k}.png",
-        }
-        for row in prompts.to_dict("records")
-        for k in range(_count(row, options))
-    ]
+    jobs = _jobs(prompts, options)
     batches = {n: batch for n, batch in enumerate(_batches(jobs, options.batch)) if shard.has(n)}
     for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0, disable=not batches):
         seen = folder / f"judgements-{number:04d}.parquet"
-        if all((folder / job["file"]).exists() for job in batch) and (discreet is None or seen.exists()):
+        if all(finished(folder / job["file"]) for job in batch) and (discreet is None or finished(seen)):
             continue
         pictures = _sample(model, batch, options)
         if discreet is not None:
@@ -111,6 +102,33 @@ def draw_images(
         for job in (jobs if shard.whole else [job for batch in batches.values() for job in batch])
     ]
     return ImageSet(folder, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def draw_again(model: DiffusionModel, prompts: pd.DataFrame, options: DrawOptions, wanted: list[str]) -> list[Pictures]:
+    """The batches of ``draw_images`` that hold some images, drawn in memory: in another batch an image's last bits may
+    differ.
+
+    Args:
+        prompts: the whole table that was drawn.
+        wanted: ids of images.
+    """
+    asked = set(wanted)
+    batches = [b for b in _batches(_jobs(prompts, options), options.batch) if asked & {job["image_id"] for job in b}]
+    return [Pictures(pd.DataFrame(batch), _sample(model, batch, options)) for batch in batches]
+
+
+def _jobs(prompts: pd.DataFrame, options: DrawOptions) -> list[dict]:
+    """One for each picture: its prompt's row, with its own seed and file."""
+    return [
+        {
+            **row,
+            "seed": int(row["seed"]) + 1 + k,
+            "image_id": f"{row['prompt_id']}-{k}",
+            "file": f"{row['prompt_id']}-{k}.png",
+        }
+        for row in prompts.to_dict("records")
+        for k in range(_count(row, options))
+    ]
 
 
 def _count(row: dict, options: DrawOptions) -> int:

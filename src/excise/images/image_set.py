@@ -55,11 +55,17 @@ class ImageSet:
         return all((self.folder / file).exists() for file in self.manifest["file"])
 
 
-def save_picture(picture: np.ndarray, path: Path) -> str:
-    """Write a PNG whole or not at all; returns its sha256."""
+def png_of(picture: np.ndarray) -> bytes:
+    """A picture, (H, W, 3) uint8 RGB, as the bytes of a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
-    write_atomically(path, lambda draft: draft.write_bytes(buffer.getvalue()))
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    return buffer.getvalue()
+
+
+def save_picture(picture: np.ndarray, path: Path) -> str:
+    """Write a PNG whole or not at all; returns its sha256."""
+    data = png_of(picture)
+    write_atomically(path, lambda draft: draft.write_bytes(data))
+    return hashlib.sha256(data).hexdigest()

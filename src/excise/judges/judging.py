@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from excise.cache import write_atomically
+from excise.cache import finished, write_atomically
 from excise.judges.judge import Detection, Judge, look
 from excise.shards import WHOLE, Shard
 
@@ -51,7 +51,7 @@ def judge_images(
             if not shard.has(number):
                 continue
             kept = folder / f"batch-{number:05d}.parquet" if folder else None
-            if kept is not None and kept.exists():
+            if kept is not None and finished(kept):
                 tables.append(pd.read_parquet(kept))
                 continue
             images, outcomes = part.to_dict("records"), _outcomes(judge, image_set, part)

@@ -190,27 +190,6 @@ def test_another_autoencoder_is_said_and_not_used(tiny_model, tmp_path, make_era
     assert any("autoencoder is not the base model's" in note for note in read(tmp_path / "out", tiny_model)[1]["notes"])
 
 
-def test_the_autoencoder_of_an_early_folder_is_known_by_its_names(tiny_model, tmp_path, make_eraser):
-    save_folder(tiny_model, make_eraser(tiny_model), tmp_path / "out")
-    file = tmp_path / "out/vae/diffusion_pytorch_model.safetensors"
-    tensors = load_file(file)
-    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-    for new, old in names.items():
-        tensors = {name.replace(f".{new}.", f".{old}."): value for name, value in tensors.items()}
-    assert sum(".query." in name for name in tensors) >= 2
-    save_file(tensors, file)
-    _, told = read(tmp_path / "out", tiny_model)
-    assert not any("autoencoder" in note for note in told["notes"])
-
-
-def test_an_autoencoder_of_another_make_is_said(tiny_model, tmp_path, make_eraser):
-    save_single_file(tiny_model, make_eraser(tiny_model), tmp_path / "out.safetensors")
-    tensors = {n: v for n, v in load_file(tmp_path / "out.safetensors").items() if not n.startswith("first_stage")}
-    save_file(tensors | {"first_stage_model.other.weight": torch.zeros(2)}, tmp_path / "out.safetensors")
-    _, told = read(tmp_path / "out.safetensors", tiny_model)
-    assert any("autoencoder" in note for note in told["notes"])
-
-
 # LoRA ----------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rank", [4, 10_000])
 def test_a_lora_is_as_far_off_as_its_export_says(tiny_model, tmp_path, make_eraser, rank):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from excise.attacks.attack import Examine
-from excise.cache import write_atomically
+from excise.cache import finished, write_atomically
 from excise.prompts.safety import names_minor
 
 from .case import Candidate, Case
@@ -31,15 +31,18 @@ def attack_batch(search: Search, folder: Path, title: str, examine: Examine | No
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
-    finished, state = folder / "found.json", folder / "state.safetensors"
-    if finished.exists():
-        return json.loads(finished.read_text())
+    result, state = folder / "found.json", folder / "state.safetensors"
+    if finished(result):
+        return json.loads(result.read_text())
     options, whole = search.case.options, search.case
     looks = _looks(options.steps, options.images) if examine else {}
     results: dict[int, dict] = {}
     extra: dict[int, int] = {}  # images that confirmed hits, or did not
-    if state.exists():
-        alive = _restore(search, state, results, extra)
+    if finished(state):
+        try:
+            alive = _restore(search, state, results, extra)
+        except FileNotFoundError:  # another process at the same work has just finished it
+            return json.loads(result.read_text())
     else:
         alive = list(range(len(whole.prompts)))
         if looks and examine:
@@ -83,7 +86,7 @@ def attack_batch(search: Search, folder: Path, title: str, examine: Examine | No
         for i, candidate in zip(alive, search.best(), strict=True):
             results[i] = _result(candidate, search, len(looks) + extra.get(i, 0), "")
     found = [results[i] for i in range(len(whole.prompts))]
-    write_atomically(finished, lambda draft: draft.write_text(json.dumps(found)))
+    write_atomically(result, lambda draft: draft.write_text(json.dumps(found)))
     state.unlink(missing_ok=True)
     return found
 
@@ -157,13 +160,13 @@ def _save(search: Search, path: Path, alive: list[int], results: dict[int, dict]
 
 def _restore(search: Search, path: Path, results: dict[int, dict], extra: dict[int, int]) -> list[int]:
     from safetensors import safe_open
-    from safetensors.torch import load_file
 
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["search"])
+    # opened once: another process at the same work may put a later state in its place at any time
+    with safe_open(path, "pt", device=str(search.case.model.device)) as file:
+        header, rows = json.loads(file.metadata()["search"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     search.done, search.gradients, search.evaluations = (header[k] for k in ("done", "gradients", "evaluations"))
     search.case = search.case.only(header["alive"])
-    search.rows = load_file(path, device=str(search.case.model.device))
+    search.rows = rows
     results |= {int(i): result for i, result in header["results"].items()}
     extra |= {int(i): count for i, count in header["extra"].items()}
     search.arrange()

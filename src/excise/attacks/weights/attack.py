@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from excise.attacks.attack import AttackOptions, Examine, ThreatModel
 from excise.attacks.search import Case, Knowledge
-from excise.cache import write_atomically
+from excise.cache import finished, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ class WeightsAttack(BaseModel, ABC):
         room, file = model.room, folder / "weights.safetensors"
         refused = self.refuses(model)
         fits = [not refused and len(content) <= room for content in contents]
-        if not file.exists():
+        if not finished(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             case = Case(model, prompts, contents, references, options, knowledge or Knowledge())
             values = {} if refused else self.change(case, folder / "training", title)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from excise.cache import write_atomically
 from excise.errors import UserError
 from excise.judges.probe.features import WIDTH
 
@@ -59,7 +60,8 @@ class Probe:
         # one key: the order of several in a safetensors header changes from one process to the next
         header = {"probe": json.dumps(header, sort_keys=True)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, path, metadata=header)
+        tensors = {"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}
+        write_atomically(path, lambda draft: save_file(tensors, draft, metadata=header))
 
     @classmethod
     def load(cls, path: Path) -> Probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from excise.attacks import AttackOptions
@@ -12,7 +13,7 @@ from excise.cache import Cache, code_of
 from excise.concepts import Concept
 from excise.concepts.concept import JudgeSpec
 from excise.erasers import Eraser
-from excise.images import Discreet, DrawOptions, ImageSet, Pictures, draw_images, judged_while_drawn
+from excise.images import Discreet, DrawOptions, ImageSet, Pictures, draw_again, draw_images, judged_while_drawn
 from excise.masks import PruneOptions
 from excise.pipelines.erase.nodes import (
     CODE,
@@ -46,10 +47,7 @@ def draw_plain(
     concept: dict, model: dict, eraser: Eraser, prompts: pd.DataFrame, draw: DrawOptions, cache: Cache
 ) -> ImageSet:
     """Pictures of test prompts as they are: targets and what must survive; for the base model the neutral twins too."""
-    harmless = ["neutral"] if eraser.header["variant"] == "none" else []
-    return _draw(
-        concept, model, eraser, rows_of(prompts, ["target", *harmless, *RETAIN], "test"), draw, cache, "plain prompts"
-    )
+    return _draw(concept, model, eraser, _plain_rows(eraser, prompts), draw, cache, "plain prompts")
 
 
 def draw_attacked(
@@ -62,11 +60,18 @@ def draw_attacked(
     cache: Cache,
 ) -> ImageSet:
     """Pictures of adversarial prompts, drawn from their tokens."""
-    rows = rows_of(prompts, ["target"], "test").merge(
-        adversarial[["prompt_id", *ASKED, "weights", "dropped"]], on="prompt_id"
-    )
-    rows = rows[rows["dropped"] == ""].drop(columns="dropped")
-    return _draw(concept, model, eraser, rows, draw, cache, "adversarial prompts")
+    return _draw(concept, model, eraser, _attacked_rows(prompts, adversarial), draw, cache, "adversarial prompts")
+
+
+def _plain_rows(eraser: Eraser, prompts: pd.DataFrame) -> pd.DataFrame:
+    harmless = ["neutral"] if eraser.header["variant"] == "none" else []
+    return rows_of(prompts, ["target", *harmless, *RETAIN], "test")
+
+
+def _attacked_rows(prompts: pd.DataFrame, adversarial: pd.DataFrame) -> pd.DataFrame:
+    asked = adversarial[["prompt_id", *ASKED, "weights", "dropped"]]
+    rows = rows_of(prompts, ["target"], "test").merge(asked, on="prompt_id")
+    return rows[rows["dropped"] == ""].drop(columns="dropped")
 
 
 def judge_concept(concept: dict, images: ImageSet, cache: Cache) -> pd.DataFrame:
@@ -190,6 +195,46 @@ def _draw(
         title = f"drawing {what}: {eraser.header['variant']}"
         discreet = _discreet(described) if described.unsafe else None
         return draw_images(worn, rows, draw, folder, title, discreet, cache.shard)
+
+
+def redraw(
+    concept: dict,
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    draw: DrawOptions,
+    wanted: list[str],
+    adversarial: pd.DataFrame | None = None,
+) -> list[Pictures]:
+    """What ``draw_plain``, or with adversarial prompts ``draw_attacked``, drew: the batches with the wanted images."""
+    from safetensors.torch import load_file
+
+    rows = _plain_rows(eraser, prompts) if adversarial is None else _attacked_rows(prompts, adversarial)
+    values = {}
+    if "weights" in rows:
+        [weights] = set(rows["weights"]) or {""}
+        rows, values = rows.drop(columns="weights"), load_file(weights) if weights else {}
+    with open_model(model).wearing(eraser) as worn, worn.changed(values):
+        return draw_again(worn, rows, draw, wanted)
+
+
+def detections_again(
+    concept: Concept, images: ImageSet, drawn: list[Pictures], wanted: list[str], batch: int
+) -> pd.DataFrame:
+    """What the concept's judge sees in pictures that were drawn again, each in the company that it was judged in."""
+    from excise.judges import make_judge
+    from excise.judges.judging import judge_images
+
+    if concept.unsafe:  # judged batch by batch, while they were drawn
+        judge = _discreet(concept).judge
+        return _of_role(pd.concat([judge(pictures) for pictures in drawn], ignore_index=True), "concept")
+    at = {image: place for place, image in enumerate(images.manifest["image_id"])}
+    parts = sorted({at[image] // batch for image in wanted})
+    beside = pd.concat([images.manifest.iloc[p * batch : (p + 1) * batch] for p in parts], ignore_index=True)
+    own = {i: picture for one in drawn for i, picture in zip(one.manifest["image_id"], one.pictures, strict=True)}
+    stored = dict(zip(beside["image_id"], images.load(beside["image_id"].tolist()), strict=True))
+    pictures = np.stack([own[i] if i in wanted else stored[i] for i in beside["image_id"]])
+    return judge_images(make_judge(concept.judge), Pictures(beside, pictures), batch)
 
 
 def _discreet(concept: Concept) -> Discreet:

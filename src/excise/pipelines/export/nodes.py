@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pandas as pd
 
@@ -41,10 +41,8 @@ def export_eraser(
     formats, left_out = choose_formats(export, eraser, spec.folder)
     check_figures(eraser, metrics)
     home = cache.folder("export", ("excise.exports",), model=model, eraser=eraser.sha256, export=export)
-    folder = home / "export"
-    if folder.exists():  # of a run that was killed
-        shutil.rmtree(folder)
-    folder.mkdir()
+    folder = Path(mkdtemp(prefix="export-", dir=home))  # no other run's, nor half of one that was killed
+    folder.chmod(0o755)
     notes = _write(formats, spec, eraser, export, folder)
     rows = [
         {

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from excise.cache import Cache
+from excise.cache import Cache, write_atomically
 from excise.embedded.options import AutoencoderOptions, CLIPOptions, DenoiserOptions, KnownOptions
 from excise.embedded.world import World
 
@@ -27,7 +27,8 @@ def render_art(world: World, archives: dict, cache: Cache) -> str:
         cache.folder("renders", ("excise.embedded.art",), icons=[i.model_dump() for i in world.icons]) / "renders.npy"
     )
     if not path.exists():
-        np.save(path, render_world(world, {s: Path(p) for s, p in archives.items()}))
+        drawn = render_world(world, {s: Path(p) for s, p in archives.items()})
+        write_atomically(path, lambda draft: np.save(draft, drawn))
     return str(path)
 
 
@@ -37,9 +38,10 @@ def learn_tokenizer(world: World, cache: Cache) -> str:
 
     whole = world.model_dump(exclude={"exclude"})
     folder = cache.folder("tokenizer", ("excise.embedded.tokenizer", "excise.embedded.captions"), world=whole)
-    if not (folder / "tokenizer.json").exists():  # merges of equal count have no fixed order: keep what CLIP read
-        train_tokenizer(world).save_pretrained(folder)
-    return str(folder)
+    home = folder / "tokenizer"
+    if not home.exists():  # merges of equal count have no fixed order: keep what CLIP read
+        write_atomically(home, train_tokenizer(world).save_pretrained)
+    return str(home)
 
 
 def train_small_clip(world: World, renders: str, tokenizer: str, clip: CLIPOptions, cache: Cache) -> tuple[str, list]:

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from excise.attacks import total
-from excise.cache import Cache, fingerprint, write_atomically
+from excise.cache import Cache, fingerprint, finished, write_atomically
 from excise.concepts import Concept
 from excise.concepts.concept import JudgeSpec
 from excise.erasers import Eraser
@@ -102,7 +102,7 @@ def seen_once(spec: JudgeSpec, known: KnownPictures, cache: Cache) -> pd.Series:
     inputs = {"judge": judge.sha256, "spec": spec, "pictures": known.pictures}
     code = ("excise.judges", "excise.metrics.judge_errors", *code_of(type(judge)))
     path = cache.folder("known", code, **inputs) / "seen.json"
-    if not path.exists():
+    if not finished(path):
         seen = see_known(spec, known)
         write_atomically(path, lambda draft: draft.write_text(json.dumps(seen.tolist())))
     return pd.Series(json.loads(path.read_text()), dtype=object)

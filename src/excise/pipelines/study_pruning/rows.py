@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from excise.cache import Cache, write_atomically
+from excise.cache import Cache, finished, write_atomically
 
 
 def deadline(hours: float | None) -> float:
@@ -18,7 +18,7 @@ def deadline(hours: float | None) -> float:
 def made_once(cache: Cache, what: str, mark: str, end: float, make: Callable[[], dict]) -> dict:
     """The row of a fingerprint: from its file, or made; ``{"missing": ...}`` where there is no time for it."""
     path = cache.folder(what, (), fingerprint=mark) / "row.json"
-    if not path.exists():
+    if not finished(path):
         if time.monotonic() > end:
             return {"missing": mark}
         row = make() | {"fingerprint": mark}

@@ -1,0 +1,424 @@
+"""Makes a result again from what is stored, and compares."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from excise.errors import UserError
+from excise.provenance import File, NodeRecord, RunRecord, file_sha256, read_run
+from excise.provenance.contents import lasting
+from excise.provenance.records import newest_run
+
+from .jobs import Job, open_job, runs_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# nodes that cost little beside what they look at
+COUNTED = ("identify_model", "make_prompts", "summarise_run")
+JUDGED = ("judge_concept", "judge_retain")
+DRAWN = ("draw_plain", "draw_attacked")
+JUDGED_TOGETHER = 64  # as ``judge_images`` has it: in another company a detection may differ in its last bits
+SEEN = ["image_id", "label", "score", "x0", "y0", "x1", "y1", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, and what came out."""
+
+    outcome: Literal["agrees", "differs", "unchecked"]
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.outcome:<9} {self.what}" + (f": {self.detail}" if self.detail else "")
+
+
+def run_of(root: Path, what: str | None) -> str:
+    """The run that somebody means: its id, a file or folder that it saved, or nothing for the newest.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    runs = runs_folder(root)
+    if what is None:
+        return newest_run(runs)
+    if (runs / what / "run.json").exists():
+        return what
+    path = (root / what).resolve()
+    if not path.exists():
+        raise UserError(f"There is neither a run nor a file '{what}': give a run's id or a result below data/.")
+    inside = [path.name, *(p.name for p in path.parents)]
+    known = {p.parent.name for p in runs.glob("*/run.json")}
+    named = [name for name in inside if name in known]
+    if not named and path.is_dir():  # a versioned data set: the newest version
+        named = sorted(known & {p.name for p in path.iterdir()})[-1:]
+    if not named:
+        raise UserError(f"No run has a record of '{what}': give a result below data/, or a run's id.")
+    return named[0]
+
+
+def verify_rows(path: Path) -> Iterator[Finding]:
+    """Counts of committed rows, from their verdicts."""
+    from excise.provenance.rows import wrong_row
+
+    rows = json.loads(path.read_text())
+    wrong = {
+        ".".join(str(row[k]) for k in ("concept", "eraser", "variant", "attack", "seed")): wrong_row(row)
+        for row in rows
+    }
+    for name, reasons in wrong.items():
+        if reasons:
+            yield Finding("differs", name, "; ".join(reasons))
+    right = sum(not reasons for reasons in wrong.values())
+    if right:
+        yield Finding("agrees", f"{right} rows", "counts follow from the verdicts")
+    made = "kedro stale tells whether code and parameters are still those"
+    yield Finding(
+        "unchecked", "judgements and pictures of rows", f"they lie in data/ of the machine that made them; {made}"
+    )
+
+
+def verify_run(root: Path, run_id: str, rejudge: bool = True, redraw: int = 0) -> Iterator[Finding]:
+    """All checks of one run, the cheap ones first.
+
+    Args:
+        rejudge: judge stored pictures again.
+        redraw: how many pictures to draw again, on the device that drew them.
+    """
+    run, records = read_run(runs_folder(root), run_id)
+    yield from check_files(root, records)
+    yield from check_names(root, run, records)
+    try:
+        with open_job(root, run) as job:
+            yield from _check_job(run, records, job, rejudge, redraw)
+    except UserError as error:
+        yield Finding("unchecked", "what is counted and judged", str(error))
+
+
+def _check_job(run: RunRecord, records: list[NodeRecord], job: Job, rejudge: bool, redraw: int) -> Iterator[Finding]:
+    for record in records:
+        name = record.node.rpartition(".")[2]
+        if name not in (*COUNTED, *JUDGED):
+            continue
+        if name in JUDGED and not rejudge:
+            continue
+        yield from check_node(run, record, job)
+    if not rejudge:
+        yield Finding("unchecked", "judgements", "nobody asked: --no-rejudge")
+    drawn = [record for record in records if record.node.rpartition(".")[2] in DRAWN]
+    for record in drawn:
+        yield from check_pictures(record, job)
+    if redraw:
+        yield from check_redrawn(run, records, job, redraw)
+    elif drawn:
+        yield Finding("unchecked", "whether the same pictures are drawn again", "nobody asked: --redraw N")
+
+
+# stored files -------------------------------------------------------------------------------------------------------
+def check_files(root: Path, records: list[NodeRecord]) -> Iterator[Finding]:
+    """Every file that the run read or wrote has the bytes that were noted."""
+    files = {f.file: f for record in records for f in (*record.inputs.values(), *record.outputs.values())}
+    wrong = [f for f in files.values() if (root / f.file).exists() and file_sha256(root / f.file) != f.sha256]
+    gone = [f for f in files.values() if not (root / f.file).exists()]
+    for file in wrong:
+        yield Finding("differs", file.file, "it is not the file that was written: its hash is another")
+    for file in gone:
+        yield Finding("unchecked", file.file, "it is gone")
+    if len(files) > len(wrong) + len(gone):
+        yield Finding("agrees", f"{len(files) - len(wrong) - len(gone)} files", "their hashes are those noted")
+
+
+def check_names(root: Path, run: RunRecord, records: list[NodeRecord]) -> Iterator[Finding]:
+    """What ``metrics.json`` and the erasers name is what is stored, and what is here."""
+    from excise.provenance.environment import code_sha256, lock_sha256
+
+    outputs = {name: f for record in records for name, f in (*record.inputs.items(), *record.outputs.items())}
+    named = [n for n in outputs if n.endswith(".metrics") and (root / outputs[n].file).exists()]
+    for name in named:
+        yield from _check_metrics(root, run, name.removesuffix(".metrics"), outputs)
+    for what, here in (("code", code_sha256()), ("lock", lock_sha256(root))):
+        if run.environment.get(what) == here:
+            yield Finding("agrees", f"the {what} here", "it is what made the run")
+        else:
+            yield Finding(
+                "unchecked", f"the {what} that made the run", "another is here: what follows is made with that"
+            )
+
+
+def _check_metrics(root: Path, run: RunRecord, concept: str, outputs: dict[str, File]) -> Iterator[Finding]:
+    import pandas as pd
+
+    from excise.cache import fingerprint
+    from excise.erasers import Eraser
+
+    metrics = json.loads((root / outputs[f"{concept}.metrics"].file).read_text())
+    made = metrics["run"].get("made_of")
+    if made is None:
+        yield Finding(
+            "unchecked", "what metrics.json names", "it was written before results named what they were made of"
+        )
+        return
+    facts = {"run": (metrics["run"]["id"], run.id)}
+    prompts = outputs.get(f"{concept}.prompts")
+    if prompts is not None and (root / prompts.file).exists():
+        facts["prompts"] = (made["prompts"], fingerprint(pd.read_parquet(root / prompts.file)))
+    stored = {}
+    for name, file in outputs.items():
+        if name.startswith(f"{concept}") and name.endswith(".eraser") and (root / file.file).exists():
+            try:
+                eraser = Eraser.load(root / file.file)
+            except UserError as error:
+                yield Finding("differs", name, str(error))
+                continue
+            stored[eraser.sha256] = name
+            facts[f"the base model of {name}"] = (metrics["model"]["sha256"], eraser.header["base"]["sha256"])
+    for name, sha256 in made["erasers"].items():
+        if sha256 not in stored:
+            yield Finding(
+                "differs", f"the eraser {name}, as metrics.json names it", f"no stored eraser is {sha256[:12]}…"
+            )
+    for what, (told, found) in facts.items():
+        if told != found:
+            yield Finding(
+                "differs", f"{what}, as metrics.json names it", f"{told[:12]}… is named, {found[:12]}… is stored"
+            )
+    if all(told == found for told, found in facts.values()) and set(made["erasers"].values()) <= set(stored):
+        told = f"it names what is stored: {', '.join([*facts, *made['erasers']])}"
+        yield Finding("agrees", f"metrics.json of {concept}", told)
+
+
+# nodes --------------------------------------------------------------------------------------------------------------
+def check_node(run: RunRecord, record: NodeRecord, job: Job) -> Iterator[Finding]:
+    """A cheap node, done again on its stored inputs."""
+    from excise.images import ImageSet, judged_while_drawn
+
+    node = job.node(record.node)
+    if node is None:
+        yield Finding("unchecked", record.node, "its pipeline no longer has it")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            given = _inputs(run, record, node, job, Path(folder))
+        except _GoneError as error:
+            yield Finding("unchecked", record.node, str(error))
+            return
+        for images in (v for v in given.values() if isinstance(v, ImageSet)):
+            if not images.complete:
+                yield Finding("unchecked", record.node, "its pictures are no longer in the cache")
+                return
+            if judged_while_drawn(images) is not None:
+                yield Finding("unchecked", record.node, "of an unsafe concept only coarse pictures are kept")
+                return
+        made = node.run(given)
+    for name, data in made.items():
+        stored = _load(job, name, record.outputs[name])
+        different = differences(stored, data)
+        if different:
+            yield Finding("differs", f"{name}, made again from what is stored", different)
+        else:
+            yield Finding("agrees", f"{name}, made again from what is stored")
+
+
+class _GoneError(Exception):
+    """A stored input is no longer there."""
+
+
+def _load(job: Job, name: str, file: File) -> Any:
+    from kedro.io.core import DatasetError
+
+    try:
+        return job.catalog.load(name, version=Path(file.file).parent.name)
+    except (DatasetError, UserError) as error:
+        raise _GoneError(f"'{name}' cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _inputs(run: RunRecord, record: NodeRecord, node: Any, job: Job, scratch: Path) -> dict[str, Any]:
+    """What a node read: stored files in the version that it read, parameters as they were."""
+    from pydantic import BaseModel
+
+    from excise.cache import Cache
+
+    info = {"id": run.id, "versions": run.versions, "command": "", "environment": run.environment}
+    given = {"cache": Cache(scratch), "cost": [], "run_info": info, "concepts": job.concepts}
+    function = getattr(node.func, "__wrapped__", node.func)
+    hints, arguments = get_type_hints(function), _arguments(node, function)
+    for name in node.inputs:
+        if name in record.inputs:
+            given[name] = _load(job, name, record.inputs[name])
+        elif name in record.parameters:
+            hint, value = hints.get(arguments.get(name, "")), record.parameters[name]
+            checked = inspect.isclass(hint) and issubclass(hint, BaseModel)
+            given[name] = hint.model_validate(value) if checked else value
+    return {name: given[name] for name in node.inputs}
+
+
+def _arguments(node: Any, function: Any) -> dict[str, str]:
+    """Data set -> the argument that it is given as."""
+    if isinstance(node._inputs, dict):
+        return {data: argument for argument, data in node._inputs.items()}
+    names = [node._inputs] if isinstance(node._inputs, str) else node._inputs
+    return dict(zip(names, inspect.signature(function).parameters, strict=False))
+
+
+def differences(stored: Any, made: Any) -> str:
+    """In a few words how two results differ, or nothing; what differs from run to run does not count."""
+    import pandas as pd
+
+    if isinstance(stored, pd.DataFrame):
+        return _table_differences(stored, made)
+    was, is_ = (dict(_leaves(json.loads(json.dumps(lasting(value))))) for value in (stored, made))
+    other = sorted(key for key in {*was, *is_} if was.get(key) != is_.get(key))
+    told = [f"{key} is {was.get(key)} and comes out as {is_.get(key)}" for key in other[:3]]
+    return "; ".join(told) + (f"; and {len(other) - 3} more" if len(other) > 3 else "")
+
+
+def _table_differences(stored: pd.DataFrame, made: pd.DataFrame) -> str:
+    from excise.cache import fingerprint
+
+    if list(stored.columns) != list(made.columns):
+        return "it has other columns"
+    if len(stored) != len(made):
+        return f"it has {len(stored)} rows, and comes out with {len(made)}"
+    marks = [[fingerprint(row.to_frame().T.astype(str)) for _, row in table.iterrows()] for table in (stored, made)]
+    other = sum(a != b for a, b in zip(*marks, strict=True))
+    return f"{other} of {len(stored)} rows are others" if other else ""
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield name, value
+        return
+    for key, item in items:
+        yield from _leaves(item, f"{name}.{key}" if name else str(key))
+
+
+# pictures -----------------------------------------------------------------------------------------------------------
+def check_pictures(record: NodeRecord, job: Job) -> Iterator[Finding]:
+    """Stored pictures are those that the manifest speaks of."""
+    import hashlib
+
+    for name, file in record.outputs.items():
+        try:
+            images = _load(job, name, file)
+        except _GoneError as error:
+            yield Finding("unchecked", name, str(error))
+            continue
+        there = [
+            (images.folder / f, sha256) for f, sha256 in images.manifest[["file", "sha256"]].itertuples(index=False)
+        ]
+        gone = [path for path, _ in there if not path.exists()]
+        wrong = [p for p, sha256 in there if p.exists() and hashlib.sha256(p.read_bytes()).hexdigest() != sha256]
+        for path in wrong:
+            yield Finding("differs", f"{name}: {path.name}", "it is not the picture that was drawn")
+        if gone:
+            yield Finding("unchecked", f"{name}: {len(gone)} pictures", "they are no longer in the cache")
+        if len(there) > len(gone) + len(wrong):
+            yield Finding("agrees", f"{name}: {len(there) - len(gone) - len(wrong)} pictures")
+
+
+def check_redrawn(run: RunRecord, records: list[NodeRecord], job: Job, count: int) -> Iterator[Finding]:
+    """Some pictures of all sets, drawn again; they and what the judge sees in them are compared bit for bit.
+
+    A picture is drawn in the batch that it was drawn in, and judged in the company that it was judged in: in others its
+    last bits may differ.
+    """
+    from excise.models.spec import ModelSpec
+    from excise.provenance.environment import device_of
+
+    sets = [(r, n, f) for r in records if r.node.rpartition(".")[2] in DRAWN for n, f in r.outputs.items()]
+    was = run.environment.get("device")
+    raw = next((r.parameters["params:model"] for r in records if "params:model" in r.parameters), None)
+    if not sets or was is None or raw is None:
+        yield Finding("unchecked", "drawing again", "the run drew nothing, or does not say on what")
+        return
+    here = device_of(ModelSpec.model_validate(raw))
+    if any(here[part] != was[part] for part in ("type", "name")):
+        told = f"made on {was['name']}, and this is {here['name']}: on another device the bits differ"
+        yield Finding("unchecked", "drawing again", told)
+        return
+    try:
+        loaded = {name: _load(job, name, file) for _, name, file in sets}
+    except _GoneError as error:
+        yield Finding("unchecked", "drawing again", str(error))
+        return
+    everything = [(name, image) for name, images in loaded.items() for image in images.manifest["image_id"]]
+    chosen = random.Random(run.id).sample(everything, min(count, len(everything)))
+    with _threads(int(was["threads"])):
+        for record, name, _ in sets:
+            wanted = [image for of, image in chosen if of == name]
+            if wanted:
+                yield from _redraw_set(run, record, records, name, loaded[name], wanted, job)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _redraw_set(
+    run: RunRecord, record: NodeRecord, records: list[NodeRecord], name: str, images: Any, wanted: list[str], job: Job
+) -> Iterator[Finding]:
+    import hashlib
+
+    from excise.concepts import Concept
+    from excise.images.image_set import png_of
+    from excise.pipelines.evaluate.nodes import detections_again, redraw
+
+    node, table = job.node(record.node), name.removesuffix("images") + "judgements"
+    judged = next((r.outputs[table] for r in records if table in r.outputs), None)
+    if node is None or judged is None:
+        yield Finding("unchecked", f"{name}, drawn again", "its pipeline no longer has it, or it was never judged")
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            given = _inputs(run, record, node, job, Path(folder))
+        stored = _load(job, table, judged)
+    except _GoneError as error:
+        yield Finding("unchecked", f"{name}, drawn again", str(error))
+        return
+    arguments = _arguments(node, getattr(node.func, "__wrapped__", node.func))
+    known = {arguments[data]: value for data, value in given.items()}
+    concept = Concept(**known["concept"])
+    batches = redraw(wanted=wanted, **{k: v for k, v in known.items() if k not in ("cache",)})
+    drawn = {
+        i: picture for batch in batches for i, picture in zip(batch.manifest["image_id"], batch.pictures, strict=True)
+    }
+    sha256 = images.manifest.set_index("image_id")["sha256"]
+    if concept.unsafe:
+        from excise.reports import pixelate
+
+        kept = {i: pixelate(drawn[i]) for i in wanted}
+    else:
+        kept = drawn
+    other = [i for i in wanted if hashlib.sha256(png_of(kept[i])).hexdigest() != sha256[i]]
+    for image in other:
+        yield Finding("differs", f"{name}: {image}, drawn again", "it is another picture")
+    if len(other) < len(wanted):
+        yield Finding("agrees", f"{name}: {len(wanted) - len(other)} pictures drawn again", "bit for bit")
+    if not concept.unsafe and not images.complete:
+        yield Finding("unchecked", f"{name}: detections in pictures drawn again", "those judged beside them are gone")
+        return
+    seen = detections_again(concept, images, batches, wanted, JUDGED_TOGETHER)
+    rows = [t[t["image_id"].isin(wanted)][SEEN].reset_index(drop=True) for t in (stored, seen)]
+    different = _table_differences(*rows)
+    if different:
+        yield Finding("differs", f"{name}: detections in pictures drawn again", different)
+    else:
+        yield Finding("agrees", f"{name}: {len(rows[0])} detections in pictures drawn again", "bit for bit")

@@ -1,0 +1,335 @@
+"""What a run writes down of itself, what `kedro verify` finds, and what is stale and made again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from excise.cache import fingerprint
+from excise.cli import verify
+from excise.commands.jobs import open_job
+from excise.commands.stale import find_stale, run_stale, spell_stale
+from excise.commands.verify import (
+    Finding,
+    check_files,
+    check_names,
+    check_node,
+    check_pictures,
+    verify_rows,
+    verify_run,
+)
+from excise.erasers import Eraser
+from excise.pipelines import selection
+from excise.provenance import content_of, file_sha256, read_run
+from excise.provenance.contents import lasting
+from excise.provenance.records import newest_run
+from tiny import BUDGET, PROJECT
+
+JOB = {"eraser": "conceptprune"}  # no P-X: the quickest
+
+
+@pytest.fixture(scope="module")
+def project(make_project, run_job) -> Path:
+    folder = make_project()
+    run_job(folder, **JOB)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    yield
+    selection.set_selection(None, {})
+
+
+def changed(project: Path, **parameters: Any):
+    """The project's own parameters, with others over them while the block lasts."""
+    file = project / "conf/local/parameters.yml"
+    before = file.read_text()
+
+    class Changed:
+        def __enter__(self):
+            file.write_text(yaml.safe_dump({**yaml.safe_load(before), **parameters}))
+
+        def __exit__(self, *_):
+            file.write_text(before)
+
+    return Changed()
+
+
+def stale(project: Path) -> dict[str, list[str]]:
+    [state] = find_stale(project)[0]
+    assert not state.error and not state.gone
+    return {n: [str(c) for c in state.nodes[n]] for n in state.stale}
+
+
+def test_every_stored_file_is_told_of_with_hashes_that_fit(project):
+    run, nodes = read_run(project / "data/runs", newest_run(project / "data/runs"))
+    told = {f.file: f for node in nodes for f in node.outputs.values()}
+    stored = {p.relative_to(project).as_posix() for p in project.glob(f"data/0*/**/{run.id}/*")}
+    assert set(told) == stored and len(stored) > 20
+    assert all(
+        f.sha256 == file_sha256(project / f.file) and f.content == content_of(project / f.file) for f in told.values()
+    )
+    made = {name for node in nodes for name in node.outputs}
+    for node in nodes:  # whatever is read was made by this run: a fresh project has no other
+        assert set(node.inputs) <= made and all(told[f.file] == f for f in node.inputs.values())
+    assert run.params == JOB and run.seed == BUDGET["seed"] and run.environment["device"]["threads"] >= 1
+
+
+def test_metrics_and_eraser_name_what_they_were_made_of(project):
+    run = newest_run(project / "data/runs")
+    base = project / "data/08_reporting/emoji64/person"
+    metrics = json.loads((base / f"metrics.json/{run}/metrics.json").read_text())
+    [table] = project.glob(f"data/03_primary/emoji64/person/prompts.parquet/{run}/*")
+    [file] = project.glob(f"data/06_models/emoji64/person/conceptprune/eraser.safetensors/{run}/*")
+    eraser = Eraser.load(file)
+    prompts = fingerprint(pd.read_parquet(table))
+    for made in (metrics["run"]["made_of"], eraser.header["made_of"]):
+        assert made["prompts"] == prompts and set(made["judges"]) == {"concept", "second", "retain"}
+        assert len(made["code"]) == len(made["lock"]) == 64 and made["device"]["type"] == "cpu"
+    assert metrics["run"]["made_of"]["erasers"]["conceptprune"] == eraser.sha256
+    html = (base / f"report.html/{run}/report.html").read_text()
+    for hashed in (prompts, eraser.sha256, made["code"], made["lock"], metrics["detector"]["sha256"]):
+        assert hashed in html
+
+
+# verify --------------------------------------------------------------------------------------------------------------
+def findings(project: Path, **how: Any) -> list[Finding]:
+    return list(verify_run(project, newest_run(project / "data/runs"), **how))
+
+
+def stored(project: Path, pattern: str) -> Path:
+    [path] = project.glob(f"data/0*/emoji64/person/{pattern}")
+    return path
+
+
+@contextmanager
+def tampered(project: Path, pattern: str, change: Callable[[Path], None], hide: bool = False) -> Iterator[None]:
+    """A stored file that somebody changed; with ``hide`` whoever did put the new hash into the records, too."""
+    path = stored(project, pattern)
+    records = {p: p.read_text() for p in project.glob("data/runs/*/*.json")}
+    before, old = path.read_bytes(), file_sha256(path)
+    change(path)
+    assert path.read_bytes() != before
+    if hide:
+        for record, text in records.items():
+            record.write_text(text.replace(old, file_sha256(path)))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        for record, text in records.items():
+            record.write_text(text)
+
+
+def test_what_was_not_touched_agrees_also_when_it_is_drawn_again(project):
+    found = findings(project, redraw=4)
+    assert not [str(f) for f in found if f.outcome == "differs"]
+    assert {str(f) for f in found if f.outcome == "unchecked"} == set()
+    said = " ".join(f.what for f in found if f.outcome == "agrees")
+    for what in (
+        "metrics.json",
+        "person.metrics",
+        "judgements, made again",
+        "drawn again",
+        "detections",
+        "person.model",
+    ):
+        assert what in said
+
+
+def worse(path: Path) -> None:
+    """One score of a judgement file."""
+    table = pd.read_parquet(path)
+    table.loc[0, "score"] = 1 - table.loc[0, "score"] / 2
+    table.to_parquet(path)
+
+
+def better(path: Path) -> None:
+    """One count of ``metrics.json``."""
+    metrics = json.loads(path.read_text())
+    metrics["erasers"]["conceptprune"]["attacks"]["plain"]["any_hits"] += 1
+    path.write_text(json.dumps(metrics))
+
+
+def other(path: Path) -> None:
+    """Another mask, in a file that is sound."""
+    eraser = Eraser.load(path)
+    name = next(iter(eraser.pruned))
+    pruned = {**eraser.pruned, name: ~eraser.pruned[name]}
+    replace(eraser, pruned=pruned).save(path)
+
+
+def broken(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+JUDGEMENTS, METRICS = "conceptprune/plain/judgements.parquet/*/judgements.parquet", "metrics.json/*/metrics.json"
+ERASER = "conceptprune/eraser.safetensors/*/eraser.safetensors"
+
+
+@pytest.mark.parametrize(("pattern", "change"), [(JUDGEMENTS, worse), (METRICS, better), (ERASER, other)])
+def test_a_changed_file_has_another_hash_than_was_noted(project, pattern, change):
+    _, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
+    with tampered(project, pattern, change):
+        found = [f for f in check_files(project, records) if f.outcome == "differs"]
+    assert [f.what for f in found] == [stored(project, pattern).relative_to(project).as_posix()]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change", "said"),
+    [
+        (JUDGEMENTS, worse, "plain.judgements, made again"),
+        (METRICS, better, "attacks.plain.any_hits is"),
+        (ERASER, other, "the eraser conceptprune, as metrics.json names it"),
+        (ERASER, broken, "is damaged"),
+    ],
+)
+def test_whoever_mends_the_records_too_is_found_by_what_is_made_again(project, pattern, change, said):
+    with tampered(project, pattern, change, hide=True):
+        run, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
+        found = [*check_files(project, records), *check_names(project, run, records)]
+        if pattern != ERASER:
+            wanted = "judge_concept" if pattern == JUDGEMENTS else "summarise_run"
+            with open_job(project, run) as job:
+                for record in (r for r in records if r.node.endswith(wanted)):
+                    found += check_node(run, record, job)
+    assert any(said in str(f) for f in found if f.outcome == "differs")
+
+
+def test_a_picture_that_was_swapped_is_found(project):
+    manifest = pd.read_parquet(stored(project, "none/plain/manifest.parquet/*/manifest.parquet"))
+    drawn = project.glob(f"data/cache/images-*/{manifest['file'][0]}")
+    [folder] = {p.parent for p in drawn if file_sha256(p) == manifest["sha256"][0]}
+    picture = folder / manifest["file"][0]
+    before = picture.read_bytes()
+    run, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
+    by_name = {r.node: r for r in records}
+    with open_job(project, run) as job:
+        picture.write_bytes((folder / manifest["file"][1]).read_bytes())
+        found = [*check_pictures(by_name["person.none.plain.draw_plain"], job)]
+        found += check_node(run, by_name["person.none.plain.judge_concept"], job)
+        picture.write_bytes(before)
+    said = [str(f) for f in found if f.outcome == "differs"]
+    assert any("it is not the picture that was drawn" in sentence for sentence in said)
+    assert any("person.none.plain.judgements, made again" in sentence for sentence in said)
+
+
+def test_the_command_ends_with_1_where_something_differs(project):
+    def run(*arguments: str):
+        return CliRunner().invoke(verify, [*arguments, "--no-rejudge"], obj=SimpleNamespace(project_path=project))
+
+    with tampered(project, METRICS, better):
+        found = run(stored(project, METRICS).relative_to(project).as_posix())
+    assert found.exit_code == 1 and found.output.splitlines()[0] == f"Run {newest_run(project / 'data/runs')}"
+    assert ", 2 differ, " in found.output.splitlines()[-1] and "unchecked judgements" in found.output
+    fine = CliRunner().invoke(verify, ["docs/results.json"], obj=SimpleNamespace(project_path=PROJECT))
+    assert fine.exit_code == 0 and ", 0 differ, " in fine.output
+    wrong = run("data/nothing.json")
+    assert wrong.exit_code == 1 and "neither a run nor a file 'data/nothing.json'" in wrong.output
+
+
+def test_committed_rows_are_counted_again(tmp_path):
+    for name in ("results", "benchmark"):
+        assert [f.outcome for f in verify_rows(PROJECT / f"docs/{name}.json")] == ["agrees", "unchecked"]
+    rows = json.loads((PROJECT / "docs/results.json").read_text())
+    rows[7]["hits"] += 1
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    found = [str(f) for f in verify_rows(tmp_path / "rows.json") if f.outcome == "differs"]
+    assert len(found) == 1 and f"hits is {rows[7]['hits']}, and verdicts say {rows[7]['hits'] - 1}" in found[0]
+
+
+# stale ---------------------------------------------------------------------------------------------------------------
+def test_nothing_is_stale_after_a_run(project):
+    assert stale(project) == {}
+    assert "0 changed, 0 follow" in next(spell_stale(*find_stale(project)))
+
+
+def test_a_parameter_makes_stale_what_reads_it_and_what_follows(project):
+    with changed(project, draw={**BUDGET["draw"], "steps": 3}):
+        found = stale(project)
+    direct = {n: reasons for n, reasons in found.items() if reasons}
+    assert {n.rpartition(".")[2] for n in direct} >= {"draw_plain", "draw_attacked"}
+    assert all(reasons == ["parameter draw.steps changed (2 -> 3)"] for reasons in direct.values())
+    assert "person.summarise_run" in found and "person.none.plain.judge_concept" in found
+    assert not {"person.prepare", "person.make_prompts", "person.conceptprune.train_unpruned"} & set(found)
+
+
+@pytest.mark.slow
+def test_a_concepts_words_make_stale_what_reads_them_and_another_concepts_do_not(project):
+    for name in ("church", "person"):
+        file = project / f"conf/base/concepts/{name}.yml"
+        before = file.read_text()
+        file.write_text(
+            "# a remark\n"
+            + yaml.safe_dump(yaml.safe_load(before) | {name: yaml.safe_load(before)[name] | {"anchor": "a stone"}})
+        )
+        found = stale(project)
+        file.write_text(before)
+        assert bool(found) == (name == "person")
+    assert found["person.find_concept"] == ["input the concept's description changed"]
+
+
+def test_a_rooms_code_makes_stale_what_leads_to_it(project, monkeypatch):
+    from excise.provenance import code
+
+    real = code._digests
+
+    def other(parts):
+        found = real(parts)
+        return {room: "other" if room == "excise.metrics" else mark for room, mark in found.items()}
+
+    monkeypatch.setattr(code, "_digests", other)
+    found = stale(project)
+    assert found["person.summarise_run"] == ["code of excise.metrics changed"]
+    readers = {"summarise_run", "measure_fidelity", "check_judge"}
+    assert set(found) == {f"person.{name}" for name in (*readers, "draw_rates", "write_report")}
+
+
+@pytest.mark.slow
+def test_a_lost_file_and_a_newer_version_without_record_are_told(project):
+    [sheet] = project.glob("data/08_reporting/emoji64/person/contact_sheet.png/*/contact_sheet.png")
+    away = sheet.parent.rename(project / "away")
+    assert "person.draw_contact_sheet" not in stale(project)  # nothing is there, so nothing is stale
+    away.rename(sheet.parent)
+    newer = sheet.parents[1] / "2999-01-01T00.00.00.000Z"
+    newer.mkdir()
+    (newer / sheet.name).write_bytes(sheet.read_bytes())
+    untold = find_stale(project)[1]
+    (newer / sheet.name).unlink(), newer.rmdir()
+    assert untold == [(newer / sheet.name).relative_to(project).as_posix()]
+
+
+def test_stale_results_alone_are_made_again_from_what_is_current(project):
+    """Last, since it leaves a newer run."""
+    file = project / "conf/local/parameters.yml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "draw": {**BUDGET["draw"], "steps": 3}}))
+    first = newest_run(project / "data/runs")
+    states, _ = find_stale(project)
+    expected = {name for state in states for name in state.stale}
+    told = list(run_stale(project, states))
+    second = newest_run(project / "data/runs")
+    assert second > first and f"{len(expected)} steps" in told[0]
+    _, nodes = read_run(project / "data/runs", second)
+    assert {node.node for node in nodes} == expected
+    read = {f.file for node in nodes for f in node.inputs.values()}
+    assert any(f"/{first}/" in file for file in read) and any(f"/{second}/" in file for file in read)
+    assert stale(project) == {}
+
+
+@pytest.mark.slow
+def test_what_was_made_again_equals_a_whole_run(project, run_job):
+    """Second computation of what the test above has left."""
+    second = newest_run(project / "data/runs")
+    mended = json.loads((project / f"data/08_reporting/emoji64/person/metrics.json/{second}/metrics.json").read_text())
+    assert lasting(mended) == lasting(run_job(project, **JOB))
