@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 BASE, PLAIN, AUDITED = "none", "plain", "audited"
+CONTROLS = ("random_tokens", "seed_search")  # attacks that are luck alone
 
 ERASERS = {
     BASE: "Base model",

@@ -36,16 +36,18 @@ def report_on(home: str, models: Mapping[str, tuple[str, Sequence[str]]], audite
         audited: the data set that describes a checkpoint which others made; there are no figures of neurons then.
     """
 
-    def cells(what: str, attacked: bool, plain: bool = False) -> dict[str, str]:
-        """Keyword -> data set, for every model, plain or attacked or both."""
+    def cells(what: str, attacked: bool, plain: bool = False, bare: str | None = None) -> dict[str, str]:
+        """Keyword -> data set, for every model, plain or attacked or both; for the one that is ``bare`` only plain."""
         return {
             f"{name}__{a}__{what}": f"{where}.{a}.{what}"
             for name, (where, attacks) in models.items()
-            for a in ((PLAIN,) * plain + tuple(attacks) * attacked)
+            for a in ((PLAIN,) * plain + tuple(attacks) * (attacked and name != bare))
         }
 
     c = home
     judged = cells("judgements", attacked=True, plain=True)
+    bare = next(iter(models)) if audited else None  # a contact sheet of many attacks is long enough
+    sheet = cells("judgements", True, True, bare) | cells("images", True, True, bare)
     known = {"concept": f"{c}.concept", "prompts": f"{c}.prompts"}
     neurons = {} if audited else cells("neurons", attacked=True)
     about = {"audited": audited} if audited else {}
@@ -97,7 +99,7 @@ def report_on(home: str, models: Mapping[str, tuple[str, Sequence[str]]], audite
             ),
             Node(
                 draw_contact_sheet,
-                {**known, **judged, **cells("images", attacked=True, plain=True)},
+                {**known, **sheet},
                 f"{c}.contact_sheet",
                 name="draw_contact_sheet",
                 namespace=c,
