@@ -116,7 +116,7 @@ def test_parameters_of_every_environment_fit(pipelines, types, env) -> None:
     used = {
         i.removeprefix("params:").split(".")[0] for i in pipelines["__default__"].inputs() if i.startswith("params:")
     }
-    assert used <= set(parameters) <= used | {"concept", "eraser", "attack", "masks", "audit"}
+    assert used <= set(parameters) <= used | {"concept", "eraser", "attack", "masks", "audit", "processes"}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
