@@ -152,7 +152,7 @@ def _retain(name: str, metrics: Figures, eraser: str, upper: float, options: Gat
     loss = kept[0] if len(kept) == 1 else {}
     n = loss.get("n", 0)
     said = f"{loss['difference']:+.1%} of {n} prompts" if n else "nothing that was judged in both models"
-    text = f"{title}: lost against the base model is {said}; {{}}"
+    text = f"{title}: the loss against the base model is {said}; {{}}"
     yield _check(f"{title}: loss", loss.get("difference"), loss.get("high"), "at most", upper, loss, text)
     rate = _get(metrics, "erasers", eraser, "utility", name) or {}
     yield from _enough(title, rate, options.least_retain, options.lost_share)

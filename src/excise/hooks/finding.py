@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ def find_run(project: Path, asked: str) -> Iterator[str]:
     for version in versions:
         saved = _saved(project, version)
         yield f"Kedro: run {version}, {len(saved)} results in data"
-        yield from (f"  {path}" for path in saved)
+        read = [path for path in saved if path.parts[1] in ("08_reporting", "06_models")]
+        yield from (f"  {path}" for path in read)
+        if len(saved) > len(read):
+            yield f"  and {len(saved) - len(read)} more in folders called {version}"
     for run in runs:
         pipeline = run.data.tags.get("pipeline", "?")
         yield f"MLflow: run {run.info.run_id} ({pipeline}, {run.info.status}) in {without_password(uri)}"
@@ -83,5 +87,7 @@ def _saved(project: Path, version: str) -> list[Path]:
     if not version or "/" in version or version.startswith("."):
         return []
     data = project / "data"
-    folders = [f for f in sorted(data.glob("0*"), reverse=True) for f in sorted(f.rglob(version)) if f.is_dir()]
-    return [found.relative_to(project) for folder in folders for found in sorted(folder.iterdir())]
+    layers = sorted(data.glob("0*"), reverse=True)
+    folders = [folder for layer in layers for folder in sorted(layer.rglob(escape(version))) if folder.is_dir()]
+    saved = [folder / folder.parent.name for folder in folders]  # as Kedro keeps versions: name/version/name
+    return [path.relative_to(project) for path in saved if path.exists()]

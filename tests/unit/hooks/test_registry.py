@@ -226,6 +226,9 @@ def test_any_id_finds_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
     saved = job.project / "data/08_reporting/emoji64/x/gate.json" / told["run"] / "gate.json"
     saved.parent.mkdir(parents=True)
     saved.write_text(json.dumps({}))
+    other = job.project / "data/07_model_output/emoji64/x/none/plain/judgements.parquet" / told["run"]
+    other.mkdir(parents=True)
+    (other / "judgements.parquet").write_bytes(b"")
     answers = {
         asked: list(find_run(job.project, asked))
         for asked in (told["run"], told["mlflow_run"], "scheduled__2026-01-07T00:00:00+00:00")
@@ -234,10 +237,11 @@ def test_any_id_finds_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
     assert others == [first, first]
     text = "\n".join(first)
     assert "DAG excise.retrain, run scheduled__2026-01-07T00:00:00+00:00" in text
+    assert "2 results in data" in text and "and 1 more in folders called" in text
     assert str(saved.relative_to(job.project)) in text and told["mlflow_run"] in text
     assert f"{job.name} version 1, gate passed, the champion" in text
     assert text in say(job.project, "find", told["run"])
-    for nothing in ("none", "it's", "../x", "%"):
+    for nothing in ("none", "it's", "../x", "%", "*", "2026-*"):
         with pytest.raises(UserError, match="Nothing is known"):
             list(find_run(job.project, nothing))
 
