@@ -63,8 +63,8 @@ class Interruption:
         self.written.append(place.relative_to(self.project.resolve()).as_posix())
 
 
-def run(project: Path, params: dict[str, Any], mode: str = "", at: int = -1) -> list[str]:
-    """The job; what it wrote, in order."""
+def run(project: Path, wanted: list[str], mode: str = "", at: int = -1) -> list[str]:
+    """The job as far as some data sets need it; what it wrote, in order."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.runner import SequentialRunner
@@ -73,8 +73,8 @@ def run(project: Path, params: dict[str, Any], mode: str = "", at: int = -1) -> 
 
     bootstrap_project(project)
     stop = Interruption(project, mode, at)
-    with stop, under_given_id(), KedroSession.create(project, runtime_params=params) as session:
-        session.run(pipeline_names=["erase_nsfw"], runner=SequentialRunner())
+    with stop, under_given_id(), KedroSession.create(project) as session:
+        session.run(pipeline_names=["erase_nsfw"], to_outputs=wanted, runner=SequentialRunner())
     return stop.written
 
 
@@ -135,15 +135,15 @@ def damage(project: Path) -> list[str]:
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
-    first, params = Path(asked["project"]), asked["params"]
-    written = run(first, params)
+    first, wanted = Path(asked["project"]), asked["wanted"]
+    written = run(first, wanted)
     reference, cases = result(first), []
     there = {p.relative_to(first).as_posix() for p in first.glob("data/**/*") if p.is_file()}
     for number, case in enumerate(asked["cases"]):
         project, began = fresh(first, number), time.monotonic()
         told: dict[str, Any] = dict(case)
         if case["mode"] == "two":
-            children = [fork(lambda project=project: run(project, params)) for _ in range(2)]
+            children = [fork(lambda project=project: run(project, wanted)) for _ in range(2)]
             told["ends"] = [ended(child) for child in children]
         elif case["mode"] == "damaged":
             shutil.copytree(first / "data", project / "data")
@@ -153,11 +153,11 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
             told |= {"at": at, "written": written[at]}
             if case.get("id"):
                 os.environ["EXCISE_RUN_ID"] = case["id"]
-            told["ends"] = [ended(fork(lambda project=project, at=at, c=case: run(project, params, c["mode"], at)))]
+            told["ends"] = [ended(fork(lambda project=project, at=at, c=case: run(project, wanted, c["mode"], at)))]
             kept = [p for p in project.glob("data/**/*") if p.is_file()]
             told["drafts"] = [p.name for p in kept if p.name.startswith(".")]
         if case["mode"] != "two":
-            told["again"] = ended(fork(lambda project=project: run(project, params)))
+            told["again"] = ended(fork(lambda project=project: run(project, wanted)))
         os.environ.pop("EXCISE_RUN_ID", None)
         told |= {"result": result(project), "seconds": time.monotonic() - began}
         cases.append(told)
