@@ -30,6 +30,10 @@ JUDGED_TOGETHER = 64  # as ``judge_images`` has it: in another company a detecti
 SEEN = ["image_id", "label", "score", "x0", "y0", "x1", "y1", "failed"]
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + ("s" if count != 1 else "")
+
+
 @dataclass(frozen=True)
 class Finding:
     """One check: what was looked at, and what came out."""
@@ -192,8 +196,19 @@ def _check_metrics(root: Path, run: RunRecord, concept: str, outputs: dict[str, 
                 "differs", f"{what}, as metrics.json names it", f"{told[:12]}… is named, {found[:12]}… is stored"
             )
     if all(told == found for told, found in facts.values()) and set(made["erasers"].values()) <= set(stored):
-        told = f"it names what is stored: {', '.join([*facts, *made['erasers']])}"
-        yield Finding("agrees", f"metrics.json of {concept}", told)
+        told = f"run, prompts and base model are those stored, and so are {_many(len(made['erasers']), 'eraser')}"
+        yield Finding("agrees", f"what metrics.json of {concept} names", told)
+    described = outputs.get(f"{concept}.concept")
+    if described is not None and (root / described.file).exists():
+        yield _check_judges(made["judges"], json.loads((root / described.file).read_text()))
+
+
+def _check_judges(named: dict[str, Any], concept: dict[str, Any]) -> Finding:
+    from excise.provenance.made_of import judges_of
+
+    if judges_of(concept) == named:
+        return Finding("agrees", "the judges here", "they are those that metrics.json names")
+    return Finding("unchecked", "the judges that metrics.json names", "others are here: those judge in what follows")
 
 
 # nodes --------------------------------------------------------------------------------------------------------------
@@ -321,9 +336,9 @@ def check_pictures(record: NodeRecord, job: Job) -> Iterator[Finding]:
         for path in wrong:
             yield Finding("differs", f"{name}: {path.name}", "it is not the picture that was drawn")
         if gone:
-            yield Finding("unchecked", f"{name}: {len(gone)} pictures", "they are no longer in the cache")
+            yield Finding("unchecked", f"{name}: {_many(len(gone), 'picture')}", "they are no longer in the cache")
         if len(there) > len(gone) + len(wrong):
-            yield Finding("agrees", f"{name}: {len(there) - len(gone) - len(wrong)} pictures")
+            yield Finding("agrees", f"{name}: {_many(len(there) - len(gone) - len(wrong), 'picture')}", "as drawn")
 
 
 def check_redrawn(run: RunRecord, records: list[NodeRecord], job: Job, count: int) -> Iterator[Finding]:
@@ -411,7 +426,7 @@ def _redraw_set(
     for image in other:
         yield Finding("differs", f"{name}: {image}, drawn again", "it is another picture")
     if len(other) < len(wanted):
-        yield Finding("agrees", f"{name}: {len(wanted) - len(other)} pictures drawn again", "bit for bit")
+        yield Finding("agrees", f"{name}: {_many(len(wanted) - len(other), 'picture')} drawn again", "bit for bit")
     if not concept.unsafe and not images.complete:
         yield Finding("unchecked", f"{name}: detections in pictures drawn again", "those judged beside them are gone")
         return
@@ -421,4 +436,4 @@ def _redraw_set(
     if different:
         yield Finding("differs", f"{name}: detections in pictures drawn again", different)
     else:
-        yield Finding("agrees", f"{name}: {len(rows[0])} detections in pictures drawn again", "bit for bit")
+        yield Finding("agrees", f"{name}: {_many(len(rows[0]), 'detection')} in pictures drawn again", "bit for bit")

@@ -46,11 +46,13 @@ class RecordHook:
         from excise.models.spec import ModelSpec
         from excise.provenance import RunRecord, describe_environment, write_record
 
-        info = catalog["run_info"].load()
+        self._run, info = None, catalog["run_info"].load()
         model = None
         if "params:model" in pipeline.inputs():
             model = ModelSpec.model_validate(catalog["params:model"].load())
         info["environment"] = describe_environment(self._project, model)
+        if not catalog["cache"].load().shard.whole:  # it saves nothing: the run of the whole does
+            return
         self._run, self._catalog = info["id"], catalog
         seed = self._parameters.get("seed")
         record = RunRecord(

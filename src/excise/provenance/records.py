@@ -96,10 +96,10 @@ def newest_run(folder: Path) -> str:
     Raises:
         UserError: there is none.
     """
-    known = [p.parent.name for p in folder.glob(f"*/{RUN}")]
-    if not known:
-        raise UserError(f"No run has left records in {folder}: run a pipeline first.")
-    return max(known)
+    for run in sorted((p.parent for p in folder.glob(f"*/{RUN}")), reverse=True):
+        if len(list(run.glob("*.json"))) > 1:  # one that was refused or stopped at its start has no nodes
+            return run.name
+    raise UserError(f"No run has left records in {folder}: run a pipeline first.")
 
 
 def latest_records(folder: Path, project: Path) -> tuple[list[tuple[RunRecord, NodeRecord]], list[str]]:
