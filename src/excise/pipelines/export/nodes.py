@@ -120,5 +120,7 @@ def _told(table: pd.DataFrame, left_out: dict[str, str], card: Path) -> str:
     shown = table[["path", "bytes", "note"]].copy()
     shown.loc[len(shown)] = ["README.md", card.stat().st_size, "the model card"]
     shown["bytes"] = [f"{size:,}" for size in shown["bytes"]]
+    wide = [max(map(len, shown[column])) for column in ("path", "bytes")]
+    rows = [f"{path:<{wide[0]}}  {size:>{wide[1]}}  {note}".rstrip() for path, size, note in shown.to_numpy()]
     lines = [f"Not written: {name}, since {reason}." for name, reason in left_out.items()]
-    return "\n".join(["", shown.to_string(index=False), *lines, ""])
+    return "\n".join(["", *rows, *lines, ""])
