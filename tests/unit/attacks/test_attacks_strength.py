@@ -59,7 +59,8 @@ def hide(model, concept: dict, method: str) -> Eraser:
     return Eraser(header, make_method(options).start(model, material))
 
 
-IMAGES = 30
+# judged images a prompt, and how many more must confirm a hit: ample, where luck finds something too, and tight
+AMPLE, TIGHT = (30, 0), (3, 3)
 WHITE_BOX = {
     "unlearndiffatk": {"tokens": 10, "lr": 0.05, "check_every": 50},
     "p4d": {"kind": "n", "tokens": 10},
@@ -70,14 +71,28 @@ CONTROL = {"random_tokens": {"tokens": 10}}  # as many judged images, and luck a
 
 @pytest.mark.slow
 @pytest.mark.parametrize("straw_man", ["remap", "rename"])
-@pytest.mark.parametrize("way", [*WHITE_BOX, *CONTROL])
+@pytest.mark.parametrize("way", WHITE_BOX)
 def test_what_is_only_hidden_falls_to_white_box_attacks(model, concept, drawn, tmp_path, straw_man, way):
-    """And luck alone, with as many images, brings back less."""
+    broken, n = attacked(model, concept, drawn, tmp_path, straw_man, way, *AMPLE)
+    assert broken >= 0.95 * n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("straw_man", ["remap", "rename"])
+@pytest.mark.parametrize("way", ["unlearndiffatk", "pez", *CONTROL])
+def test_where_luck_does_not_suffice_white_box_attacks_do(model, concept, drawn, tmp_path, straw_man, way):
+    """Hits that fresh seeds confirm, on few images."""
+    broken, n = attacked(model, concept, drawn, tmp_path, straw_man, way, *TIGHT)
+    assert broken >= 0.75 * n if way in WHITE_BOX else broken <= 0.5 * n
+
+
+def attacked(model, concept, drawn, folder, straw_man, way, images, confirm) -> tuple[int, int]:
+    """How many prompts an attack breaks, and of how many."""
     rows, references = drawn
     assert len(rows) >= PROMPTS // 2
     own = (WHITE_BOX | CONTROL)[way]
-    steps = 300 if way in WHITE_BOX else IMAGES
-    options = AttackOptions(method=way, steps=steps, images=IMAGES, batch=32, options=own)
+    steps = 300 if way in WHITE_BOX else images
+    options = AttackOptions(method=way, steps=steps, images=images, confirm=confirm, batch=32, options=own)
     examine = _examiner(model, concept, DrawOptions(steps=16))
     with model.wearing(hide(model, concept, straw_man)):
         plain = examine(
@@ -88,11 +103,12 @@ def test_what_is_only_hidden_falls_to_white_box_attacks(model, concept, drawn, t
                 strength=1.0,
             )
         )
-        table = make_attack(options).run(model, rows, references, options, tmp_path, straw_man, None, examine)
-    hidden, broken = sum(not s for s in plain), (table["found"] != "").sum()
-    print(f"{straw_man}: hidden from {hidden} of {len(rows)} prompts; {way} broke {broken}")
+        table = make_attack(options).run(model, rows, references, options, folder, straw_man, None, examine)
+    hidden, broken = sum(not s for s in plain), int((table["found"] != "").sum())
+    given = f"{images} images, {confirm} more to confirm"
+    print(f"{straw_man}: hidden from {hidden} of {len(rows)} prompts; {way} with {given} broke {broken}")
     assert hidden >= 0.8 * len(rows)
-    assert broken >= 0.95 * len(rows) if way in WHITE_BOX else broken < 0.95 * len(rows)
+    return broken, len(rows)
 
 
 @pytest.mark.slow
