@@ -28,7 +28,8 @@ DOWN = re.compile(
     r"(?P<module>.+?)(?P<end>\.lora_down\.weight|\.lora_A\.(default\.)?weight|[._]lora\.down\.weight"
     r"|\.lora_linear_layer\.down\.weight)"
 )
-OTHER = ("lora_mid", "dora_scale", "lora_magnitude_vector", "hada_w", "lokr_w", "oft_", "diff_b", ".diff")
+# marks of what is added otherwise than as pairs: DoRA, LoHa, LoKr, OFT, whole differences
+OTHER = re.compile(r".*(lora_mid|dora_scale|lora_magnitude_vector|hada_w|lokr_w|\boft_).*|.*\.diff(_b)?")
 KOHYA = {"lora_unet_": "", "lora_transformer_": "", "lora_te_": "text_encoder", "lora_te1_": "text_encoder"}
 KOHYA |= {"lora_te2_": "text_encoder_2", "lora_te3_": "text_encoder_3"}
 DOTTED = ("base_model.model.", "diffusion_model.")
@@ -40,14 +41,14 @@ class Lora:
     what = "a LoRA"
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
-        return any(DOWN.fullmatch(key) or any(word in key for word in OTHER[:5]) for key in checkpoint.keys)
+        return any(DOWN.fullmatch(key) or OTHER.fullmatch(key) for key in checkpoint.keys)
 
     def masks(self, checkpoint: Checkpoint) -> bool:
         return False
 
     def read(self, checkpoint: Checkpoint, tensors: Tensors, layout: Layout) -> Change:
         for key in checkpoint.keys:
-            if any(word in key for word in OTHER):
+            if OTHER.fullmatch(key):
                 raise UserError(
                     f"'{checkpoint.path}' adds more than plain pairs of matrices ('{key}'): merge it into its model "
                     "with the program that it was made by, and audit what comes out."

@@ -207,6 +207,7 @@ def test_a_lora_is_as_far_off_as_its_export_says(tiny_model, tmp_path, make_eras
 
 SPELLINGS = {
     "peft": ("{}.lora_A.weight", "{}.lora_B.weight"),
+    "comfy": ("{}.lora_A.weight", "{}.lora_B.weight"),
     "diffusers": ("{}.lora.down.weight", "{}.lora.up.weight"),
     "processors": ("{}_lora.down.weight", "{}_lora.up.weight"),
 }
@@ -222,6 +223,8 @@ def test_a_lora_is_the_same_in_every_spelling(tiny_model, tmp_path, make_eraser,
         module = name.removesuffix(".weight")
         flat = "lora_unet_" + module.replace(".", "_")
         written = f"unet.{module}"
+        if spelling == "comfy":
+            written = f"diffusion_model.{module}"
         if spelling == "processors":
             written = written.replace("attn2.", "attn2.processor.")
         for pattern, side in zip(SPELLINGS[spelling], ("down", "up"), strict=True):

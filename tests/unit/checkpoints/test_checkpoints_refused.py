@@ -164,7 +164,7 @@ def test_folders_of_another_pipeline_or_prediction(exported, tiny_spec, tmp_path
     assert "is a SD3Transformer2DModel" in refused(check_checkpoint, str(tmp_path / "c"), tiny_spec)
 
 
-@pytest.mark.parametrize("word", ["dora_scale", "hada_w1_a", "lokr_w1", "lora_mid.weight"])
+@pytest.mark.parametrize("word", ["dora_scale", "hada_w1_a", "lokr_w1", "lora_mid.weight", "oft_diag", "diff"])
 def test_loras_that_are_more_than_pairs(exported, tiny_spec, tmp_path, word):
     tensors = load_file(exported / "lora.safetensors")
     module = next(key for key in tensors).partition(".")[0]
