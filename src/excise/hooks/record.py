@@ -101,12 +101,14 @@ class RecordHook:
     def _file(self, path: Path) -> File:
         """What a file holds; each is read once a run."""
         from excise.provenance import File, content_of, file_sha256
+        from excise.provenance.contents import TELLING
 
         key = (str(path), path.stat().st_mtime_ns)
         if key not in self._known:
             place = path.resolve().relative_to(self._project.resolve()).as_posix()
             sha256 = file_sha256(path)
-            self._known[key] = File(file=place, sha256=sha256, content=content_of(path))
+            told = content_of(path) if path.suffix in TELLING else sha256  # exports of gigabytes are read once
+            self._known[key] = File(file=place, sha256=sha256, content=told)
         return self._known[key]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 OF_THE_RUN = {"run_id", "versions", "made_of"}  # in headers
 OF_THE_JOB = {"cost", "run"}  # in metrics.json
 CHUNK = 1 << 20
+TELLING = {".json", ".safetensors"}  # files of which what they say is not just their bytes
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from excise.cache import Cache, code_fingerprint, code_of, fingerprint, write_atomically
+from excise.cache import Cache, code_fingerprint, code_of, fingerprint, finished, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,70 @@ def test_one_at_a_time_in_a_block_of_the_same_name(tmp_path):
             pass
     assert entered.wait(5)
     waiting.join()
+
+
+# written whole or not at all ------------------------------------------------------------------------------------------
+def test_what_goes_wrong_leaves_neither_half_nor_draft(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text("whole")
+
+    def half(draft):
+        draft.write_text("ha")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, half)
+    assert path.read_text() == "whole" and [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_disk_that_is_full_when_it_is_flushed_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    path.write_text("whole")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, lambda draft: draft.write_text("other"))
+    assert path.read_text() == "whole" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_of_two_writers_the_last_file_stays_and_the_first_folder(tmp_path):
+    def folder(word):
+        return lambda draft: (draft.mkdir(), (draft / "word").write_text(word))
+
+    def meanwhile(draft):  # another process does the same work and is done before
+        write_atomically(tmp_path / "file", lambda other: other.write_text("first"))
+        draft.write_text("second")
+
+    write_atomically(tmp_path / "file", meanwhile)
+    write_atomically(tmp_path / "folder", folder("first"))
+    write_atomically(tmp_path / "folder", folder("second"))
+    assert (tmp_path / "file").read_text() == "second" and (tmp_path / "folder/word").read_text() == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def _files(folder):
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.arange(5.0), "b": torch.zeros(3)}, folder / "t.safetensors", {"step": "1"})
+    save_file({}, folder / "nothing.safetensors")
+    pd.DataFrame({"x": [1, 2]}).to_parquet(folder / "t.parquet")
+    Image.new("RGB", (4, 4), "teal").save(folder / "t.png")
+    (folder / "t.json").write_text('{"a": [1, 2]}')
+    (folder / "t.npy").write_bytes(b"something")
+    return sorted(folder.iterdir())
+
+
+def test_only_whole_files_count_as_finished(tmp_path, caplog):
+    assert not finished(tmp_path / "none.json")
+    files = _files(tmp_path)
+    assert all(map(finished, files)) and not caplog.records
+    for path in files:
+        whole = path.read_bytes()
+        cuts = [0] if path.suffix == ".npy" else [0, 3, len(whole) // 2, len(whole) - 1]
+        for cut in cuts:
+            path.write_bytes(whole[:cut])
+            assert not finished(path), (path, cut)
+        assert f"{path} is damaged, and is made anew." in caplog.text
+        if path.suffix in (".png", ".parquet"):  # the right length, and nothing in it: the power was lost
+            path.write_bytes(bytes(len(whole)))
+            assert not finished(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,19 @@ from kedro.io.core import AbstractDataset, Version
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image
 
-from excise.datasets import EraserDataset, FolderDataset, ImageSetDataset, MaskDataset, PngDataset, TensorsDataset
+from excise.datasets import (
+    CsvDataset,
+    EraserDataset,
+    FolderDataset,
+    ImageSetDataset,
+    JsonDataset,
+    MaskDataset,
+    PngDataset,
+    PromptTableDataset,
+    TableDataset,
+    TensorsDataset,
+    TextDataset,
+)
 from excise.erasers.eraser import Eraser
 from excise.images import ImageSet
 from excise.images.image_set import save_picture
@@ -175,3 +188,41 @@ def test_a_folder_is_moved_whole_and_each_version_stays(tmp_path: Path) -> None:
     newest = FolderDataset(filepath=str(tmp_path / "data/export"), version=Version(None, None)).load()
     assert (newest / "inside/file.txt").read_text() == "text 2"
     assert sorted(p.read_text() for p in tmp_path.rglob("file.txt")) == ["text 1", "text 2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "data"),
+    [
+        (JsonDataset, "a.json", {"a": 1}),
+        (TableDataset, "a.parquet", pd.DataFrame({"a": [1, 2]})),
+        (PromptTableDataset, "a.parquet", pd.DataFrame({"prompt": ["a", "b"]})),
+        (CsvDataset, "a.csv", pd.DataFrame({"a": [1, 2]})),
+        (TextDataset, "a.html", "<p>"),
+        (PngDataset, "a.png", Image.new("RGB", (4, 4), "teal")),
+        (TensorsDataset, "a.safetensors", {"a": torch.ones(2)}),
+    ],
+)
+def test_a_version_that_was_not_finished_is_no_version(tmp_path, monkeypatch, kind, name, data):
+    """As when the process is killed, or the disk is full, before the file has its name."""
+
+    def made(version: str):
+        return kind(filepath=str(tmp_path / name), version=Version(None, version))
+
+    made("2026-01-01T00.00.00.000Z").save(data)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("excise.cache.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(DatasetError, match="No space left"):
+            made("2026-01-02T00.00.00.000Z").save(data)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [p.parent.name for p in files] == ["2026-01-01T00.00.00.000Z"]
+    again = kind(filepath=str(tmp_path / name), version=Version(None, None))
+    assert again.exists() and again.resolve_load_version() == "2026-01-01T00.00.00.000Z"
+    again.load()
+    made("2026-01-02T00.00.00.000Z").save(data)
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+
+
+def test_no_catalog_entry_writes_into_the_file_that_is_read():
+    catalogs = sorted((Path(__file__).parents[3] / "conf").glob("**/catalog*.yml"))
+    kinds = {kind for path in catalogs for kind in re.findall(r"type: *([\w.]+)", path.read_text())}
+    assert len(kinds) > 5 and {k for k in kinds if not k.startswith("excise.")} <= {"partitions.PartitionedDataset"}

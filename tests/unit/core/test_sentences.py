@@ -1,0 +1,39 @@
+"""What the machine runs into is said in one sentence, however deep in Kedro's errors it lies."""
+
+from __future__ import annotations
+
+import pytest
+from kedro.io import DatasetError
+from safetensors import SafetensorError
+
+from excise.errors import UserError
+from excise.sentences import sentence_of
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "The disk is full"),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "The disk is full",
+        ),
+        (OSError(122, "Disk quota exceeded"), "The disk is full"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "The GPU's memory does not suffice"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "The GPU failed or was lost"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_machines_troubles_are_one_sentence_that_says_what_to_do(error, said, wrapped):
+    if wrapped:
+        outer = DatasetError("Failed while saving data to dataset")
+        outer.__cause__ = error
+        error = outer
+    sentence = sentence_of(error)
+    assert sentence is not None and sentence.startswith(said) and "the same command again" in sentence
+    assert sentence.endswith("is kept.") and "\n" not in sentence
+
+
+def test_a_users_own_words_are_not_taken_for_the_machines():
+    assert sentence_of(UserError("Call the file 'CUDA error' otherwise.")) == "Call the file 'CUDA error' otherwise."
+    assert sentence_of(RuntimeError("a defect")) is None
