@@ -185,7 +185,7 @@ def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.
 def auditing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     from safetensors.torch import save_file
 
-    monkeypatch.setattr(selection, "_audit", selection.AuditChoice())  # whatever a session before this one has chosen
+    monkeypatch.setattr(selection, "_audit", selection.AuditChoice())  # whatever an earlier run has chosen
     run.pipeline = audit.create_pipeline(concept="person")
     name, shape = "down_blocks.0.resnets.0.norm1.bias", (64,)
     save_file({name: torch.ones(shape)}, tmp_path / "changed.safetensors")
