@@ -9,7 +9,8 @@ from typing import Any
 
 from excise.errors import UserError
 
-from .registry import RUN, MlflowRegistry, client_of, store_is_there, store_uri, told, without_password
+from .mlflow_hook import without_password
+from .registry import RUN, MlflowRegistry, client_of, store_is_there, store_uri, told
 
 DAG, DAG_RUN = "airflow.dag_id", "airflow.dag_run_id"
 

@@ -111,7 +111,7 @@ class MlflowHook:
         else:
             with _alone(self._project):
                 os.environ[RUN_ID] = self._join_or_create(client, run_params, artifacts)
-        logger.info("MLflow run %s in %s", os.environ[RUN_ID], os.environ[URI])
+        logger.info("MLflow run %s in %s", os.environ[RUN_ID], without_password(os.environ[URI]))
 
     def _join_or_create(self, client: Any, run_params: dict[str, Any], artifacts: str | None) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self._experiment)
@@ -164,7 +164,10 @@ class MlflowHook:
         except Exception as error:  # whatever it is: results matter more than their record
             if not self._broken:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
-                logger.warning("MLflow misses the rest of this run, which goes on and keeps its results: %s", reason)
+                logger.warning(
+                    "MLflow misses the rest of this run, which goes on and keeps its results: %s",
+                    without_password(reason),
+                )
             self._broken = True
 
 
@@ -183,6 +186,11 @@ def _ends(run_params: dict[str, Any], pipeline: Any) -> bool:
 
     names = run_params.get("pipeline_names") or ["__default__"]
     return all(set(pipelines[name].grouped_nodes[-1]) <= set(pipeline.nodes) for name in names)
+
+
+def without_password(uri: str) -> str:
+    """An address, or a sentence with one in it, that may be shown."""
+    return re.sub(r"//[^@/\s]*@", "//***@", uri)
 
 
 def leaves(value: Any, prefix: str = "", *, lists: bool = True) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from typing import Any
 from excise.cache import Cache
 from excise.errors import UserError
 
-from .mlflow_hook import RUN_ID, URI
+from .mlflow_hook import RUN_ID, URI, without_password
 
 logger = logging.getLogger(__name__)
 
@@ -251,11 +251,6 @@ def name_of(model: str, concept: str) -> str:
 def store_uri(project: Path) -> str:
     """Where MLflow keeps its record: the environment's word, or the project's own file."""
     return os.environ.get(URI) or f"sqlite:///{project / 'mlflow.db'}"
-
-
-def without_password(uri: str) -> str:
-    """An address, or a sentence with one in it, that may be shown."""
-    return re.sub(r"//[^@/\s]*@", "//***@", uri)
 
 
 def store_is_there(uri: str) -> bool:

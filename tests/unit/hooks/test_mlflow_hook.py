@@ -194,13 +194,15 @@ def in_child(attack: Attack) -> dict[str, int]:
 def test_a_store_that_is_away_costs_one_warning_and_no_results(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(URI, "http://127.0.0.1:9")
+    away = "http://somebody:secret@127.0.0.1:9"
+    monkeypatch.setenv(URI, away)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with caplog.at_level(logging.WARNING, "excise"):
         Project(store, tmp_path).run(_pipeline())
     assert [r.message[:11] for r in caplog.records if r.name.startswith("excise")] == ["MLflow miss"]
+    assert not any("secret" in record.getMessage() for record in caplog.records if record.name.startswith("excise"))
     assert len(list(tmp_path.rglob("*Z/*"))) == 3
-    assert os.environ[URI] == "http://127.0.0.1:9" and RUN_ID not in os.environ
+    assert os.environ[URI] == away and RUN_ID not in os.environ
 
 
 def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
