@@ -1,9 +1,10 @@
 """Of which code a node's result depends: read from the source, so that no list has to be kept by hand.
 
 From a function of a pipeline one follows the names that it uses: functions of ``pipelines`` count one by one, since a
-``nodes.py`` holds many nodes; elsewhere a file counts whole, with the files whose names it imports, and with YAML and
-HTML beside it. A name that a package's ``__init__`` passes on leads to the file that defines it, so that a new method
-is nobody else's business. What is found by name at run time (eraser, attack, judge) is added by its class.
+``nodes.py`` holds many nodes; elsewhere a file counts whole, with the files whose names it imports, and with what lies
+beside it and it names (YAML, HTML). A name that a package's ``__init__`` passes on leads to the file that defines it, so
+that a new method is nobody else's business. What is found by name at run time (eraser, attack, judge) is added by its
+class.
 
 Comments, docstrings and layout do not count (``excise.cache``), nor does ``PLUMBING``.
 """
@@ -24,6 +25,7 @@ from excise.cache import bare_source
 
 # what changes no number
 PLUMBING = {f"excise.{name}" for name in ("cache", "errors", "hooks", "plugins", "provenance", "shards")}
+BESIDE = {".yml", ".html", ".md"}
 LOCATION = re.compile(r"[a-z_][\w.]*:[A-Za-z_]\w*")  # how a class is registered without importing it
 
 
@@ -78,8 +80,8 @@ def _digests(parts: frozenset[str]) -> dict[str, str]:
         text = ast.unparse(source.defined[symbol]) if symbol else source.path.read_text()
         room = source.package if source.package.count(".") else module
         rooms.setdefault(room, hashlib.sha256()).update(f"{part}\n{bare_source(text)}\n".encode())
-        if not symbol:
-            for beside in sorted(p for e in ("*.yml", "*.html") for p in source.path.parent.glob(e)):
+        for beside in sorted(source.path.parent.iterdir()):
+            if beside.suffix in BESIDE and beside.name in text:
                 rooms[room].update(beside.read_bytes())
     return {room: digest.hexdigest()[:12] for room, digest in sorted(rooms.items())}
 
