@@ -3,8 +3,8 @@
 From a function of a pipeline one follows the names that it uses: functions of ``pipelines`` count one by one, since a
 ``nodes.py`` holds many nodes; elsewhere a file counts whole, with the files whose names it imports, and with what lies
 beside it and it names (YAML, HTML). A name that a package's ``__init__`` passes on leads to the file that defines it,
-so that a new method is nobody else's business. What is found by name at run time (eraser, attack, judge) is added by its
-class.
+so that a new method is nobody else's business. What is found by name at run time (eraser, attack, judge) is added by
+its class.
 
 Comments, docstrings and layout do not count (``excise.cache``), nor does ``PLUMBING``.
 """
