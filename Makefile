@@ -1,7 +1,8 @@
 # excise: everything that a person or a CI machine types.
 #
 #   make run        the README's command, in a fresh environment of pinned packages
-#   make test       the quick tests          make test-slow   those that take minutes
+#   make test       the quick tests          make test-jobs   whole jobs of a tiny model
+#   make test-slow  those that take minutes
 #   make lint       ruff                     make notebooks   run the notebooks
 #   make viz        see the pipelines        make bench       time what is promised to be cheap
 #   make docs       the documentation's site make test-docs   every command of the documentation, in a tiny project
@@ -19,14 +20,17 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-slow test-docs test-airflow airflow-dags lint viz docs notebooks bench clean
+.PHONY: run test test-jobs test-slow test-docs test-airflow airflow-dags lint viz docs notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
 
 # two processes of one thread each are faster than one of two: the models are tiny
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not airflow" -n 2 --dist loadscope $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not jobs and not airflow" -n 2 --dist loadscope $(PYTEST_ARGS)
+
+test-jobs: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "jobs and not slow" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

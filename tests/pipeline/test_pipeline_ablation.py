@@ -11,6 +11,8 @@ from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose, colle
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 ABLATION = {
     "concepts": ["person"],
     "eraser": "esd",

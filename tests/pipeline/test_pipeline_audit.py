@@ -22,6 +22,8 @@ from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 from tiny import BUDGET, PROJECT
 
+pytestmark = pytest.mark.jobs
+
 PROMPTS = BUDGET["prompts"]["test"]
 LIGHT = {"attacks": "quantising"}  # no search, no training
 SOME = ["seed_search", "quantising", "merging", "revival"]

@@ -17,6 +17,8 @@ from excise.pipelines.benchmark.summary import summary_page
 from excise.pipelines.study_pruning.plan import plan_cells
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 ATTACKS = ["unlearndiffatk", "random_tokens", "textual_inversion", "img2img", "revival", "finetuning_lora"]
 GRID = {
     "concepts": ["person"],

@@ -17,6 +17,8 @@ import yaml
 
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 PROGRAM = Path(__file__).with_name("interrupting.py")
 SMALL = {
     "prompts": {"fit": 2, "tune": 1, "test": 2, "retain_fit": 2, "retain_test": 2},

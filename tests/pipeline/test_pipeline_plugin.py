@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.jobs
+
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "examples/plugin"
 

@@ -20,6 +20,8 @@ from excise.models.diffusion import DiffusionModel
 from excise.processes import count_processes, own_shard
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 ROOT = Path(__file__).parents[2]
 NODES = ["person.find_concept", "person.identify_model", "person.make_prompts", "person.none.no_eraser"]
 NODES += ["person.none.plain.draw_plain"]

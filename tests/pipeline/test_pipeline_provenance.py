@@ -35,6 +35,8 @@ from excise.provenance.contents import lasting
 from excise.provenance.records import newest_run
 from tiny import BUDGET, PROJECT
 
+pytestmark = pytest.mark.jobs
+
 JOB = {"eraser": "conceptprune"}  # no P-X: the quickest
 
 

@@ -18,6 +18,8 @@ from excise.hooks.given_id import under_given_id
 from excise.hooks.registry import MlflowRegistry
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 NAME = "excise.emoji64.person"
 # nothing is asked of an untrained model but that its figures are there
 OPEN = dict.fromkeys(("attack_upper", "plain_upper", "near_loss_upper", "far_loss_upper"), 1.0)

@@ -18,6 +18,8 @@ from excise.hooks.given_id import under_given_id
 from excise.pipelines import selection
 from excise.pipelines.names import SHARDED
 
+pytestmark = pytest.mark.jobs
+
 ID = "2026-01-31T09.30.00.000Z"
 CUTS = 2
 X = "person.conceptprune"

@@ -27,6 +27,8 @@ from excise.pipelines.study_pruning.tables import _interval
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET
 
+pytestmark = pytest.mark.jobs
+
 ROOT = Path(__file__).parents[2]
 STUDY = {
     "concepts": ["person"],
@@ -238,7 +240,7 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
     settings = _settings(*given)
     assert (settings.prune.steps, settings.erasers["esd"].steps) == (7, 2)
     for wrong, message in (
-        ({"prune": {"stepps": 7}}, r"prune\.stepps, with study\.instead\.prune over it: Extra inputs"),
+        ({"prune": {"stepps": 7}}, r"prune with study\.instead\.prune over it: stepps does not exist"),
         ({"erasers": {"esdd": {}}}, "esdd"),
     ):
         with pytest.raises(UserError, match=message):
