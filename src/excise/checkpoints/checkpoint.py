@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")  # of a diffusers folder
-OTHER_PRECISIONS = (".fp16.", ".bf16.", ".non_ema.")  # second copies of the same weights
+OTHER_PRECISIONS = re.compile(r".+\.(fp16|bf16|non_ema)[.-].+")  # second copies of the same weights
+SHARD = re.compile(r"(.+)-\d+-of-(\d+)")
+STANDARD = ("diffusion_pytorch_model", "model")  # what from_pretrained reads, whatever else lies beside it
 DTYPES = {
     **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"},
     **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
@@ -133,27 +136,18 @@ def find_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _of_file(path: Path) -> Checkpoint:
-    if path.suffix in PICKLES:
-        raise UserError(
-            f"'{path}' is a pickle, and opening one can run whatever its maker put into it: convert it first, where "
-            "that does no harm, with torch.load(PATH, weights_only=True) and safetensors.torch.save_file."
-        )
+    if path.suffix.lower() in PICKLES:
+        raise UserError(_pickled(path))
     metadata, entries = read_header(path)
     return Checkpoint(path, entries, metadata)
 
 
 def _of_folder(path: Path) -> Checkpoint:
     """One part, or an adapter: its weights lie in the folder itself."""
-    files = _weights_in(path)
-    if not files and (pickles := _pickles_in(path)):
-        raise UserError(_unpickle(path, pickles[0]))
-    if not files:
+    if not _weights_in(path) and not _pickles_in(path):
         raise UserError(f"There are no safetensors in the folder '{path}': point the parameter 'checkpoint' elsewhere.")
-    if len(files) > 1 and not all("-of-" in file.stem for file in files):
-        names = ", ".join(file.name for file in files)
-        raise UserError(f"The folder '{path}' holds several checkpoints ({names}): name one of them.")
     metadata, entries = {}, {}
-    for file in files:
+    for file in _one_of(path):
         told, found = read_header(file)
         metadata, entries = metadata | told, entries | found
     names = {"": "config.json", "adapter": "adapter_config.json"}
@@ -165,10 +159,7 @@ def _of_parts(path: Path, parts: list[str]) -> Checkpoint:
     """A diffusers folder: one folder a part."""
     entries, configs = {}, {}
     for part in parts:
-        files = _weights_in(path / part)
-        if not files:
-            raise UserError(_unpickle(path / part, _pickles_in(path / part)[0]))
-        for file in files:
+        for file in _one_of(path / part):
             entries |= {f"{part}.{name}": entry for name, entry in read_header(file)[1].items()}
         if (path / part / "config.json").exists():
             configs[part] = _json(path / part / "config.json")
@@ -181,11 +172,53 @@ def _of_parts(path: Path, parts: list[str]) -> Checkpoint:
 def _weights_in(folder: Path) -> list[Path]:
     """Safetensors of a folder; where there are copies of another precision beside the main ones, the main ones."""
     files = sorted(folder.glob("*.safetensors"))
-    return [file for file in files if not any(word in file.name for word in OTHER_PRECISIONS)] or files
+    return [file for file in files if not OTHER_PRECISIONS.fullmatch(file.name)] or files
+
+
+def _one_of(folder: Path) -> list[Path]:
+    """The file of a folder, or its shards; of several in what ``save_pretrained`` wrote, those of the standard name.
+
+    Raises:
+        UserError: there are several that may be meant, a shard is not there, or there are pickles alone.
+    """
+    files = _weights_in(folder)
+    if not files:
+        raise UserError(_unpickle(folder, _pickles_in(folder)[0]))
+    found: dict[tuple[str, int], list[Path]] = {}
+    for file in files:
+        shard = SHARD.fullmatch(file.stem)
+        found.setdefault((shard[1], int(shard[2])) if shard else (file.stem, 1), []).append(file)
+    if len(found) > 1 and (folder / "config.json").exists():
+        found = {key: own for key, own in found.items() if key[0] in STANDARD} or found
+    if len(found) > 1:
+        names = ", ".join(file.name for file in files)
+        raise UserError(f"The folder '{folder}' holds several checkpoints ({names}): name or leave one of them.")
+    [((_, count), own)] = found.items()
+    if len(own) != count:
+        raise UserError(f"The folder '{folder}' holds {len(own)} of {count} shards: fetch the checkpoint anew.")
+    return own
 
 
 def _pickles_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*") if file.suffix in PICKLES)
+    return sorted(file for file in folder.glob("*") if file.suffix.lower() in PICKLES)
+
+
+def _pickled(file: Path) -> str:
+    return (
+        f"'{file}' is a pickle, and opening one can run whatever its maker put into it: convert it first, where that "
+        "does no harm, with torch.load(PATH, weights_only=True) and safetensors.torch.save_file."
+    )
+
+
+def _begins_as_pickle(file: Path) -> bool:
+    """Whether a file that is no safetensors begins as torch.save has it: with a zip archive, or a pickle."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(9)
+    except OSError:
+        return False
+    is_header = start[8:] == b"{"  # of safetensors, whose first eight bytes are a number and may be any
+    return start.startswith((b"PK\x03\x04", *(bytes((0x80, protocol)) for protocol in range(2, 6)))) and not is_header
 
 
 def _unpickle(folder: Path, file: Path) -> str:
@@ -202,20 +235,27 @@ def read_header(file: Path) -> tuple[dict[str, str], dict[str, Entry]]:
     Raises:
         UserError: it is none, or damaged.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with file.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             if size > LONGEST_HEADER:
                 raise ValueError("no header is that long")
             header = json.loads(stream.read(size))
-            begin, length = 8 + size, file.stat().st_size
-        metadata = header.pop("__metadata__", {})
-        if any(begin + one["data_offsets"][1] > length for one in header.values()):
-            raise ValueError("the file is cut short")
+        metadata = header.pop("__metadata__", None) or {}
         entries = {n: Entry(file, n, one["dtype"], tuple(one["shape"])) for n, one in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        unknown = sorted({entry.dtype for entry in entries.values()} - DTYPES.keys())
+        if not unknown:
+            with safe_open(file, "np"):  # compares shapes, offsets and the file's length
+                pass
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        *(struct.error, SafetensorError),
+    ):
+        if _begins_as_pickle(file):
+            raise UserError(_pickled(file)) from None
         raise UserError(f"'{file}' is damaged or no safetensors file: fetch it anew, or point elsewhere.") from None
-    unknown = sorted({entry.dtype for entry in entries.values()} - DTYPES.keys())
     if unknown:
         raise UserError(f"'{file}' holds numbers of the type {unknown[0]}, which is not known here: convert it first.")
     return metadata, entries
