@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.airflow
 ROOT = Path(__file__).parents[2]
-AIRFLOW = Path(os.environ.get("EXCISE_AIRFLOW", ROOT / ".venv-airflow")) / "bin"
+AIRFLOW = Path(os.environ.get("EXCISE_AIRFLOW", ROOT / ".venv-airflow")).resolve() / "bin"
 
 
 @pytest.fixture(scope="module")

@@ -329,6 +329,22 @@ def test_stale_results_alone_are_made_again_from_what_is_current(project):
     assert stale(project) == {}
 
 
+def test_results_are_not_made_again_on_what_another_command_has_made_since(project):
+    """They would be taken for results of a command whose parameters were others."""
+    from kedro.framework.session import KedroSession
+    from kedro.runner import SequentialRunner
+
+    fewer = {**JOB, "prompts": {"test": 3}}
+    with KedroSession.create(project, runtime_params=fewer) as session:
+        session.run(pipeline_names=["erase_nsfw"], node_names=["person.make_prompts"], runner=SequentialRunner())
+    states, untold = find_stale(project)
+    told = list(spell_stale(states, untold))
+    (older,) = [state for state in states if "prompts" not in state.run.params]
+    assert older.superseded and older.stale == []
+    assert any("rest on results that another command has made since (person.make_prompts, parameter" in t for t in told)
+    assert list(run_stale(project, states)) == []
+
+
 @pytest.mark.slow
 def test_what_was_made_again_equals_a_whole_run(project, run_job):
     """Second computation of what the test above has left."""

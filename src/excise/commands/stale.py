@@ -29,6 +29,7 @@ class JobState:
         follows: nodes of which an input will be made again.
         gone: nodes that the command no longer has.
         versions: data set -> version that is the newest today, for what a new run takes over.
+        superseded: nodes that these results rest on, and that another command has made since with other parameters.
         error: why the command cannot be opened.
     """
 
@@ -38,12 +39,13 @@ class JobState:
     follows: set[str] = field(default_factory=set)
     gone: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    superseded: dict[str, list[Change]] = field(default_factory=dict)
     error: str = ""
 
     @property
     def stale(self) -> list[str]:
-        """Nodes to run again."""
-        return [n for n, changes in self.nodes.items() if changes or n in self.follows]
+        """Nodes to run again; none under a command whose own results are no longer beneath them."""
+        return [] if self.superseded else [n for n, changes in self.nodes.items() if changes or n in self.follows]
 
 
 def find_stale(root: Path) -> tuple[list[JobState], list[str]]:
@@ -59,11 +61,13 @@ def find_stale(root: Path) -> tuple[list[JobState], list[str]]:
         state = states.setdefault(run.job, JobState(run))
         state.run = max(state.run, run, key=lambda r: r.id)
         state.records[record.node] = record
+    newest = {record.node: record for _, record in sorted(found, key=lambda pair: pair[0].id)}
     contents: dict[str, str] = {}
     for state in states.values():
         try:
             with open_job(root, state.run) as job:
                 _compare_job(root, job, state, contents)
+                state.superseded = _superseded(job, state, newest)
         except UserError as error:
             state.error = str(error)
     _propagate(list(states.values()))
@@ -94,6 +98,24 @@ def _compare_job(root: Path, job: Job, state: JobState, contents: dict[str, str]
         state.nodes[node.name] = changes
     known = {node.name for node in job.pipeline.nodes}
     state.gone = sorted(set(state.records) - known)
+
+
+def _superseded(job: Job, state: JobState, newest: dict[str, NodeRecord]) -> dict[str, list[Change]]:
+    """What this command's results rest on, and another command has made since with other parameters: run again on that,
+    they would be taken for results of this one."""
+    from excise.hooks.record import parts_of
+
+    found = {}
+    own = [name for name in state.records if name in {node.name for node in job.pipeline.nodes}]
+    for node in job.pipeline.to_nodes(*own).nodes if own else []:
+        record = newest.get(node.name)
+        if record is None or node.name in state.records:
+            continue
+        parts = parts_of(node, job.parameters, job.concepts)
+        inputs = {name: file.content for name, file in record.inputs.items()}
+        if changes := compare(record, record.code, parts["parameters"], inputs, record.told):
+            found[node.name] = changes
+    return found
 
 
 def _newest(catalog: Any, name: str, stored_file: Any) -> Path | None:
@@ -130,6 +152,13 @@ def spell_stale(states: list[JobState], untold: list[str]) -> Iterator[str]:
     for state in states:
         if state.error:
             yield f"{spell_job(state.run)}: {len(state.records)} results cannot be compared. {state.error}"
+            continue
+        if state.superseded:
+            name, changes = next(iter(state.superseded.items()))
+            yield (
+                f"{spell_job(state.run)}: {len(state.nodes)} steps rest on results that another command has made since "
+                f"({name}, {changes[0]}): run this command again if you want them."
+            )
             continue
         changed = [n for n, changes in state.nodes.items() if changes]
         follow = [n for n in state.stale if n not in changed]

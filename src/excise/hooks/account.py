@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import resource
+import shlex
 import sys
 import time
 from importlib.metadata import version
@@ -88,7 +89,7 @@ def command(run_params: dict[str, Any], env: str | None) -> str:
         words.append(f"--env={env}")
     if run_params.get("runtime_params"):
         words.append("--params=" + ",".join(f"{k}={v}" for k, v in flat(run_params["runtime_params"])))
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def flat(tree: dict[str, Any], prefix: str = ""):

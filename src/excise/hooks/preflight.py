@@ -172,6 +172,11 @@ def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: A
                 f"The attack '{name}' keeps latents of the concept's pictures, which '{concept}' forbids since it is "
                 "marked unsafe: take it out of audit.attacks."
             )
+        if getattr(ATTACKS[name](), "revives", False) and not selected_audit().masked:
+            raise UserError(
+                f"The attack '{name}' brings back what a mask has set to zero, and this checkpoint does not say which "
+                "weights that are: take it out of audit.attacks."
+            )
 
 
 def checkpoint_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

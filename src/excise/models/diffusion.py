@@ -307,8 +307,19 @@ class DiffusionModel:
     # pictures -----------------------------------------------------------------------------------------------------
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """Clean latents to pictures, (n, H, W, 3) uint8 RGB."""
+        """Clean latents to pictures, (n, H, W, 3) uint8 RGB.
+
+        Raises:
+            UserError: a picture has values that are no numbers; cast to whole ones they would look like a picture
+                without the concept.
+        """
         images = self.pipe.vae.decode(self.family.to_picture_space(latents).to(self.dtype)).sample
+        broken = int((~images.isfinite()).flatten(1).any(1).sum())
+        if broken:
+            raise UserError(
+                f"{broken} of {len(images)} pictures came out as no numbers (NaN or infinite), which nobody can judge: "
+                "look at the model's or the checkpoint's weights, at the guidance, and at model.dtype."
+            )
         return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()

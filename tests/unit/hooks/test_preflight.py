@@ -231,6 +231,8 @@ def test_attacks_that_an_audit_can_run(auditing: Run, monkeypatch: pytest.Monkey
     assert "'img2img' keeps latents of the concept's pictures" in auditing.sentence()
     choose("gcgg")
     assert "did you mean 'gcg'?" in auditing.sentence()
+    choose("revival", masked=False)
+    assert "this checkpoint does not say which weights that are" in auditing.sentence()
 
 
 def test_options_of_an_audit_that_do_not_exist(auditing: Run) -> None:

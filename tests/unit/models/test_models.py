@@ -108,3 +108,12 @@ def test_a_unet_without_its_weights_is_one_sentence(tiny_spec, tiny_folder, tmp_
     with pytest.raises(UserError, match="cannot be read") as caught:
         DiffusionModel.load(tiny_spec.model_copy(update={"unet": str(tmp_path / "unet")}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_numbers_are_no_picture(tiny_model, value):
+    """Cast to whole numbers they would be one, and one without the concept."""
+    latents = tiny_model.initial_noise([1, 2])
+    latents[1] = value
+    with pytest.raises(UserError, match="1 of 2 pictures came out as no numbers"):
+        tiny_model.decode(latents)

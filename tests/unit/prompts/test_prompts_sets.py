@@ -327,3 +327,14 @@ def test_the_twin_of_a_style_may_be_the_empty_prompt():
     concept = Concept(name="fluent", **fluent)
     assert neutral_twin(concept, "a mill in glossy style, at noon") == "a mill, at noon"
     assert neutral_twin(concept, "a shiny mill") == "" and neutral_twin(concept, "in glossy style") == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("seed", "99999999999999999999"), ("seed", "-3"), ("guidance", "inf"), ("guidance", "-7"), ("guidance", "1e9")],
+)
+def test_seeds_and_guidance_that_nothing_can_draw_with_are_refused(tmp_path, column, value):
+    path = tmp_path / "mine.csv"
+    path.write_text(f"prompt,{column}\nan old church,3\na chapel,{value}\n")
+    with pytest.raises(UserError, match=rf"mine.csv, row 2: '{column}' is .*, and it must be from 0 to"):
+        load_set(PromptSource(set="own", file=str(path)))

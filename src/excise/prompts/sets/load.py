@@ -19,6 +19,7 @@ from .known import PromptSet, prompt_sets
 from .share import same_wording
 
 logger = logging.getLogger(__name__)
+SEEDS, GUIDANCE = (0, 2**53), (0, 100)  # what a row of a set may ask for
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".txt")
 
 
@@ -98,17 +99,25 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     chosen = _chosen(raw, columns, source.where, name)
     account.not_chosen = len(raw) - len(chosen)
 
-    def numbers(names: tuple[str, ...]) -> pd.Series:
+    def numbers(names: tuple[str, ...], bounds: tuple[int, int]) -> pd.Series:
         given = next((columns[c] for c in names if c in columns), None)
         if given is None:
             return pd.Series(float("nan"), chosen.index)
-        return pd.to_numeric(chosen[given], errors="coerce")
+        values = pd.to_numeric(chosen[given], errors="coerce")
+        wrong = values.notna() & ~values.between(*bounds)
+        if wrong.any():
+            row, value = int(values.index[wrong][0]) + 1, chosen[given][wrong].iloc[0]
+            raise UserError(
+                f"{name}, row {row}: '{given}' is {value}, and it must be "
+                f"from {bounds[0]:,} to {bounds[1]:,}: mend the row, or leave it empty."
+            )
+        return values
 
     table = pd.DataFrame(
         {
             "prompt": chosen[prompt],
-            "seed": numbers(known.columns.seed),
-            "guidance": numbers(known.columns.guidance),
+            "seed": numbers(known.columns.seed, SEEDS),
+            "guidance": numbers(known.columns.guidance, GUIDANCE),
         }
     )
     there = table["prompt"].notna() & (table["prompt"].astype(str).str.strip() != "")
