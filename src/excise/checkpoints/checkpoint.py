@@ -263,6 +263,9 @@ def read_header(file: Path) -> tuple[dict[str, str], dict[str, Entry]]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
+        told = json.loads(file.read_text())
+        if not isinstance(told, dict):
+            raise TypeError("no names")
+        return told
+    except (OSError, ValueError, TypeError, RecursionError):
         raise UserError(f"'{file}' is damaged: fetch the checkpoint anew.") from None

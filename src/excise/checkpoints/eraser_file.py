@@ -31,7 +31,7 @@ class EraserFile:
 
         eraser = Eraser.load(checkpoint.path)
         refuse_foreign(eraser.weights, checkpoint, layout)
-        refuse_foreign(eraser.pruned, checkpoint, layout)
+        refuse_foreign(eraser.pruned, checkpoint, layout, masks=True)
         told = json.loads(checkpoint.metadata["excise"])
         notes = [
             f"Its header says: method {told.get('method')}, variant {told.get('variant')}, made to erase "
@@ -40,7 +40,9 @@ class EraserFile:
         return Change(eraser.weights, pruned=eraser.pruned, base=eraser.header["base"]["sha256"], notes=notes)
 
 
-def refuse_foreign(named: Mapping[str, torch.Tensor], checkpoint: Checkpoint, layout: Layout) -> None:
+def refuse_foreign(
+    named: Mapping[str, torch.Tensor], checkpoint: Checkpoint, layout: Layout, *, masks: bool = False
+) -> None:
     """Raise a ``UserError`` for names that are an eraser's and that this model does not have, or not in that shape."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in named.items():
@@ -49,4 +51,4 @@ def refuse_foreign(named: Mapping[str, torch.Tensor], checkpoint: Checkpoint, la
         part, own = (encoder, own) if known else (layout.denoiser.name, name)
         parts.setdefault(part, {})[own] = value
     for part, tensors in parts.items():
-        layout.place(layout.parts[part], tensors, checkpoint.path)
+        layout.place(layout.parts[part], tensors, checkpoint.path, masks=masks)

@@ -93,12 +93,20 @@ class Layout:
     def encoders(self) -> list[Part]:
         return [part for name, part in self.parts.items() if name in ENCODERS]
 
-    def place(self, part: Part, named: Mapping[str, torch.Tensor], path: Any) -> dict[str, torch.Tensor]:
+    def place(
+        self, part: Part, named: Mapping[str, torch.Tensor], path: Any, *, masks: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Tensors of a part, by the names of an eraser.
 
+        Args:
+            masks: they are no weights, but say which weights are zero.
+
         Raises:
-            UserError: the part has no such weight, or one of another shape.
+            UserError: the part has no such weight, or one of another shape; or weights are integers.
         """
+        for key, value in () if masks else named.items():  # first: packed ones have other shapes and keys, too
+            if part.find(key) and not value.is_floating_point():
+                raise UserError(quantised(path, f"{part.name}.{key}", value))
         found = {}
         for key, value in named.items():
             name = part.find(key)
@@ -119,6 +127,14 @@ class Layout:
         near = get_close_matches(key, list(known), n=1, cutoff=0.8)
         hint = f"the nearest there is '{near[0]}'" if near else "look whether it is of another base model"
         return f"'{path}' has a weight '{key}' that {self.model} does not have: {hint}."
+
+
+def quantised(path: Any, key: str, value: torch.Tensor) -> str:
+    """What to say of weights that are integers."""
+    return (
+        f"'{path}' has weights of the type {str(value.dtype).removeprefix('torch.')} ('{key}'), and quantised weights "
+        "are not read: convert them to float16 or float32 first, with the program that they were made by."
+    )
 
 
 def spell(shape: Iterable[int]) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from math import prod
-from typing import TYPE_CHECKING
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Any
 
 from excise.errors import UserError
 
 from .kind import Change, Low
-from .layout import WRAPPER, spell
+from .layout import WRAPPER, quantised, spell
 from .weights import base_of
 
 if TYPE_CHECKING:
@@ -82,9 +82,18 @@ def pairs_of(tensors: Tensors, checkpoint: Checkpoint, layout: Layout) -> dict[s
         if place is None:
             return None
         part, name = place
-        up, rank = tensors[other], down.shape[0]
+        up = tensors[other]
+        if down.ndim < 2 or not down.numel():
+            raise UserError(
+                f"'{checkpoint.path}' is damaged: its '{key}' should be a matrix of at least one row, and is "
+                f"{spell(down.shape)}; fetch it anew."
+            )
+        for name_of, value in ((key, down), (other, up)):
+            if not value.is_floating_point():
+                raise UserError(quantised(checkpoint.path, name_of, value))
+        rank = down.shape[0]
         alpha = next((a for a in (f"{module}.alpha", f"{key}.alpha") if a in tensors), None)
-        scale = float(tensors[alpha]) / rank if alpha else _stored_scale(checkpoint, part, rank)
+        scale = _number(tensors[alpha], alpha, checkpoint) / rank if alpha else _stored_scale(checkpoint, part, rank)
         shape = part.shapes[name]
         if up.shape[:2] != (shape[0], rank) or up.numel() != shape[0] * rank or down[0].numel() != prod(shape[1:]):
             raise UserError(
@@ -132,15 +141,38 @@ def _flat(written: str, part: Part) -> tuple[Part, str] | None:
     return None
 
 
+def _number(value: Any, name: str, checkpoint: Checkpoint) -> float:
+    """A strength as a number.
+
+    Raises:
+        UserError: it is none, or not finite.
+    """
+    try:
+        number = float(value)
+    except (ValueError, TypeError, RuntimeError):  # a text, nothing, several numbers
+        number = float("nan")
+    if not isfinite(number):
+        raise UserError(f"'{checkpoint.path}' is damaged: its '{name}' is not one finite number; fetch it anew.")
+    return number
+
+
 def _stored_scale(checkpoint: Checkpoint, part: Part, rank: int) -> float:
     """alpha / rank as peft's config or diffusers' header says it; 1 where nobody does.
 
     Raises:
-        UserError: each layer has its own.
+        UserError: each layer has its own, or what is said cannot be read.
     """
     told = dict(checkpoint.configs.get("adapter", {}))
     if "lora_adapter_metadata" in checkpoint.metadata:
-        written = json.loads(checkpoint.metadata["lora_adapter_metadata"])
+        try:
+            written = json.loads(checkpoint.metadata["lora_adapter_metadata"])
+            if not isinstance(written, dict):
+                raise TypeError("no names")
+        except (ValueError, TypeError, RecursionError):
+            raise UserError(
+                f"'{checkpoint.path}' is damaged: 'lora_adapter_metadata' in its header, which should say the strength "
+                "of its pairs, is no JSON of names and values; fetch it anew."
+            ) from None
         own = {key.removeprefix(f"{part.name}."): v for key, v in written.items() if key.startswith(f"{part.name}.")}
         told |= own
     if told.get("alpha_pattern") or told.get("rank_pattern") or told.get("use_dora"):
@@ -148,7 +180,7 @@ def _stored_scale(checkpoint: Checkpoint, part: Part, rank: int) -> float:
             f"'{checkpoint.path}' has a strength for each layer (alpha_pattern), or DoRA: merge it into its model with "
             "peft's merge_and_unload, and audit what comes out."
         )
-    alpha = float(told.get("lora_alpha") or rank)
+    alpha = _number(told.get("lora_alpha") or rank, "lora_alpha", checkpoint)
     return alpha / rank**0.5 if told.get("use_rslora") else alpha / rank
 
 
@@ -165,9 +197,10 @@ def _by_diffusers(checkpoint: Checkpoint, tensors: Tensors, layout: Layout) -> d
     how = {"unet_config": layout.denoiser.module.config} if layout.denoiser.name == "unet" else {"return_alphas": True}
     try:
         state, alphas = known({key: tensors[key] for key in checkpoint.keys}, **how)
+        alphas = {key: torch.tensor(float(value)) for key, value in (alphas or {}).items()}
     except Exception as error:  # whatever its tables stumble over
         raise UserError(
             f"'{checkpoint.path}' changes modules that {layout.model} does not have (diffusers' loader stops at "
             f"{(str(error) or type(error).__name__).splitlines()[0]}): look whether it is of another base model."
         ) from None
-    return {**state, **{key: torch.tensor(float(value)) for key, value in (alphas or {}).items()}}
+    return {**state, **alphas}

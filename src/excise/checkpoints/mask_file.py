@@ -30,6 +30,6 @@ class MaskFile:
         from excise.masks.mask import Mask
 
         mask = Mask.load(checkpoint.path)
-        refuse_foreign(mask.pruned, checkpoint, layout)
+        refuse_foreign(mask.pruned, checkpoint, layout, masks=True)
         notes = ["Where an eraser trained weights beside its mask, those are not part of this."]
         return Change(pruned=mask.pruned, base=str(mask.header.get("base", {}).get("sha256", "")), notes=notes)

@@ -122,6 +122,14 @@ def test_standard_names_mean_nothing_where_nobody_saved_a_model(tmp_path):
     assert "several checkpoints" in refused(folder(tmp_path / "mine", "model", "other", config=False))
 
 
+@pytest.mark.parametrize("text", ["no json", "[1]", '["ab"]', "null"])
+def test_configs_that_cannot_be_read(tmp_path, text):
+    path = folder(tmp_path / "unet", MAIN)
+    (path / "config.json").write_text(text)
+    for given in (path, tmp_path):
+        assert "config.json' is damaged" in refused(given)
+
+
 def test_a_shard_that_is_not_there_is_missed(tmp_path):
     path = folder(tmp_path / "model/unet", SHARDS[1])
     for given in (path, path.parent):
