@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from excise.errors import UserError
 
-from .kind import Change
+from .kind import Change, autoencoder_alone
 from .text_encoder import which_encoder
 from .weights import by_part, place_parts, refuse_incomplete
 
@@ -51,7 +51,9 @@ def _refuse_other_model(checkpoint: Checkpoint, layout: Layout) -> None:
             "that it was made from, with --env."
         )
     own = type(layout.denoiser.module).__name__
-    alone = checkpoint.configs.get("", {}).get("_class_name", own)  # a text encoder's config names none
+    alone = str(checkpoint.configs.get("", {}).get("_class_name", own))  # a text encoder's config names none
+    if alone.startswith("Autoencoder"):
+        raise UserError(autoencoder_alone(checkpoint.path))
     if alone != own:
         raise UserError(
             f"'{checkpoint.path}' is a {alone}, and the denoiser of {layout.model} a {own}: choose the base model "

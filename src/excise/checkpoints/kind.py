@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from excise.errors import UserError
 
@@ -72,6 +72,14 @@ class Kind(Protocol):
             UserError: it is not of this model, or has keys that are not known.
         """
         ...
+
+
+def autoencoder_alone(path: Any) -> str:
+    """What to say of a checkpoint that holds nothing else."""
+    return (
+        f"'{path}' holds only an autoencoder, which is not audited: point the parameter 'checkpoint' to what was "
+        "erased, a denoiser or a text encoder."
+    )
 
 
 KINDS: dict[str, str] = {}

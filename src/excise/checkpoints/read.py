@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from excise.errors import UserError
 
 from .checkpoint import find_checkpoint
-from .kind import Change, Low, kind_of
+from .kind import Change, Low, autoencoder_alone, kind_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def check_checkpoint(path: str, spec: ModelSpec) -> str:
 
     checkpoint = find_checkpoint(path)
     name, kind = kind_of(checkpoint)
-    kind.read(checkpoint, checkpoint.sketch(), Layout.of(Sketch(spec).model))
+    _refuse_autoencoder_alone(path, kind.read(checkpoint, checkpoint.sketch(), Layout.of(Sketch(spec).model)))
     return name
 
 
@@ -61,6 +61,7 @@ def read_checkpoint(path: str, model: DiffusionModel, concept: str, run: Mapping
     checkpoint, base = find_checkpoint(path), model.sha256
     name, kind = kind_of(checkpoint)
     change = kind.read(checkpoint, checkpoint.tensors(), Layout.of(model))
+    _refuse_autoencoder_alone(path, change)
     if change.base and change.base != base:
         raise UserError(
             f"'{path}' was made from another base model ({change.base[:12]}…) than {model.spec.name} ({base[:12]}…): "
@@ -136,6 +137,11 @@ def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
     if {one.dtype, other.dtype} == {torch.float16, torch.bfloat16}:  # each was rounded from a third, in its own way
         return torch.allclose(rounded, coarse.float(), rtol=eps, atol=1e-7)
     return torch.equal(rounded, coarse.float())
+
+
+def _refuse_autoencoder_alone(path: str, change: Change) -> None:
+    if change.autoencoder and not (change.weights or change.added or change.pruned):
+        raise UserError(autoencoder_alone(path))
 
 
 def _about_autoencoder(model: DiffusionModel, change: Change) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from excise.checkpoints import check_checkpoint
 from excise.errors import UserError
@@ -110,3 +110,28 @@ def test_a_header_whose_strength_is_no_number(tiny_spec, tmp_path, alpha):
     written = json.dumps({"unet.lora_alpha": alpha})
     save_file(PEFT, tmp_path / "x.safetensors", {"lora_adapter_metadata": written})
     assert "'lora_alpha' is not one finite number" in refused(tmp_path / "x.safetensors", tiny_spec)
+
+
+# autoencoder ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", ["file", "original", "part", "folder"])
+def test_an_autoencoder_alone_is_not_audited(tiny_spec, tiny_model, tmp_path, make_eraser, form):
+    from excise.exports import save_single_file
+
+    path = tmp_path / "x.safetensors"
+    if form == "file":
+        save_file({f"vae.{n}": v.clone() for n, v in tiny_model.pipe.vae.state_dict().items()}, path)
+    elif form == "original":
+        save_single_file(tiny_model, make_eraser(tiny_model), path)
+        tensors = load_file(path)
+        save_file({key: value for key, value in tensors.items() if key.startswith("first_stage_model.")}, path)
+    else:
+        path = tmp_path / "model"
+        tiny_model.pipe.vae.save_pretrained(path / "vae")
+        path = path / "vae" if form == "part" else path
+    assert f"'{path}' holds only an autoencoder, which is not audited" in refused(path, tiny_spec)
+
+
+def test_an_autoencoder_beside_a_denoiser_is_no_hindrance(tiny_spec, tiny_model, tmp_path):
+    tensors = {f"vae.{n}": v.clone() for n, v in tiny_model.pipe.vae.state_dict().items()}
+    save_file(tensors | {f"unet.{MODULE}.weight": torch.ones(32, 32)}, tmp_path / "x.safetensors")
+    assert check_checkpoint(str(tmp_path / "x.safetensors"), tiny_spec) == "weights"
