@@ -243,7 +243,7 @@ def history(name: str, versions: Iterable[Any]) -> Iterator[str]:
         yield f"{mark} {version.number:>3}  {version.run}  {eraser}  gate {gate}{back}  ({hits})"
         if version.champion:
             yield f"       MLflow run {version.mlflow_run}, file in {version.source}"
-        elif version.tags.get("gate") == "failed":
+        if version.tags.get("gate") == "failed":
             yield f"       {version.sentence}"
 
 
@@ -283,10 +283,13 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
         known = read_options(context.config_loader["airflow"], packaged_pipelines())
     for name in names:
         refuse_unknown("DAG", name, known)
+    if folder == Path():
+        raise UserError("There is no folder to write to: leave out --to, or name one.")
     folder = root / folder
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or known:
         options = known[name]
+        from excise.hooks.preflight import parameters_are_known
         from excise.pipelines.tasks import describe_nodes, kept_on_disk
 
         params = ",".join(f"{key}={value}" for key, value in options.params.items())
@@ -295,6 +298,8 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
 
             pipeline = pipelines[options.pipeline]
             nodes = describe_nodes(pipeline, options.shards.model_dump())
+            given = given_parameters(params)
+            parameters_are_known({"runtime_params": given}, context.catalog, pipeline)
             tasks = plan_tasks(nodes, kept_on_disk(context.catalog, pipeline.all_outputs()))
         path = folder / f"excise_{name}.py"
         source = dag_source(name, options.model_copy(update={"env": options.env or env}), tasks, root, sys.executable)

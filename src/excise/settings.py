@@ -45,5 +45,5 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "config_patterns": {"concepts": ["concepts/*.yml", "concepts/**/*.yml"], "airflow": ["airflow*.yml"]},
     # an environment names only what differs
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "concepts": "soft"},
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "concepts": "soft", "airflow": "soft"},
 }

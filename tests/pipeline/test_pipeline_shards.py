@@ -120,8 +120,9 @@ def test_a_task_that_is_tried_again_writes_anew(make_project, run_task, monkeypa
     assert saved.parent.name == ID
 
 
-def test_an_id_that_would_not_sort_is_refused(monkeypatch):
-    monkeypatch.setenv("EXCISE_RUN_ID", "scheduled__2026-01-31")
+@pytest.mark.parametrize("given", ["scheduled__2026-01-31", "2026-99-99T99.99.99.999Z", "2026-01-31T09.30.00Z", ""])
+def test_an_id_that_would_not_sort_is_refused(monkeypatch, given):
+    monkeypatch.setenv("EXCISE_RUN_ID", given)
     with pytest.raises(UserError, match="EXCISE_RUN_ID cannot be"), under_given_id():
         pass
 

@@ -67,6 +67,8 @@ def _mlflow_runs(uri: str, asked: str) -> list[Any]:
         experiments = [e.experiment_id for e in client.search_experiments()]
 
     def tagged(tag: str, value: str) -> list[Any]:
+        if "'" in value and '"' in value:  # MLflow's language of filters cannot say that, and no id looks so
+            return []
         quoted = f"'{value}'" if "'" not in value else f'"{value}"'
         return list(client.search_runs(experiments, f"tags.`{tag}` = {quoted}", order_by=["start_time ASC"]))
 
@@ -85,7 +87,7 @@ def _mlflow_runs(uri: str, asked: str) -> list[Any]:
 
 def _saved(project: Path, version: str) -> list[Path]:
     """What a Kedro run saved, below the project, reports first."""
-    if not version or "/" in version or version.startswith("."):
+    if not version or "/" in version or version.startswith(".") or len(version) > 255:  # no file is called so
         return []
     data = project / "data"
     layers = sorted(data.glob("0*"), reverse=True)

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,18 @@ def given_id() -> str | None:
         UserError: it would not sort among Kedro's own.
     """
     given = os.environ.get(VARIABLE)
-    if given is not None and FORM.fullmatch(given) is None:
+    if given is not None and not _is_time(given):
         raise UserError(f"{VARIABLE} cannot be '{given}': write a time in the form 2026-01-31T09.30.00.000Z.")
     return given
+
+
+def _is_time(text: str) -> bool:
+    """Of Kedro's form, and one that there is: a month 99 would be the latest for ever."""
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H.%M.%S.%fZ")
+    except ValueError:
+        return False
+    return FORM.fullmatch(text) is not None
 
 
 @contextmanager

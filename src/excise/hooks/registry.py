@@ -94,9 +94,8 @@ class MlflowRegistry:
         if moves:
             sentence = f"Champion: {who} ({gate['eraser']}, run {gate['run']}), since {why}."
         elif mine:
-            sentence = (
-                f"The champion stays {who}, though {why}: {gate['sentence']} `kedro champion --rollback` undoes it."
-            )
+            undo = " `kedro champion --rollback` undoes it." if BEFORE in version.tags else ""
+            sentence = f"The champion stays {who}, though {why}: {gate['sentence']}{undo}"
         else:
             stays = (
                 "There is still no champion" if champion is None else f"The champion stays version {champion.number}"

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from excise.errors import UserError
 
 NAME = re.compile(r"[A-Za-z]\w{0,99}")
+PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
 class Shards(BaseModel):
@@ -43,14 +44,14 @@ class DagOptions(BaseModel):
     env: str | None = None
     params: dict[str, str | int | float | bool] = {}
     schedule: str | None = None
-    start_date: date = date(2026, 1, 1)
+    start_date: date = Field(date(2026, 1, 1), ge=date(2000, 1, 1))
     catchup: bool = False
-    retries: int = Field(2, ge=0)
-    retry_minutes: float = Field(5, ge=0)
+    retries: int = Field(2, ge=0, le=100)
+    retry_minutes: float = Field(5, ge=0, le=10_080, allow_inf_nan=False)
     max_active_runs: int = Field(1, ge=1)
     max_active_tasks: int = Field(1, ge=1)
     shards: Shards = Shards()
-    tags: list[str] = []
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = []
 
     @field_validator("params")
     @classmethod
@@ -58,7 +59,23 @@ class DagOptions(BaseModel):
         for key, value in params.items():
             if any(sign in f"{key}{value}" for sign in ",=\n"):
                 raise ValueError(f"'{key}' cannot be given on a command line: put it into an environment's parameters")
+        if taken := sorted({"shard", "processes"} & params.keys()):
+            raise ValueError(f"'{taken[0]}' is not for a DAG, whose tasks are cut by 'shards'")
         return params
+
+    @field_validator("schedule")
+    @classmethod
+    def _known(cls, schedule: str | None) -> str | None:
+        """A slip in it would be found by the scheduler, and by nobody else."""
+        if schedule is None or schedule in PRESETS or re.fullmatch(r"[\w*/,?#-]+( [\w*/,?#-]+){4}", schedule):
+            return schedule
+        raise ValueError(f"'{schedule}' is neither five fields of cron nor one of {', '.join(PRESETS)}")
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> DagOptions:
+        if self.schedule == "@continuous" and self.max_active_runs > 1:
+            raise ValueError("@continuous allows one run at a time: set max_active_runs to 1")
+        return self
 
 
 def read_options(config: dict[str, Any], pipelines: Iterable[str]) -> dict[str, DagOptions]:
@@ -72,6 +89,9 @@ def read_options(config: dict[str, Any], pipelines: Iterable[str]) -> dict[str, 
         UserError: a DAG runs no known pipeline, or has an option that does not exist.
     """
     known = sorted(pipelines)
+    for name, value in config.items():
+        if not isinstance(value, dict | None):
+            raise UserError(f"airflow.yml: '{name}' must have options below it, and it is {value!r}.")
     default, named = config.get("default") or {}, {k: v or {} for k, v in config.items() if k != "default"}
     found = {}
     for name in sorted({*known, *named}):

@@ -95,6 +95,15 @@ def test_options_are_the_files_laid_over_the_default():
         ({"erase": {"shards": {"draw": 0}}}, r"erase.shards.draw: "),
         ({"../up": {"pipeline": "erase"}}, "cannot name a DAG"),
         ({"erase": {"params": {"concept": "a,b"}}}, "cannot be given on a command line"),
+        ({"erase": {"params": {"shard": "1/2"}}}, "'shard' is not for a DAG"),
+        ({"erase": {"retry_minutes": float("inf")}}, "erase.retry_minutes: "),
+        ({"erase": {"schedule": "every friday"}}, "is neither five fields of cron nor one of"),
+        ({"erase": {"schedule": "* * * *"}}, "is neither five fields of cron nor one of"),
+        ({"erase": {"schedule": "@continuous", "max_active_runs": 5}}, "@continuous allows one run at a time"),
+        ({"erase": {"tags": ["a" * 101]}}, "erase.tags.0: "),
+        ({"erase": {"start_date": "0001-01-01"}}, "erase.start_date: "),
+        ({"default": 5}, "'default' must have options below it, and it is 5"),
+        ({"erase": "weekly"}, "'erase' must have options below it"),
     ],
 )
 def test_wrong_options_are_refused(config, sentence):
