@@ -177,6 +177,7 @@ def broken(path: Path) -> None:
 
 
 JUDGEMENTS, METRICS = "conceptprune/plain/judgements.parquet/*/judgements.parquet", "metrics.json/*/metrics.json"
+MODEL = "model.json/*/model.json"
 ERASER = "conceptprune/eraser.safetensors/*/eraser.safetensors"
 
 
@@ -239,6 +240,66 @@ def test_the_command_ends_with_1_where_something_differs(project):
     assert fine.exit_code == 0 and ", 0 differ, " in fine.output
     wrong = run("data/nothing.json")
     assert wrong.exit_code == 1 and "neither a run nor a file 'data/nothing.json'" in wrong.output
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def holds(text: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(text) and None
+
+
+def without(*keys: str) -> Callable[[Path], None]:
+    """A JSON file of which one entry is gone."""
+
+    def change(path: Path) -> None:
+        data = part = json.loads(path.read_text())
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+        path.write_text(json.dumps(data))
+
+    return change
+
+
+PROMPTS, CONCEPT = "prompts.parquet/*/prompts.parquet", "concept.json/*/concept.json"
+DAMAGES = [
+    (METRICS, half),
+    (METRICS, holds("[]")),
+    (METRICS, without("run")),
+    (METRICS, without("run", "made_of", "erasers")),
+    (PROMPTS, half),
+    (CONCEPT, half),
+    (CONCEPT, holds("{}")),
+    (MODEL, holds("[1]")),
+    (ERASER, broken),
+]
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGES)))
+def test_a_damaged_file_is_told_and_what_rests_on_it_is_left_unchecked(project, number):
+    pattern, change = DAMAGES[number]
+    run = newest_run(project / "data/runs")
+    with tampered(project, pattern, change):
+        found = CliRunner().invoke(verify, [run, "--no-rejudge"], obj=SimpleNamespace(project_path=project))
+        place = stored(project, pattern).relative_to(project).as_posix()
+    lines = found.output.splitlines()
+    assert isinstance(found.exception, SystemExit) and found.exit_code == 1
+    assert "checks agree" in lines[-1] and any(line.startswith(f"differs   {place}: ") for line in lines)
+    reasons = [line for line in lines if line.startswith("unchecked") and place in line]
+    assert reasons and all("is not the file that was written" in line for line in reasons)
+    others = [line for line in lines if line.startswith("differs") and "made again" not in line]
+    assert len(others) == 1  # the file itself, and nothing that only reads it
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGES)))
+def test_a_damaged_file_whose_record_was_mended_stops_no_check(project, number):
+    pattern, change = DAMAGES[number]
+    with tampered(project, pattern, change, hide=True):
+        found = findings(project, rejudge=False)
+    assert any(f.outcome != "agrees" and f.what != "judgements" for f in found)
+    assert any(f.outcome == "differs" for f in found)
 
 
 def test_committed_rows_are_counted_again(tmp_path):
@@ -345,9 +406,18 @@ def test_results_are_not_made_again_on_what_another_command_has_made_since(proje
     assert list(run_stale(project, states)) == []
 
 
+def test_a_run_that_only_read_metrics_is_not_asked_for_what_they_name(project, run_job):
+    before = newest_run(project / "data/runs")
+    run_job(project, nodes=["person.draw_rates"], **JOB)
+    _, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
+    assert newest_run(project / "data/runs") > before and [r.node for r in records] == ["person.draw_rates"]
+    assert "person.metrics" in records[0].inputs
+    found = findings(project, rejudge=False)
+    assert not [str(f) for f in found if f.outcome == "differs"]
+
+
 @pytest.mark.slow
 def test_what_was_made_again_equals_a_whole_run(project, run_job):
-    """Second computation of what the test above has left."""
-    second = newest_run(project / "data/runs")
-    mended = json.loads((project / f"data/08_reporting/emoji64/person/metrics.json/{second}/metrics.json").read_text())
+    """Second computation of what the tests above have left."""
+    mended = json.loads(max(project.glob(f"data/08_reporting/emoji64/person/{METRICS}")).read_text())
     assert lasting(mended) == lasting(run_job(project, **JOB))

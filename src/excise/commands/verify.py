@@ -6,13 +6,15 @@ import inspect
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from excise.errors import UserError
+from pydantic import BaseModel, ValidationError
+
+from excise.errors import UserError, short
 from excise.provenance import File, NodeRecord, RunRecord, file_sha256, read_run
 from excise.provenance.contents import lasting
 from excise.provenance.records import newest_run
@@ -27,6 +29,7 @@ COUNTED = ("identify_model", "make_prompts", "summarise_run")
 JUDGED = ("judge_concept", "judge_retain")
 DRAWN = ("draw_plain", "draw_attacked")
 JUDGED_TOGETHER = 64  # as ``judge_images`` has it: in another company a detection may differ in its last bits
+CHANGED = "{} is not the file that was written"
 SEEN = ["image_id", "label", "score", "x0", "y0", "x1", "y1", "failed"]
 
 
@@ -71,14 +74,23 @@ def run_of(root: Path, what: str | None) -> str:
 
 
 def verify_rows(path: Path) -> Iterator[Finding]:
-    """Counts of committed rows, from their verdicts."""
+    """Counts of committed rows, from their verdicts.
+
+    Raises:
+        UserError: there is no such file, or it holds no rows.
+    """
     from excise.provenance.rows import wrong_row
 
-    rows = json.loads(path.read_text())
-    wrong = {
-        ".".join(str(row[k]) for k in ("concept", "eraser", "variant", "attack", "seed")): wrong_row(row)
-        for row in rows
-    }
+    if not path.is_file():
+        raise UserError(f"There is no file '{path}': give docs/results.json or docs/benchmark.json.")
+    try:
+        wrong = {
+            ".".join(str(row[k]) for k in ("concept", "eraser", "variant", "attack", "seed")): wrong_row(row)
+            for row in _rows(path)
+        }
+    except (KeyError, TypeError, AttributeError, ValueError):
+        sentence = f"'{path}' is damaged or no table of committed rows: take it from version control again."
+        raise UserError(sentence) from None
     for name, reasons in wrong.items():
         if reasons:
             yield Finding("differs", name, "; ".join(reasons))
@@ -91,6 +103,13 @@ def verify_rows(path: Path) -> Iterator[Finding]:
     )
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = json.loads(path.read_text())
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} is no list")
+    return rows
+
+
 def verify_run(root: Path, run_id: str, rejudge: bool = True, redraw: int = 0) -> Iterator[Finding]:
     """All checks of one run, the cheap ones first.
 
@@ -99,56 +118,76 @@ def verify_run(root: Path, run_id: str, rejudge: bool = True, redraw: int = 0) -
         redraw: how many pictures to draw again, on the device that drew them.
     """
     run, records = read_run(runs_folder(root), run_id)
-    yield from check_files(root, records)
-    yield from check_names(root, run, records)
+    changed = changed_files(root, records)
+    yield from check_files(root, records, changed)
+    yield from check_names(root, run, records, changed)
     try:
         with open_job(root, run) as job:
-            yield from _check_job(run, records, job, rejudge, redraw)
+            yield from _check_job(run, records, job, rejudge, redraw, changed)
     except UserError as error:
         yield Finding("unchecked", "what is counted and judged", str(error))
 
 
-def _check_job(run: RunRecord, records: list[NodeRecord], job: Job, rejudge: bool, redraw: int) -> Iterator[Finding]:
+def _check_job(
+    run: RunRecord, records: list[NodeRecord], job: Job, rejudge: bool, redraw: int, changed: Collection[str]
+) -> Iterator[Finding]:
     for record in records:
         name = record.node.rpartition(".")[2]
         if name not in (*COUNTED, *JUDGED):
             continue
         if name in JUDGED and not rejudge:
             continue
-        yield from check_node(run, record, job)
+        yield from check_node(run, record, job, changed)
     if not rejudge:
         yield Finding("unchecked", "judgements", "nobody asked: --no-rejudge")
     drawn = [record for record in records if record.node.rpartition(".")[2] in DRAWN]
     for record in drawn:
-        yield from check_pictures(record, job)
+        yield from check_pictures(record, job, changed)
     if redraw:
-        yield from check_redrawn(run, records, job, redraw)
+        yield from check_redrawn(run, records, job, redraw, changed)
     elif drawn:
         yield Finding("unchecked", "whether the same pictures are drawn again", "nobody asked: --redraw N")
 
 
 # stored files -------------------------------------------------------------------------------------------------------
-def check_files(root: Path, records: list[NodeRecord]) -> Iterator[Finding]:
-    """Every file that the run read or wrote has the bytes that were noted."""
-    files = {f.file: f for record in records for f in (*record.inputs.values(), *record.outputs.values())}
-    wrong = [f for f in files.values() if (root / f.file).exists() and file_sha256(root / f.file) != f.sha256]
-    gone = [f for f in files.values() if not (root / f.file).exists()]
-    for file in wrong:
-        yield Finding("differs", file.file, "it is not the file that was written: its hash is another")
-    for file in gone:
-        yield Finding("unchecked", file.file, "it is gone")
-    if len(files) > len(wrong) + len(gone):
-        yield Finding("agrees", f"{len(files) - len(wrong) - len(gone)} files", "their hashes are those noted")
+def _files(records: list[NodeRecord]) -> dict[str, File]:
+    return {f.file: f for record in records for f in (*record.inputs.values(), *record.outputs.values())}
 
 
-def check_names(root: Path, run: RunRecord, records: list[NodeRecord]) -> Iterator[Finding]:
-    """What ``metrics.json`` and the erasers name is what is stored, and what is here."""
+def changed_files(root: Path, records: list[NodeRecord]) -> set[str]:
+    """Places of files that hold other bytes than were noted: nothing that is read from them counts."""
+    files = _files(records).values()
+    return {f.file for f in files if (root / f.file).exists() and file_sha256(root / f.file) != f.sha256}
+
+
+def check_files(root: Path, records: list[NodeRecord], changed: Collection[str] | None = None) -> Iterator[Finding]:
+    """Every file that the run read or wrote has the bytes that were noted.
+
+    Args:
+        changed: ``changed_files``, where they are known: each file is read once.
+    """
+    changed = changed_files(root, records) if changed is None else changed
+    files = _files(records)
+    gone = [place for place in files if not (root / place).exists()]
+    for place in files:
+        if place in changed:
+            yield Finding("differs", place, "it is not the file that was written: its hash is another")
+    for place in gone:
+        yield Finding("unchecked", place, "it is gone")
+    if len(files) > len(changed) + len(gone):
+        yield Finding("agrees", f"{len(files) - len(changed) - len(gone)} files", "their hashes are those noted")
+
+
+def check_names(
+    root: Path, run: RunRecord, records: list[NodeRecord], changed: Collection[str] = ()
+) -> Iterator[Finding]:
+    """What a ``metrics.json`` of this run and the erasers name is what is stored, and what is here."""
     from excise.provenance.environment import code_sha256, lock_sha256
 
-    outputs = {name: f for record in records for name, f in (*record.inputs.items(), *record.outputs.items())}
-    named = [n for n in outputs if n.endswith(".metrics") and (root / outputs[n].file).exists()]
-    for name in named:
-        yield from _check_metrics(root, run, name.removesuffix(".metrics"), outputs)
+    for record in records:  # one that the run only read names the run and the erasers of another
+        for name, file in record.outputs.items():
+            if name.endswith(".metrics") and (root / file.file).exists():
+                yield from _check_metrics(root, run, record, name, changed)
     for what, here in (("code", code_sha256()), ("lock", lock_sha256(root))):
         if run.environment.get(what) == here:
             yield Finding("agrees", f"the {what} here", "it is what made the run")
@@ -158,49 +197,94 @@ def check_names(root: Path, run: RunRecord, records: list[NodeRecord]) -> Iterat
             )
 
 
-def _check_metrics(root: Path, run: RunRecord, concept: str, outputs: dict[str, File]) -> Iterator[Finding]:
+class _Made(BaseModel):
+    prompts: str | None = None
+    judges: dict[str, Any]
+    erasers: dict[str, str]
+
+
+class _Run(BaseModel):
+    id: str
+    made_of: _Made | None = None
+
+
+class _Model(BaseModel):
+    sha256: str
+
+
+class _Metrics(BaseModel):
+    """What is read here of a ``metrics.json``, of whatever version."""
+
+    run: _Run
+    model: _Model
+
+
+def _check_metrics(
+    root: Path, run: RunRecord, record: NodeRecord, name: str, changed: Collection[str]
+) -> Iterator[Finding]:
     import pandas as pd
 
     from excise.cache import fingerprint
     from excise.erasers import Eraser
 
-    metrics = json.loads((root / outputs[f"{concept}.metrics"].file).read_text())
-    made = metrics["run"].get("made_of")
+    concept, file = name.removesuffix(".metrics"), record.outputs[name].file
+    if file in changed:
+        yield Finding("unchecked", f"what metrics.json of {concept} names", CHANGED.format(file))
+        return
+    try:
+        metrics = _Metrics.model_validate_json((root / file).read_bytes())
+    except ValidationError as error:
+        yield Finding("differs", f"what metrics.json of {concept} names", _unread(error))
+        return
+    made = metrics.run.made_of
     if made is None:
         yield Finding(
             "unchecked", "what metrics.json names", "it was written before results named what they were made of"
         )
         return
-    facts = {"run": (metrics["run"]["id"], run.id)}
-    prompts = outputs.get(f"{concept}.prompts")
-    if prompts is not None and (root / prompts.file).exists():
-        facts["prompts"] = (made["prompts"], fingerprint(pd.read_parquet(root / prompts.file)))
-    stored = {}
-    for name, file in outputs.items():
-        if name.startswith(f"{concept}") and name.endswith(".eraser") and (root / file.file).exists():
-            try:
-                eraser = Eraser.load(root / file.file)
-            except UserError as error:
-                yield Finding("differs", name, str(error))
-                continue
-            stored[eraser.sha256] = name
-            facts[f"the base model of {name}"] = (metrics["model"]["sha256"], eraser.header["base"]["sha256"])
-    for name, sha256 in made["erasers"].items():
-        if sha256 not in stored:
-            yield Finding(
-                "differs", f"the eraser {name}, as metrics.json names it", f"no stored eraser is {sha256[:12]}…"
-            )
+    facts, stored, failed = {"run": (metrics.run.id, run.id)}, {}, False
+    there = {n: f for n, f in record.inputs.items() if (root / f.file).exists()}
+    for given, stands in there.items():
+        kind = given.rpartition(".")[2]
+        if kind not in ("prompts", "eraser", "concept"):
+            continue
+        if stands.file in changed:
+            failed = True
+            yield Finding("unchecked", f"{given}, as metrics.json names it", CHANGED.format(stands.file))
+            continue
+        try:
+            if kind == "prompts":
+                facts[kind] = (str(made.prompts), fingerprint(pd.read_parquet(root / stands.file)))
+            elif kind == "eraser":
+                eraser = Eraser.load(root / stands.file)
+                stored[eraser.sha256] = given
+                facts[f"the base model of {given}"] = (metrics.model.sha256, eraser.header["base"]["sha256"])
+            else:
+                yield _check_judges(made.judges, json.loads((root / stands.file).read_text()))
+        except (UserError, ValueError, OSError, TypeError) as error:
+            failed = True
+            judge_lacks = kind == "concept" and isinstance(error, UserError)  # something of this machine
+            yield Finding("unchecked" if judge_lacks else "differs", given, _unread(error))
+    lost = {n for n in record.inputs if n.endswith(".eraser")} - set(stored.values())
+    missing = [eraser for eraser, sha256 in made.erasers.items() if sha256 not in stored]
+    for eraser in missing:
+        what = f"the eraser {eraser}, as metrics.json names it"
+        if lost:
+            yield Finding("unchecked", what, f"it may be one that cannot be read: {', '.join(sorted(lost))}")
+        else:
+            yield Finding("differs", what, f"no stored eraser is {made.erasers[eraser][:12]}…")
     for what, (told, found) in facts.items():
         if told != found:
-            yield Finding(
-                "differs", f"{what}, as metrics.json names it", f"{told[:12]}… is named, {found[:12]}… is stored"
-            )
-    if all(told == found for told, found in facts.values()) and set(made["erasers"].values()) <= set(stored):
-        told = f"run, prompts and base model are those stored, and so are {_many(len(made['erasers']), 'eraser')}"
+            cut = (told, found) if what == "run" else (f"{told[:12]}…", f"{found[:12]}…")  # ids begin alike
+            yield Finding("differs", f"{what}, as metrics.json names it", f"{cut[0]} is named, {cut[1]} is stored")
+    if all(told == found for told, found in facts.values()) and not missing and not failed:
+        told = f"run, prompts and base model are those stored, and so are {_many(len(made.erasers), 'eraser')}"
         yield Finding("agrees", f"what metrics.json of {concept} names", told)
-    described = outputs.get(f"{concept}.concept")
-    if described is not None and (root / described.file).exists():
-        yield _check_judges(made["judges"], json.loads((root / described.file).read_text()))
+
+
+def _unread(error: Exception) -> str:
+    """Why a file cannot be read, on one line."""
+    return str(error) if isinstance(error, UserError) else f"it cannot be read: {short(str(error), 120)}"
 
 
 def _check_judges(named: dict[str, Any], concept: dict[str, Any]) -> Finding:
@@ -212,8 +296,12 @@ def _check_judges(named: dict[str, Any], concept: dict[str, Any]) -> Finding:
 
 
 # nodes --------------------------------------------------------------------------------------------------------------
-def check_node(run: RunRecord, record: NodeRecord, job: Job) -> Iterator[Finding]:
-    """A cheap node, done again on its stored inputs."""
+def check_node(run: RunRecord, record: NodeRecord, job: Job, changed: Collection[str] = ()) -> Iterator[Finding]:
+    """A cheap node, done again on its stored inputs.
+
+    Args:
+        changed: files that hold other bytes than were noted: on those nothing is made again.
+    """
     from excise.images import ImageSet, judged_while_drawn
 
     node = job.node(record.node)
@@ -222,9 +310,9 @@ def check_node(run: RunRecord, record: NodeRecord, job: Job) -> Iterator[Finding
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
-            given = _inputs(run, record, node, job, Path(folder))
+            given = _inputs(run, record, node, job, Path(folder), changed)
         except _GoneError as error:
-            yield Finding("unchecked", record.node, str(error))
+            yield Finding(error.outcome, record.node, str(error))
             return
         for images in (v for v in given.values() if isinstance(v, ImageSet)):
             if not images.complete:
@@ -233,9 +321,18 @@ def check_node(run: RunRecord, record: NodeRecord, job: Job) -> Iterator[Finding
             if judged_while_drawn(images) is not None:
                 yield Finding("unchecked", record.node, "of an unsafe concept only coarse pictures are kept")
                 return
-        made = node.run(given)
+        try:
+            made = node.run(given)
+        except Exception as error:  # whatever it is: the other checks are made all the same
+            told = f"it cannot be made again: {type(error).__name__}: {short(str(error), 120)}"
+            yield Finding("unchecked", record.node, told)
+            return
     for name, data in made.items():
-        stored = _load(job, name, record.outputs[name])
+        try:
+            stored = _load(job, name, record.outputs[name], changed, compared=True)
+        except _GoneError as error:
+            yield Finding(error.outcome, f"{name}, made again from what is stored", str(error))
+            continue
         different = differences(stored, data)
         if different:
             yield Finding("differs", f"{name}, made again from what is stored", different)
@@ -244,19 +341,38 @@ def check_node(run: RunRecord, record: NodeRecord, job: Job) -> Iterator[Finding
 
 
 class _GoneError(Exception):
-    """A stored input is no longer there."""
+    """A stored input is no longer there, or no longer what was stored.
+
+    Attributes:
+        outcome: of what was to be checked with it: what has the bytes that were noted and is no such file differs.
+    """
+
+    def __init__(self, told: str, outcome: Literal["differs", "unchecked"] = "unchecked") -> None:
+        super().__init__(told)
+        self.outcome = outcome
 
 
-def _load(job: Job, name: str, file: File) -> Any:
-    from kedro.io.core import DatasetError
+def _load(job: Job, name: str, file: File, changed: Collection[str] = (), compared: bool = False) -> Any:
+    """A stored data set, in the version that a record names.
 
+    Args:
+        compared: it is what something is compared with, so that a changed one is read, too, to tell how it differs.
+    """
+    if file.file in changed and not compared:
+        raise _GoneError(CHANGED.format(file.file))
+    dataset, version = job.catalog.get(name), Path(file.file).parent.name
+    place = Path(str(dataset._filepath)) if hasattr(dataset, "_filepath") else None
     try:
-        return job.catalog.load(name, version=Path(file.file).parent.name)
-    except (DatasetError, UserError) as error:
-        raise _GoneError(f"'{name}' cannot be read: {str(error).splitlines()[0]}") from None
+        return job.catalog.load(name, version=version)
+    except Exception as error:  # libraries have many words for a damaged file
+        there = place is not None and (place / version / place.name).exists() and file.file not in changed
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _GoneError(f"'{name}' cannot be read: {cause}", "differs" if there else "unchecked") from None
 
 
-def _inputs(run: RunRecord, record: NodeRecord, node: Any, job: Job, scratch: Path) -> dict[str, Any]:
+def _inputs(
+    run: RunRecord, record: NodeRecord, node: Any, job: Job, scratch: Path, changed: Collection[str] = ()
+) -> dict[str, Any]:
     """What a node read: stored files in the version that it read, parameters as they were."""
     from pydantic import BaseModel
 
@@ -268,11 +384,17 @@ def _inputs(run: RunRecord, record: NodeRecord, node: Any, job: Job, scratch: Pa
     hints, arguments = get_type_hints(function), _arguments(node, function)
     for name in node.inputs:
         if name in record.inputs:
-            given[name] = _load(job, name, record.inputs[name])
+            given[name] = _load(job, name, record.inputs[name], changed)
         elif name in record.parameters:
             hint, value = hints.get(arguments.get(name, "")), record.parameters[name]
             checked = inspect.isclass(hint) and issubclass(hint, BaseModel)
-            given[name] = hint.model_validate(value) if checked else value
+            try:
+                given[name] = hint.model_validate(value) if checked else value
+            except ValidationError as error:
+                raise _GoneError(f"its '{name}' is no longer valid: {short(str(error), 120)}") from None
+    lacking = [name for name in node.inputs if name not in given]
+    if lacking:
+        raise _GoneError(f"today it reads '{lacking[0]}' too, which it did not then")
     return {name: given[name] for name in node.inputs}
 
 
@@ -318,15 +440,15 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 # pictures -----------------------------------------------------------------------------------------------------------
-def check_pictures(record: NodeRecord, job: Job) -> Iterator[Finding]:
+def check_pictures(record: NodeRecord, job: Job, changed: Collection[str] = ()) -> Iterator[Finding]:
     """Stored pictures are those that the manifest speaks of."""
     import hashlib
 
     for name, file in record.outputs.items():
         try:
-            images = _load(job, name, file)
+            images = _load(job, name, file, changed)
         except _GoneError as error:
-            yield Finding("unchecked", name, str(error))
+            yield Finding(error.outcome, name, str(error))
             continue
         there = [
             (images.folder / f, sha256) for f, sha256 in images.manifest[["file", "sha256"]].itertuples(index=False)
@@ -341,7 +463,9 @@ def check_pictures(record: NodeRecord, job: Job) -> Iterator[Finding]:
             yield Finding("agrees", f"{name}: {_many(len(there) - len(gone) - len(wrong), 'picture')}", "as drawn")
 
 
-def check_redrawn(run: RunRecord, records: list[NodeRecord], job: Job, count: int) -> Iterator[Finding]:
+def check_redrawn(
+    run: RunRecord, records: list[NodeRecord], job: Job, count: int, changed: Collection[str] = ()
+) -> Iterator[Finding]:
     """Some pictures of all sets, drawn again; they and what the judge sees in them are compared bit for bit.
 
     A picture is drawn in the batch that it was drawn in, and judged in the company that it was judged in: in others its
@@ -362,7 +486,7 @@ def check_redrawn(run: RunRecord, records: list[NodeRecord], job: Job, count: in
         yield Finding("unchecked", "drawing again", told)
         return
     try:
-        loaded = {name: _load(job, name, file) for _, name, file in sets}
+        loaded = {name: _load(job, name, file, changed) for _, name, file in sets}
     except _GoneError as error:
         yield Finding("unchecked", "drawing again", str(error))
         return
@@ -372,7 +496,7 @@ def check_redrawn(run: RunRecord, records: list[NodeRecord], job: Job, count: in
         for record, name, _ in sets:
             wanted = [image for of, image in chosen if of == name]
             if wanted:
-                yield from _redraw_set(run, record, records, name, loaded[name], wanted, job)
+                yield from _redraw_set(run, record, records, name, loaded[name], wanted, job, changed)
 
 
 @contextmanager
@@ -388,7 +512,14 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _redraw_set(
-    run: RunRecord, record: NodeRecord, records: list[NodeRecord], name: str, images: Any, wanted: list[str], job: Job
+    run: RunRecord,
+    record: NodeRecord,
+    records: list[NodeRecord],
+    name: str,
+    images: Any,
+    wanted: list[str],
+    job: Job,
+    changed: Collection[str],
 ) -> Iterator[Finding]:
     import hashlib
 
@@ -403,8 +534,8 @@ def _redraw_set(
         return
     try:
         with tempfile.TemporaryDirectory() as folder:
-            given = _inputs(run, record, node, job, Path(folder))
-        stored = _load(job, table, judged)
+            given = _inputs(run, record, node, job, Path(folder), changed)
+        stored = _load(job, table, judged, changed)
     except _GoneError as error:
         yield Finding("unchecked", f"{name}, drawn again", str(error))
         return
