@@ -283,17 +283,25 @@ def write_report(
 
 
 def by_threat(attacks: dict, tried: set[str]) -> list[dict]:
-    """What an attacker may reach, and which attacks of that kind were run and which were not: threat, run, not_run."""
-    from excise.attacks import AttackOptions, ThreatModel, make_attack
+    """What an attacker may reach, and which attacks of that kind were run and which were not: threat, run, not_run.
 
-    of = {name: make_attack(AttackOptions.model_validate(options)).threat_model for name, options in attacks.items()}
+    Controls stand apart: luck reaches nothing.
+    """
+    from excise.attacks import AttackOptions, ThreatModel, make_attack
+    from excise.reports.verdict import LUCK
+    from excise.reports.words import CONTROLS
+
+    of = {
+        name: LUCK if name in CONTROLS else str(make_attack(AttackOptions.model_validate(options)).threat_model)
+        for name, options in attacks.items()
+    }
     return [
         {
-            "threat": str(threat),
+            "threat": threat,
             "run": [name for name, t in of.items() if t == threat and name in tried],
             "not_run": [name for name, t in of.items() if t == threat and name not in tried],
         }
-        for threat in ThreatModel
+        for threat in (*map(str, ThreatModel), LUCK)
         if threat in of.values()
     ]
 
