@@ -127,6 +127,15 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
         from excise.commands.stale import find_stale, run_stale, spell_stale
 
         root = metadata.project_path if metadata else Path.cwd()
+        if again and (env or params):
+            raise UserError(
+                "With --run neither --env nor --params is taken: every command is run again as it was given; change "
+                "the configuration, or give `kedro run` the parameters."
+            )
+        from kedro.framework.project import settings
+
+        check_environment(env or os.environ.get("KEDRO_ENV") or "local", str(root / settings.CONF_SOURCE))
+        given_parameters(params)  # what cannot be read is refused before anything is listed
         states, untold = find_stale(root)
         for line in spell_stale(states, untold):
             click.echo(line)

@@ -16,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from excise.cache import fingerprint
+from excise.cli import stale as stale_command
 from excise.cli import verify
 from excise.commands.jobs import open_job
 from excise.commands.stale import find_stale, run_stale, spell_stale
@@ -302,6 +303,16 @@ def test_a_damaged_file_whose_record_was_mended_stops_no_check(project, number):
     assert any(f.outcome == "differs" for f in found)
 
 
+@pytest.mark.parametrize("text", [None, "{", "{}", "[1]", '[{"concept": "person"}]'])
+def test_a_file_that_holds_no_rows_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "docs").mkdir()
+    if text is not None:
+        (tmp_path / "docs/rows.json").write_text(text)
+    found = CliRunner().invoke(verify, ["docs/rows.json"], obj=SimpleNamespace(project_path=tmp_path))
+    sentence = "There is no file" if text is None else "is damaged or no table of committed rows"
+    assert found.exit_code == 1 and len(found.output.splitlines()) == 1 and sentence in found.output
+
+
 def test_committed_rows_are_counted_again(tmp_path):
     for name in ("results", "benchmark"):
         assert [f.outcome for f in verify_rows(PROJECT / f"docs/{name}.json")] == ["agrees", "unchecked"]
@@ -371,6 +382,49 @@ def test_a_lost_file_and_a_newer_version_without_record_are_told(project):
     untold = find_stale(project)[1]
     (newer / sheet.name).unlink(), newer.rmdir()
     assert untold == [(newer / sheet.name).relative_to(project).as_posix()]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change", "maker", "result", "reader"),
+    [
+        (METRICS, half, "summarise_run", "metrics", "write_report"),
+        (ERASER, half, "conceptprune.train_unpruned", "conceptprune.eraser", "summarise_run"),
+        (ERASER, other, "conceptprune.train_unpruned", "conceptprune.eraser", "conceptprune.plain.draw_plain"),
+        (PROMPTS, half, "make_prompts", "prompts", "none.plain.draw_plain"),
+    ],
+)
+def test_a_changed_or_damaged_result_makes_its_maker_stale_and_what_reads_it(
+    project, pattern, change, maker, result, reader
+):
+    with tampered(project, pattern, change):
+        found = stale(project)
+        said = "\n".join(spell_stale(*find_stale(project)))
+    assert f"result person.{result} was changed or is damaged" in found[f"person.{maker}"]
+    assert f"person.{reader}" in found and f"result person.{result} was changed or is damaged: person.{maker}" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--env=nope"], "There is no environment 'nope'"),
+        (["--run", "--params=zz=1"], "With --run neither --env nor --params is taken"),
+        (["--run", "--env=local"], "With --run neither --env nor --params is taken"),
+    ],
+)
+def test_what_stale_cannot_take_is_refused_before_anything_is_listed(project, arguments, sentence):
+    found = CliRunner().invoke(stale_command, arguments, obj=SimpleNamespace(project_path=project))
+    assert found.exit_code == 1 and found.output.startswith(f"Error: {sentence}")
+
+
+def test_a_damaged_result_is_made_again_before_it_is_read(project):
+    eraser = stored(project, ERASER)
+    half(eraser)
+    list(run_stale(project, find_stale(project)[0]))
+    run, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
+    assert "person.conceptprune.train_unpruned" in {record.node for record in records}
+    read = {n: f.file for record in records for n, f in record.inputs.items()}
+    assert f"/{run.id}/" in read["person.conceptprune.eraser"]
+    assert stale(project) == {}
 
 
 def test_stale_results_alone_are_made_again_from_what_is_current(project):

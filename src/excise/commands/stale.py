@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
 FOLLOWS = "follows from these"
+DAMAGED = "damaged"  # no content is called that
 SHOWN = 4  # names in a line
 
 
@@ -86,18 +87,28 @@ def _compare_job(root: Path, job: Job, state: JobState, contents: dict[str, str]
             path = _newest(job.catalog, name, stored_file)
             if path is not None:
                 place = path.relative_to(root).as_posix()
-                if place not in contents and path.exists():
-                    contents[place] = content_of(path)
-                inputs[name] = contents.get(place)
+                inputs[name] = _content(root, place, contents)
                 state.versions[name] = path.parent.name
         parts = parts_of(node, job.parameters, job.concepts)
         changes = compare(record, parts["code"], parts["parameters"], inputs, parts["told"])
-        changes += [
-            Change("result", n, "its file is gone") for n, f in record.outputs.items() if not (root / f.file).exists()
-        ]
+        for name, file in record.outputs.items():  # what is not as it was made is not for others to read
+            content = _content(root, file.file, contents)
+            if content != file.content:
+                detail = "is gone" if content is None else "was changed or is damaged"
+                changes.append(Change("result", name, detail))
         state.nodes[node.name] = changes
     known = {node.name for node in job.pipeline.nodes}
     state.gone = sorted(set(state.records) - known)
+
+
+def _content(root: Path, place: str, contents: dict[str, str]) -> str | None:
+    """What a file says, read once; ``DAMAGED`` where it says nothing, None where there is none."""
+    if place not in contents and (root / place).exists():
+        try:
+            contents[place] = content_of(root / place)
+        except ValueError:
+            contents[place] = DAMAGED
+    return contents.get(place)
 
 
 def _superseded(job: Job, state: JobState, newest: dict[str, NodeRecord]) -> dict[str, list[Change]]:
@@ -187,6 +198,7 @@ def run_stale(root: Path, states: list[JobState]) -> Iterator[str]:
     from kedro.framework.session import KedroSession
     from kedro.runner import SequentialRunner
 
+    remade: set[str] = set()
     for state in states:
         if not state.stale:
             continue
@@ -195,7 +207,8 @@ def run_stale(root: Path, states: list[JobState]) -> Iterator[str]:
             nodes: list[Node] = [node for node in job.pipeline.nodes if node.name in state.stale]
         made = {name for node in nodes for name in node.outputs}
         read = {name for node in nodes for name in node.inputs} - made
-        versions = {n: v for n, v in state.versions.items() if n in read}
+        versions = {n: v for n, v in state.versions.items() if n in read - remade}  # else the newest, just made
+        remade |= made
         with KedroSession.create(root, env=state.run.env, runtime_params=state.run.params) as session:
             session.run(
                 pipeline_names=state.run.pipelines,

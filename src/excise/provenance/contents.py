@@ -49,10 +49,12 @@ def _tensors(path: Path) -> str:
     """Of a safetensors file: the length of its header in 8 bytes, the header as JSON, the tensors."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        if not isinstance(header, dict):
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length)) if length <= path.stat().st_size else None
+        told = header.pop("__metadata__", {}) if isinstance(header, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
             raise ValueError(f"{path} is no safetensors file")
-        written = {name: _header(text) for name, text in header.pop("__metadata__", {}).items()}
+        written = {name: _header(text) for name, text in told.items()}
         digest.update(json.dumps([header, written], sort_keys=True).encode())
         while chunk := stream.read(CHUNK):
             digest.update(chunk)

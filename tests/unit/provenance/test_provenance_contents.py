@@ -31,6 +31,16 @@ def test_an_eraser_made_again_says_the_same(tmp_path):
     assert content_of(one) != content_of(again)
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff" * 40, b"\x02" + b"\0" * 7 + b"[]", b"\x14" + b"\0" * 7 + b'{"__metadata__": 1}  ']
+)
+def test_what_is_no_safetensors_file_says_nothing(tmp_path, data):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"safetensors|Expecting"):
+        content_of(path)
+
+
 def test_metrics_count_without_cost_and_run(tmp_path):
     def metrics(**over):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.json"
