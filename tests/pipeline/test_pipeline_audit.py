@@ -97,7 +97,8 @@ def test_the_report_is_about_the_checkpoint(audited, project):
     html = re.sub(r'src="data:[^"]*"', "", html)
     assert "Can mask.safetensors still draw a person?" in html and "What was audited" in html
     assert audited["audited"]["sha256"] in html and "How far an attacker gets" in html
-    assert "neurons were not looked at" in html and "--pipeline=audit --params=checkpoint=" in html
+    assert "neurons were not looked at" in html and "kedro run --pipeline=audit" in html
+    assert "--params=checkpoint=" in html
     not_tested = html[html.index("What was not tested") : html.index("What this does not show")]
     assert "UnlearnDiffAtk" in not_tested and "textual inversion" in not_tested
     for foreign in ("P-ESD", "X+", "Pruned erasers", "random mask", "One seed and one training", "--params=attack="):
