@@ -32,7 +32,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kedro(project: Path, *words: str) -> str:
-    environment = os.environ | {"EXCISE_MLFLOW": "on", "DO_NOT_TRACK": "1"}
+    # as many threads as Airflow's tasks have: the last bits depend on them
+    environment = os.environ | {"EXCISE_MLFLOW": "on", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     done = subprocess.run(
         [sys.executable, "-m", "kedro", *words], cwd=project, env=environment, capture_output=True, text=True
