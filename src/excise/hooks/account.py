@@ -81,7 +81,7 @@ def versions() -> dict[str, str]:
 
 def command(run_params: dict[str, Any], env: str | None) -> str:
     """The command that starts this run again."""
-    words = ["kedro run"]
+    words = ["kedro", "run"]
     if run_params.get("pipeline_names"):
         names = run_params["pipeline_names"]
         words.append(f"--pipeline={names[0]}" if len(names) == 1 else "--pipelines=" + ",".join(names))

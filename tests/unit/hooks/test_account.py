@@ -1,0 +1,28 @@
+"""The command that starts a run again can be pasted."""
+
+import shlex
+
+import pytest
+
+from excise.hooks.account import command
+
+
+@pytest.mark.parametrize(
+    ("run_params", "env", "expected"),
+    [
+        ({"pipeline_names": ["erase_nsfw"]}, None, "kedro run --pipeline=erase_nsfw"),
+        ({"pipeline_names": ["prepare", "erase"]}, "full", "kedro run --pipelines=prepare,erase --env=full"),
+        (
+            {
+                "pipeline_names": ["audit"],
+                "runtime_params": {"checkpoint": "/a b/esd.safetensors", "draw": {"steps": 3}},
+            },
+            "local",
+            "kedro run --pipeline=audit '--params=checkpoint=/a b/esd.safetensors,draw.steps=3'",
+        ),
+    ],
+)
+def test_the_command_says_what_was_run(run_params, env, expected):
+    said = command(run_params, env)
+    assert said == expected
+    assert shlex.split(said)[:2] == ["kedro", "run"]
