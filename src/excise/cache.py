@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from excise.shards import WHOLE, Shard
+from excise.whole import is_whole
 
 
 def fingerprint(value: Any) -> str:
@@ -205,52 +206,7 @@ def finished(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    try:
-        whole = WHOLE_FILES.get(path.suffix, _not_empty)(path)
-    except (OSError, ValueError, KeyError, TypeError):
-        whole = False
+    whole = is_whole(path)
     if not whole:
         logging.getLogger("excise").warning("%s is damaged, and is made anew.", path)
     return whole
-
-
-def _not_empty(path: Path) -> bool:
-    return path.stat().st_size > 0
-
-
-def _whole_json(path: Path) -> bool:
-    json.loads(path.read_text())
-    return True
-
-
-def _whole_tensors(path: Path) -> bool:
-    """Safetensors: the header says where the last tensor ends."""
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > path.stat().st_size:
-            return False
-        header = json.loads(stream.read(length))
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return path.stat().st_size == 8 + length + max(ends, default=0)
-
-
-def _whole_parquet(path: Path) -> bool:
-    with path.open("rb") as stream:
-        first = stream.read(4)
-        stream.seek(-4, os.SEEK_END)
-        return first == stream.read() == b"PAR1"
-
-
-def _whole_png(path: Path) -> bool:
-    with path.open("rb") as stream:
-        first = stream.read(8)
-        stream.seek(-8, os.SEEK_END)
-        return first == b"\x89PNG\r\n\x1a\n" and stream.read(4) == b"IEND"
-
-
-WHOLE_FILES: dict[str, Callable[[Path], bool]] = {
-    ".json": _whole_json,
-    ".parquet": _whole_parquet,
-    ".png": _whole_png,
-    ".safetensors": _whole_tensors,
-}

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 
 from excise.checkpoints import read_checkpoint
 from excise.concepts import PromptSource, load_concept
-from excise.datasets.whole import refuse_damaged
 from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.masks import Mask
@@ -28,6 +27,7 @@ from excise.models.memory import Use, least_memory
 from excise.pipelines.prepare.nodes import identify_model
 from excise.prompts import PromptOptions, build_prompts
 from excise.prompts.sets import load_set
+from excise.whole import refuse_damaged
 from sentences import says
 from tiny import PROJECT
 

@@ -66,6 +66,7 @@ def test_a_name_of_no_kind(name: str) -> None:
 def test_a_name_that_is_one(name: str) -> None:
     refuse_no_name("a concept", name)
     selection.set_selection(name, {}, eraser=name, attack=name)
+    assert (selection.selected_concept("nsfw"), selection.selected_eraser(), selection.selected_attack()) == (name,) * 3
 
 
 @pytest.mark.parametrize("name", [n for n in WAYS_OUT if "\0" not in n], ids=repr)

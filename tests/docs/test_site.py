@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -132,7 +133,8 @@ def test_the_prompt_source_that_is_shown_is_one() -> None:
 
 @pytest.mark.parametrize("block", [b for b in ALL if b.language in ("yaml", "toml", "json")], ids=lambda b: b.place)
 def test_data_can_be_read(block: Block) -> None:
-    {"yaml": yaml.safe_load, "json": yaml.safe_load, "toml": tomllib.loads}[block.language](block.text)
+    read = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}[block.language]
+    assert read(block.text)
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda b: b.place)

@@ -69,7 +69,7 @@ def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
     """Files that an earlier run left are not cut short."""
     from kedro.io.core import DatasetError
 
-    from excise.datasets.whole import refuse_damaged
+    from excise.whole import refuse_damaged
 
     for name in sorted(n for n in pipeline.inputs() if not n.startswith("params:") and n in catalog):
         dataset = catalog[name]

@@ -32,6 +32,8 @@ def _png(path: Path) -> None:
 
     with Image.open(path) as picture:
         picture.verify()
+    if not path.read_bytes().endswith(b"IEND\xaeB`\x82"):  # which verify does not look at
+        raise ValueError("the last chunk is cut short")
 
 
 KINDS: dict[str, Callable[[Path], None]] = {
@@ -42,8 +44,20 @@ KINDS: dict[str, Callable[[Path], None]] = {
 }
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is not cut short, and of the kind that its name says; one of no kind here must not be empty."""
+    look = KINDS.get(path.suffix)
+    if look is None:
+        return path.stat().st_size > 0
+    try:
+        look(path)
+    except Exception:  # every library has its own kind of error for this
+        return False
+    return True
+
+
 def refuse_damaged(path: Path, what: str) -> None:
-    """Look at a file of one of ``KINDS``; others pass.
+    """Pass what is whole, is of no kind that can be told, or is not there.
 
     Args:
         what: it is, for the sentence.
@@ -51,12 +65,5 @@ def refuse_damaged(path: Path, what: str) -> None:
     Raises:
         UserError: it is cut short, or not of the kind that its name says.
     """
-    look = KINDS.get(path.suffix)
-    if look is None or not path.is_file():
-        return
-    try:
-        look(path)
-    except Exception:  # every library has its own kind of error for this
-        raise UserError(
-            f"{path} ({what}) is damaged or not whole: delete its folder and run what makes it anew."
-        ) from None
+    if path.suffix in KINDS and path.is_file() and not is_whole(path):
+        raise UserError(f"{path} ({what}) is damaged or not whole: delete its folder and run what makes it anew.")
