@@ -16,23 +16,24 @@ pytestmark = pytest.mark.jobs
 ABLATION = {
     "concepts": ["person"],
     "eraser": "esd",
-    "attack": "unlearndiffatk",
+    "attacks": ["unlearndiffatk", "textual_inversion"],
     "utility_budget": 1.0,
     "prompts": BUDGET["prompts"] | {"tune": 5, "test": 2, "retain_tune": 6},
     "draw": BUDGET["draw"],
     "variations": {
         "half": {"gates": "top_k", "rate": 0.5},
         "few": {"gates": "top_k", "rate": 0.01},
-        "random": {"fixed": "random"},
+        "random": {"variant": "random"},
+        "plain plus": {"variant": "plus", "adversarial": False},
     },
 }
 
 
 def row(variation: str, hits: int, kept: int, rate: float | None = 0.1, any_hits: int = 9) -> dict:
-    return {
-        **{"concept": "person", "variation": variation, "attacked_hits": hits, "attacked_n": 10, "any_hits": any_hits},
-        **{"retain_near": kept, "retain_far": kept, "prune_rate": rate},
-    }
+    attacked = [{"attack": "first", "hits": 0, "n": 10, "any_hits": 0}]
+    attacked.append({"attack": "second", "hits": hits, "n": 10, "any_hits": any_hits})
+    told = {"concept": "person", "variation": variation, "attacked": attacked}
+    return told | {"retain_near": kept, "retain_far": kept, "prune_rate": rate}
 
 
 def options(**changes) -> AblationOptions:
@@ -81,16 +82,18 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         return json.loads((project / "docs/ablations.json").read_text())
 
     rows = run()
-    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random"]
+    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random", "plain plus"]
     for prompts, _ in seen:
         assert prompts.loc[prompts["split"] == "test", "prompt_id"].str.contains("-tune-").all()
         assert not prompts["prompt_id"].str.contains("-test-").any()
     by_name = {r["variation"]: r for r in rows}
-    assert all(r["n"] == r["attacked_n"] == 5 and r["retain_near_n"] + r["retain_far_n"] == 6 for r in rows)
+    assert all(r["n"] == 5 and r["retain_near_n"] + r["retain_far_n"] == 6 for r in rows)
+    assert all([(a["attack"], a["n"]) for a in r["attacked"]] == [(a, 5) for a in ABLATION["attacks"]] for r in rows)
+    assert by_name["plain plus"]["variant"] == "plus" and by_name["plain plus"]["prune_rate"] is None
     assert by_name["half"]["prune_rate"] == pytest.approx(0.5, abs=1e-3)
     assert by_name["few"]["prune_rate"] == pytest.approx(0.01, abs=1e-3)
     page = (project / "docs/ablations.md").read_text()
-    assert "| half |" in page and "Fewest hits under attack" in page
+    assert "| half |" in page and "Fewest hits under the attack that hits most" in page
     seen.clear()
     assert run() == rows and not seen
 
@@ -100,8 +103,9 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
     [
         ({"eraser": "conceptprune"}, "no P-X"),
         ({"variations": {"odd": {"rat": 0.5}}}, "ablation.variations.odd: rat"),
-        ({"variations": {"odd": {"fixed": "lucky"}}}, "must be scored or random"),
-        ({"attack": "bribe"}, "no attack 'bribe'"),
+        ({"variations": {"odd": {"variant": "lucky"}}}, "must be plus, scored or random"),
+        ({"attacks": "bribe"}, "no attack 'bribe'"),
+        ({"attacks": "merging"}, "put another first"),
         ({"variations": {"X+": {}}}, "always there"),
         ({"variations": {"odd": {"gates": "top_k"}}}, "need a rate"),
     ],
@@ -110,6 +114,7 @@ def test_wrong_input_is_one_sentence(changes, message):
     from excise.masks import PruneOptions
     from excise.pipelines.ablate_pruning.nodes import run_variations
 
-    rest = [{"esd": {}, "conceptprune": {}}, {"unlearndiffatk": {}}, PruneOptions(), None, 0, None, {}, []]
+    tried = {"unlearndiffatk": {}, "textual_inversion": {}, "merging": {"method": "merging"}}
+    rest = [{"esd": {}, "conceptprune": {}}, tried, PruneOptions(), None, 0, None, {}, []]
     with pytest.raises(UserError, match=message):
         run_variations(options(**changes), {}, None, *rest)

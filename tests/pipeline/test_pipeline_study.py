@@ -34,7 +34,10 @@ STUDY = {
     "concepts": ["person"],
     "attacks": ["unlearndiffatk"],
     "erasers": {
-        "esd": {"seeds": [1, 2], "variants": ["unpruned", "plus", "learned"], "once": ["scored", "random"]},
+        "esd": {
+            **{"seeds": [1, 2], "variants": ["unpruned", "plus", "learned"]},
+            "once": ["plus_plain", "learned_plain", "scored", "random"],
+        },
         "conceptprune": {"variants": ["unpruned"]},
     },
     "silence": {"share": 0.2, "draws": 2},
@@ -65,7 +68,7 @@ def test_the_grid_is_every_model_under_every_attack():
         ("silenced", "random", 2),
         ("none", "unpruned", 0),
         ("never_saw", "unpruned", 0),
-        *(("esd", v, 1) for v in ("unpruned", "plus", "learned", "scored", "random")),
+        *(("esd", v, 1) for v in ("unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random")),
         *(("esd", v, 2) for v in ("unpruned", "plus", "learned")),
         ("conceptprune", "unpruned", 1),
     ]
@@ -117,13 +120,20 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
         # the second judge is the first one with a higher threshold: it sees no more, on the same pictures
         assert row["second_hits"] == row["second_verdicts"].count("h") and row["second_n"] == row["n"]
         assert all(a == "h" or b != "h" for a, b in zip(row["verdicts"], row["second_verdicts"], strict=True))
-        masked = row["variant"] in ("learned", "scored", "random") or row["eraser"] in ("conceptprune", "silenced")
+        masked = row["variant"] in ("learned", "learned_plain", "scored", "random") or row["eraser"] in (
+            "conceptprune",
+            "silenced",
+        )
         assert (row["prune_rate"] is not None) == masked
         measured = row["eraser"] in STUDY["erasers"] and row["attack"] != "plain"
         assert (row["sensitivity"] is not None) == measured
     by_cell = {(r["eraser"], r["variant"], r["attack"], r["seed"]): r for r in rows}
     learned, random = (by_cell["esd", v, "plain", 1] for v in ("learned", "random"))
     assert learned["prune_rate"] == random["prune_rate"] > 0
+    # adversarial prompts to learn from make another eraser, with a mask and without
+    for variant in ("plus", "learned"):
+        with_, without = (by_cell["esd", v, "plain", 1]["provenance"] for v in (variant, f"{variant}_plain"))
+        assert with_["eraser"] != without["eraser"]
     # the stand-in for a model that never saw it is the base model here: drawn and judged alike
     assert (
         by_cell["never_saw", "unpruned", "plain", 0]["verdicts"] == by_cell["none", "unpruned", "plain", 0]["verdicts"]

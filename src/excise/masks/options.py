@@ -27,6 +27,7 @@ class PruneOptions(BaseModel):
         lr, steps: Adam on the logits.
         weight_lr: Adam's rate on the weights that stay, trained along with the mask; 0 leaves them as they are.
         sparse_weight: weight of the fraction pruned.
+        adversarial: half of the concept batch takes the attack's words on X; else plain prompts alone are learned from.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +47,7 @@ class PruneOptions(BaseModel):
     weight_lr: float = Field(0.0, ge=0)
     retain_weight: float = Field(4.0, ge=0)
     sparse_weight: float = Field(0.0, ge=0)
+    adversarial: bool = True
 
     @model_validator(mode="after")
     def _rate_of_top_k(self) -> PruneOptions:

@@ -30,7 +30,12 @@ ATTACKS = {
     "tina": "text-free inversion",
     "finetuning": "fine-tuning",
 }
-VARIANTS = {"_plus": "{}+", "_scored": "{} (scored mask)", "_random": "{} (random mask)"}
+VARIANTS = {
+    "_plain": "{} (no adversarial prompts)",
+    "_plus": "{}+",
+    "_scored": "{} (scored mask)",
+    "_random": "{} (random mask)",
+}
 
 
 def eraser_label(name: str) -> str:
@@ -90,6 +95,7 @@ ABOUT_ERASERS = {
 ABOUT_VARIANTS = {
     "_plus": "The control for the mask: trained like P-{x}, on the same parameters, steps, retain term and adversarial "
     "prompts, but without a mask. Only what P-{x} does better than this is the mask's own doing.",
+    "_plain": "Trained on plain prompts alone: what it withstands is not owed to adversarial prompts.",
     "_scored": "P-{x} with a mask that was computed from scores and not trained.",
     "_random": "P-{x} with a mask that sets as many weights to zero in every layer, chosen at random: a control.",
 }

@@ -1,4 +1,4 @@
-"""Ablations of the mask on the tune split, and the search for the variation that robs most within a utility budget."""
+"""Ablations of the mask on the tune split, and the search for the most robust variation within a utility budget."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from excise.attacks import ATTACKS, AttackOptions, make_attack
+from excise.attacks import ATTACKS, AttackOptions, by_words, make_attack
 from excise.cache import Cache
 from excise.erasers import ERASERS, EraserOptions, make_method
 from excise.errors import UserError, first_wrong, refuse_unknown, short
@@ -17,10 +17,12 @@ from excise.masks import PruneOptions
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.names import PLAIN
-from excise.pipelines.study_pruning.plan import NOTHING, Cell
+from excise.pipelines.study_pruning.nodes import laid_over
+from excise.pipelines.study_pruning.plan import NOTHING, Cell, Instead
 from excise.pipelines.study_pruning.rows import deadline, made_once
 from excise.pipelines.study_pruning.workshop import Settings, Workshop
 from excise.prompts import PromptOptions
+from excise.reports.words import attack_label, eraser_label
 
 logger = logging.getLogger(__name__)
 BASE, X, PLUS = "base model", "X", "X+"  # rows that are always there
@@ -30,21 +32,31 @@ class AblationOptions(BaseModel):
     """What is varied.
 
     Attributes:
-        variations: name -> values laid over the parameter ``prune``; ``fixed: scored`` or ``fixed: random`` puts a mask
-            in the place of the learned one.
+        eraser: X, that P-X is made of.
+        attacks: names in the parameter ``attacks``; P-X and X+ learn against the first.
+        variations: name -> values laid over the parameter ``prune``; ``variant: scored`` or ``variant: random`` puts a
+            mask in the place of the learned one, ``variant: plus`` none at all.
         utility_budget: share of the retain prompts that the base model draws right which may be lost.
+        instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``, as in a study.
         hours: no variation is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
     model_config = ConfigDict(extra="forbid")
     concepts: list[str] = Field(min_length=1)
     eraser: str
-    attack: str
+    attacks: list[str] = Field(min_length=1)
     utility_budget: float = Field(ge=0, le=1)
     prompts: PromptOptions
     draw: DrawOptions
     variations: dict[str, dict[str, Any]] = Field(min_length=1)
+    instead: Instead = Field(default_factory=lambda: Instead())
     hours: float | None = Field(None, gt=0)
+
+    @field_validator("concepts", "attacks", mode="before")
+    @classmethod
+    def _one_or_more(cls, names: object) -> object:
+        """One name may stand alone: on the command line there are no lists."""
+        return [names] if isinstance(names, str) else names
 
 
 def run_variations(
@@ -68,21 +80,23 @@ def run_variations(
     refuse_unknown("eraser", ablation.eraser, ERASERS)
     if not ERASERS[ablation.eraser].maskable:
         raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
-    refuse_unknown("attack", ablation.attack, ATTACKS)
-    options = EraserOptions.model_validate(erasers[ablation.eraser])
-    attack = AttackOptions.model_validate(attacks[ablation.attack])
-    make_method(options), make_attack(attack)
+    options = EraserOptions.model_validate(
+        laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
+    )
+    make_method(options)
+    tried = _attacks(ablation, attacks)
+    pruning = PruneOptions.model_validate(laid_over(prune.model_dump(), ablation.instead.prune))
     known = {row["fingerprint"]: row for row in committed}
     makers: dict[str, Callable[[], dict]] = {}
     end = deadline(ablation.hours)
     for concept in ablation.concepts:
-        for name, (variant, pruning) in _variations(ablation, prune).items():
+        for name, (variant, varied) in _variations(ablation, pruning).items():
             settings = Settings(
                 model,
                 ablation.prompts,
                 {ablation.eraser: options},
-                {ablation.attack: attack},
-                pruning,
+                tried,
+                varied,
                 neurons,
                 ablation.draw,
                 {},
@@ -91,11 +105,25 @@ def run_variations(
             )
             shop = Workshop(concept, settings, concepts, cache, run_info, tuning=True)
             eraser = NOTHING if name == BASE else ablation.eraser
-            cells = [Cell(concept, eraser, variant, a, 0 if name == BASE else seed) for a in (PLAIN, ablation.attack)]
+            cells = [Cell(concept, eraser, variant, a, 0 if name == BASE else seed) for a in (PLAIN, *tried)]
             makers[f"{len(makers):03d}-{concept}.{name.replace(' ', '-')}"] = _maker(
                 name, shop, cells, cache, known, end
             )
     return makers, list(makers)
+
+
+def _attacks(ablation: AblationOptions, attacks: dict) -> dict[str, AttackOptions]:
+    """Name -> options, checked before anything runs."""
+    tried = {}
+    for name in ablation.attacks:
+        refuse_unknown("attack", name, ATTACKS)
+        tried[name] = AttackOptions.model_validate(laid_over(attacks[name], ablation.instead.attacks.get(name, {})))
+        made = make_attack(tried[name])
+        if name == ablation.attacks[0] and not by_words(made):
+            raise UserError(
+                f"'{name}' changes no words for P-X to learn against: put another first in ablation.attacks."
+            )
+    return tried
 
 
 def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tuple[str, PruneOptions]]:
@@ -109,9 +137,9 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
                 f"ablation.variations: '{short(name)}' has a slash in it, or is too long: call it otherwise."
             )
         changes = dict(changes)
-        variant = changes.pop("fixed", "learned")
-        if variant not in ("learned", "scored", "random"):
-            raise UserError(f"ablation.variations.{name}.fixed is '{variant}': it must be scored or random.")
+        variant = changes.pop("variant", "learned")
+        if variant not in ("learned", "plus", "scored", "random"):
+            raise UserError(f"ablation.variations.{name}.variant is '{variant}': it must be plus, scored or random.")
         try:
             found[name] = variant, PruneOptions.model_validate(prune.model_dump() | changes)
         except ValueError as error:
@@ -137,13 +165,14 @@ def _maker(
 
 
 def _row(name: str, shop: Workshop, cells: list[Cell]) -> dict:
-    plain, attacked = (shop.row(c) for c in cells)
-    row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"]}
-    row |= {"n": plain["n"], "plain_hits": plain["hits"], "attacked_n": attacked["n"]}
-    row |= {"attacked_hits": attacked["hits"], "any_hits": attacked["any_hits"]}
-    kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes")
-    row |= {k: plain[k] for k in kept} | {k: attacked[k] for k in ("reactivation", "sensitivity")}
-    return row | {"seconds": round(plain["seconds"] + attacked["seconds"], 1)}
+    plain, *attacked = (shop.row(c) for c in cells)
+    row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"], "variant": plain["variant"]}
+    row |= {"n": plain["n"], "plain_hits": plain["hits"]}
+    told = ("attack", "n", "hits", "any_hits", "dropped", "failed", "reactivation", "sensitivity")
+    row["attacked"] = [{k: a[k] for k in told} for a in attacked]
+    kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes", "device")
+    row |= {k: plain[k] for k in kept}
+    return row | {"seconds": round(plain["seconds"] + sum(a["seconds"] for a in attacked), 1)}
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
@@ -159,8 +188,8 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
 
 
 def choose(rows: list[dict], ablation: AblationOptions) -> dict:
-    """For every concept the variation with the fewest hits under attack among those within the utility budget; the
-    smaller mask where they are equal. None where no variation is within it."""
+    """For every concept the mask with the fewest hits under the attack that hits most, among those within the utility
+    budget; the smaller mask where they are equal. None where no mask is within it."""
     chosen: dict[str, str | None] = {}
     for concept in ablation.concepts:
         part = {r["variation"]: r for r in rows if r["concept"] == concept}
@@ -168,16 +197,21 @@ def choose(rows: list[dict], ablation: AblationOptions) -> dict:
             chosen[concept] = None
             continue
         floor = (1 - ablation.utility_budget) * _kept(part[BASE])
-        fitting = [
-            part[v] for v in ablation.variations if v in part and _kept(part[v]) >= floor and part[v]["attacked_n"]
-        ]
-        best = min(
-            fitting,
-            key=lambda r: (r["attacked_hits"] / r["attacked_n"], r["any_hits"], r["prune_rate"] or 0.0),
-            default=None,
-        )
+        masks = (part[v] for v in ablation.variations if v in part)
+        fitting = [r for r in masks if r["prune_rate"] is not None and _kept(r) >= floor and _judged(r)]
+        best = min(fitting, key=lambda r: (_worst(r), r["prune_rate"]), default=None)
         chosen[concept] = best["variation"] if best else None
     return chosen
+
+
+def _judged(row: dict) -> bool:
+    """Whether there is a verdict under every attack."""
+    return all(a["n"] for a in row["attacked"])
+
+
+def _worst(row: dict) -> tuple[float, int]:
+    """The rate under the attack that hits most; then all prompts of which any image was a hit."""
+    return max(a["hits"] / a["n"] for a in row["attacked"]), sum(a["any_hits"] for a in row["attacked"])
 
 
 def _kept(row: dict) -> int:
@@ -186,31 +220,30 @@ def _kept(row: dict) -> int:
 
 def write_ablations(rows: list[dict], chosen: dict, ablation: AblationOptions, run_info: dict) -> str:
     """``docs/ablations.md``."""
+    devices = ", ".join(sorted({r["device"] for r in rows}))
     parts = [
         "# What of the mask matters\n",
-        f"P-{ablation.eraser.upper()} on the tune split, which no report reads: one training each, "
-        f"{ablation.prompts.tune} prompts, attacked with {ablation.attack}. Written by `{run_info['command']}`. "
-        "With so few prompts a difference of a few hits is no difference; this is a compass for choosing defaults, "
-        "not a result.\n",
+        f"P-{eraser_label(ablation.eraser)} on the tune split, which no report reads: one training each, "
+        f"{ablation.prompts.tune} prompts. Written by `{run_info['command']}`; rows were made on: {devices}. With so "
+        "few prompts, and one training, a difference of a few hits is no difference; this is a compass for choosing "
+        "defaults, not a result.\n",
+        "X+ is trained like P-X, on the same parameters, steps, retain term and prompts, without a mask.\n",
     ]
     planned = len(ablation.concepts) * (len(ablation.variations) + 3)
     if len(rows) < planned:
         parts.append(
             f"**{len(rows)} of {planned} rows are done.** The others are made when the command is given again.\n"
         )
+    asked = [f"{attack_label(a)}: hits / n" for a in ablation.attacks]
+    heads = ["variation", "plain: hits / n", *asked, "retain near", "retain far", "pruned", "reactivation"]
     for concept in ablation.concepts:
-        parts += [
-            f"## {concept}\n",
-            "| variation | plain: hits / n | attacked: hits / n | at least one image | retain near | retain far "
-            "| pruned | reactivation |",
-            "|" + "---|" * 8,
-        ]
+        parts += [f"## {concept}\n", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for r in (r for r in rows if r["concept"] == concept):
             pruned = "" if r["prune_rate"] is None else f"{100 * r['prune_rate']:.1f} %"
-            back = "" if r["reactivation"] is None else f"{r['reactivation']:.2f}"
-            near, far = (f"{r[f'retain_{s}']} / {r[f'retain_{s}_n']}" for s in ("near", "far"))
-            hits = f"{r['plain_hits']} / {r['n']} | {r['attacked_hits']} / {r['attacked_n']} | {r['any_hits']}"
-            parts.append(f"| {r['variation']} | {hits} | {near} | {far} | {pruned} | {back} |")
+            back = ", ".join(f"{a['reactivation']:.2f}" for a in r["attacked"] if a["reactivation"] is not None)
+            hits = [f"{r['plain_hits']} / {r['n']}", *(f"{a['hits']} / {a['n']}" for a in r["attacked"])]
+            kept = [f"{r[f'retain_{s}']} / {r[f'retain_{s}_n']}" for s in ("near", "far")]
+            parts.append(f"| {' | '.join([r['variation'], *hits, *kept, pruned, back])} |")
         parts.append(_verdict(rows, concept, chosen[concept], ablation))
     return "\n".join(parts)
 
@@ -223,9 +256,11 @@ def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: Ablat
         return f"\nNo mask loses at most {budget} of what the base model draws right.\n"
 
     def hits(name: str) -> str:
-        return f"{part[name]['attacked_hits']} of {part[name]['attacked_n']}"
+        worst = max(part[name]["attacked"], key=lambda a: a["hits"] / max(1, a["n"]))
+        return f"{worst['hits']} of {worst['n']} ({attack_label(worst['attack'])})"
 
     return (
-        f"\nFewest hits under attack among the masks that lose at most {budget} of what the base model draws right: "
-        f"**{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, X+ {hits(PLUS)}.\n"
+        f"\nFewest hits under the attack that hits most, among the masks that lose at most {budget} of what the base "
+        f"model draws right: **{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, "
+        f"X+ {hits(PLUS)}.\n"
     )

@@ -327,7 +327,7 @@ def train_learned(
     from excise.masks import mask_support
 
     base = open_model(model)
-    material = open_material(base, trajectories, concept, adversarial)
+    material = open_material(base, trajectories, concept, adversarial if prune.adversarial else None)
     support = mask_support(base.denoiser, prune, sensitivity)
     folder = cache.folder(
         "mask",
@@ -415,7 +415,7 @@ def _train_free(
     from excise.erasers.finetune import train_weights
 
     base = open_model(model)
-    material = open_material(base, trajectories, concept, adversarial)
+    material = open_material(base, trajectories, concept, adversarial if prune.adversarial else None)
     inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "adversarial": material.adversarial}
     inputs |= {"options": eraser, "prune": prune, "seed": seed} | ({} if pruned is None else {"pruned": pruned})
     folder = cache.folder(what, eraser_code(eraser), model=model, **inputs)
@@ -452,6 +452,7 @@ def train_plus(
         "steps": prune.steps,
         "group": prune.group,
         "retain_weight": prune.retain_weight,
+        "adversarial": prune.adversarial,
     }
     header = _header(eraser.method, name, concept, model, options, seed, run_info, trajectories.get("prompts"))
     return Eraser(header, weights), losses

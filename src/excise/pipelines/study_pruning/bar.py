@@ -11,7 +11,7 @@ from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
 from .pairs import paired_interval, verdict_matrix
-from .plan import NOTHING
+from .plan import NOTHING, UNAIDED
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ BAR = Bar()
 
 
 def bar_table(table: pd.DataFrame) -> str:
-    """One line for every concept, eraser and attack for which X, X+ and P-X were trained with several seeds."""
+    """One line for every concept, eraser and attack for which X, X+ and P-X were trained with several seeds; X+ and P-X
+    that learned from plain prompts alone have lines of their own."""
     lines = [
         "| concept | asked with | X minus P-X | by seed | X+ minus P-X | by seed | retain, P-X minus X | X itself "
         "| below X | below X+ | retain kept | X decent |",
@@ -46,9 +47,7 @@ def bar_table(table: pd.DataFrame) -> str:
     for concept, part in table.groupby("concept", sort=False):
         for eraser in part["eraser"].unique():
             for attack in (a for a in part["attack"].unique() if a != PLAIN):
-                line = _line(str(concept), eraser, attack, part)
-                if line:
-                    lines.append(line)
+                lines += filter(None, (_line(str(concept), eraser, attack, part, end) for end in ("", UNAIDED)))
     if len(lines) == 2:
         return ""
     b = BAR
@@ -64,9 +63,10 @@ def bar_table(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n" + note
 
 
-def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame) -> str | None:
+def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: str) -> str | None:
     chosen = part[(part["eraser"] == eraser) & (part["attack"] == attack)]
-    x, plus, pruned = (chosen[chosen["variant"] == v].sort_values("seed") for v in ("unpruned", "plus", "learned"))
+    asked = ("unpruned", f"plus{ending}", f"learned{ending}")
+    x, plus, pruned = (chosen[chosen["variant"] == v].sort_values("seed") for v in asked)
     if not len(pruned) > 1 or not list(x["seed"]) == list(plus["seed"]) == list(pruned["seed"]):
         return None
     gain, over_plus = _gap(x, pruned), _gap(plus, pruned)
@@ -80,7 +80,7 @@ def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame) -> str | N
     kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n} each)"
     itself = f"plain {100 * _rate(plain):.1f} %, retain {-100 * behind:+.1f} points to base"
     met = [_word(v) for v in (below_x, over_plus.each_excludes_zero, low > -BAR.retain_loss, decent)]
-    label = f"{concept}, {eraser_label(eraser)}"
+    label = f"{concept}, {eraser_label(eraser + ending)}"
     cells = [label, attack_label(attack), gain.pooled, gain.by_seed, over_plus.pooled, over_plus.by_seed, kept, itself]
     return "| " + " | ".join([*cells, *met]) + " |"
 

@@ -11,7 +11,8 @@ from excise.images import DrawOptions
 from excise.pipelines.names import PLAIN
 from excise.prompts import PromptOptions
 
-Variant = Literal["unpruned", "plus", "learned", "scored", "random"]
+Variant = Literal["unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random"]
+UNAIDED = "_plain"  # ends the names of the variants that learn from no adversarial prompts
 NOTHING, NEVER_SAW = "none", "never_saw"  # rows of the base model, and of one that never saw the concept
 SILENCED = "silenced"  # rows of the base model with neurons held at zero
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from excise.reports.words import attack_label
 
-from .plan import NEVER_SAW, NOTHING
+from .plan import NEVER_SAW, NOTHING, UNAIDED
 
-CORE = ("unpruned", "plus", "learned")
+CORE = ("unpruned", f"plus{UNAIDED}", f"learned{UNAIDED}", "plus", "learned")
 
 
 def short_table(table: pd.DataFrame) -> str:

@@ -13,15 +13,20 @@ from excise.reports.words import attack_label, eraser_label
 
 from .bar import bar_table
 from .pairs import exact_p, paired_interval, verdict_matrix
-from .plan import NEVER_SAW, NOTHING, SILENCED
+from .plan import NEVER_SAW, NOTHING, SILENCED, UNAIDED
 from .short import short_table
 
 LABELS = {NEVER_SAW: "never saw it"}
+COMPARED = {  # a variant with a mask, and what it is held against: X, the control of the mask, other masks
+    "learned": ("unpruned", "plus", "scored", "random"),
+    f"learned{UNAIDED}": ("unpruned", f"plus{UNAIDED}", "learned"),
+}
 
 
 def name_of(row: Any) -> str:
     """``esd``, ``learned`` -> ``P-ESD``."""
     endings = {"unpruned": "{}", "plus": "{}_plus", "learned": "p_{}", "scored": "p_{}_scored", "random": "p_{}_random"}
+    endings |= {f"{v}{UNAIDED}": f"{endings[v]}{UNAIDED}" for v in ("plus", "learned")}
     if row["eraser"] == SILENCED:
         return "random neurons silenced" if row["variant"] == "random" else "concept neurons silenced"
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
@@ -135,11 +140,12 @@ def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
     for eraser in part[part["variant"] == "learned"]["eraser"].unique():
         for attack in part["attack"].unique():
             chosen = part[(part["eraser"] == eraser) & (part["attack"] == attack)]
-            second = chosen[chosen["variant"] == "learned"]
-            for variant in ("unpruned", "plus", "scored", "random"):
-                first = chosen[chosen["variant"] == variant]
-                if set(first["seed"]) & set(second["seed"]):
-                    lines.append(_difference(first, second, attack, verdicts))
+            for pruned, others in COMPARED.items():
+                second = chosen[chosen["variant"] == pruned]
+                for variant in others:
+                    first = chosen[chosen["variant"] == variant]
+                    if set(first["seed"]) & set(second["seed"]):
+                        lines.append(_difference(first, second, attack, verdicts))
     note = (
         "\nIntervals: Tango's, on pairs averaged over the seeds that both have. p: McNemar's exact test, one for each "
         "seed, not corrected for their number. *Relative*: how much less often the second draws the concept than the "

@@ -22,7 +22,7 @@ from excise.pipelines.names import PLAIN
 from excise.pipelines.prepare.nodes import find_concept, identify_model, make_prompts
 from excise.prompts import PromptOptions
 
-from .plan import NEVER_SAW, NOTHING, SILENCED, Cell, Silence
+from .plan import NEVER_SAW, NOTHING, SILENCED, UNAIDED, Cell, Silence
 
 CODE = (*erase.CODE, *erase.ATTACKS_CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
 
@@ -216,11 +216,13 @@ class Workshop:
         if cell.variant == "unpruned":
             return erase.train_unpruned(*given, options, *last)[0]
         adversarial = self.adversarial_fit(cell)
-        if cell.variant == "plus":
-            return erase.train_plus(*given, adversarial, options, s.prune, *last)[0]
+        kind = cell.variant.removesuffix(UNAIDED)
+        prune = s.prune if kind == cell.variant else s.prune.model_copy(update={"adversarial": False})
+        if kind == "plus":
+            return erase.train_plus(*given, adversarial, options, prune, *last)[0]
         ranked, scores = self.ranked(cell)
-        if cell.variant == "learned":
-            return erase.train_learned(*given, adversarial, ranked, scores, options, s.prune, *last)[0]
+        if kind == "learned":
+            return erase.train_learned(*given, adversarial, ranked, scores, options, prune, *last)[0]
         learned = self.eraser(cell._replace(variant="learned"))
         if cell.variant == "scored":
             return erase.prune_by_score(
