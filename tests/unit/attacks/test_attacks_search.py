@@ -8,6 +8,7 @@ import torch
 
 from excise.attacks import AttackOptions, ThreatModel, make_attack
 from excise.attacks.search import Knowledge, run
+from excise.attacks.search.noise import fixed_pairs
 from excise.attacks.search.slots import SLOT, Slots, vocabulary, words_for_minors
 from excise.erasers import Eraser
 from excise.errors import UserError
@@ -25,8 +26,8 @@ PROMPTS = pd.DataFrame(
 KNOWN = Knowledge(["an old man", "a woman"], ["a chair", "a cat"])
 WAYS: dict[str, dict] = {  # name -> options, small
     "unlearndiffatk": {"tokens": 2, "check_every": 10, "checks": 2},
-    "pez": {"tokens": 2},
-    "p4d": {"tokens": 3},
+    "pez": {"tokens": 2, "check_every": 10, "checks": 2},
+    "p4d": {"tokens": 3, "check_every": 10, "checks": 2},
     "p4d k": {"kind": "k"},
     "gcg": {"tokens": 3, "best": 8, "tries": 4},
     "mma": {"tokens": 3, "best": 8, "tries": 4},
@@ -308,13 +309,18 @@ def test_p4d_imitates_the_base_model_below_the_eraser(model, references, tmp_pat
     options = AttackOptions(method="p4d", steps=3, options={})
     search = P4DSearch(Case(model, PROMPTS, contents, references, options, KNOWN), make_attack(options))
     states = model.encode(PROMPTS["prompt"].tolist())
+
+    def errors():
+        [(noise, time)] = fixed_pairs(search.case, 1)
+        return search.losses(states, noise, time, search.goal(noise, time))
+
     with torch.no_grad():
-        assert float(search.losses(states).max()) == 0
+        assert float(errors().max()) == 0
         name = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.weight"
         weight = model.denoiser.get_parameter(name)
         header = {"base": {"name": "tiny", "sha256": model.sha256}}
         with model.wearing(Eraser(header, {name: torch.zeros_like(weight)})):
-            assert float(search.losses(states).min()) > 0
+            assert float(errors().min()) > 0
             assert float(model.denoiser.get_parameter(name).abs().max()) == 0  # it is worn again
 
 

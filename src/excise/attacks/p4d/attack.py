@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from excise.attacks.attack import ThreatModel
-from excise.attacks.search import NO_BASE, Case, Search, SearchAttack
+from excise.attacks.search import NO_BASE, Case, Search
+from excise.attacks.search.nearest_attack import NearestAttack
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
 
 
-class P4D(SearchAttack):
+class P4D(NearestAttack):
     """Options of the attack; a step is a gradient step, and two evaluations: the base model's counts as well.
 
     Attributes:
         kind: ``n`` for free tokens alone, ``k`` for free ones between the prompt's own.
         tokens: how many, with ``n`` (the authors: 16).
         gap: a free token after every so many of the prompt's, with ``k`` (the authors: 3).
-        lr, weight_decay: of Adam (the authors: .1 and .1, 3000 steps, an image every 50).
     """
 
     threat: ClassVar[ThreatModel] = ThreatModel.WHITE_BOX_TEXT
@@ -34,8 +34,6 @@ class P4D(SearchAttack):
     kind: Literal["n", "k"] = "n"
     tokens: int = Field(16, ge=1)
     gap: int = Field(3, ge=1)
-    lr: float = Field(0.1, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
 
     def room(self, model: DiffusionModel) -> int:
         room = super().room(model)
@@ -45,7 +43,8 @@ class P4D(SearchAttack):
         return "" if model.wears else NO_BASE
 
     def evaluations(self, steps: int) -> float:
-        return 4 / 3 * steps  # one evaluation with a backward pass, and one without, which is a third of it
+        # one evaluation with a backward pass, and one without, which is a third of it, as are those that score
+        return (4 * steps + self.checks + self.checked(steps)) / 3
 
     def start(self, case: Case) -> Search:
         from .imitation import P4DSearch

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from excise.attacks.search import Case
 from excise.attacks.search.nearest import NearestSearch
-from excise.attacks.search.noise import noise_errors
 from excise.attacks.search.slots import SLOT, Slots
 from excise.models.schedule import STEPS
 
@@ -17,9 +15,7 @@ if TYPE_CHECKING:
 
 
 class P4DSearch(NearestSearch):
-    def __init__(self, case: Case, options: P4D):
-        super().__init__(case, options.lr, options.weight_decay)
-        self.options = options
+    options: P4D
 
     def template(self, content: list[int]) -> list[int]:
         if self.options.kind == "n":
@@ -28,12 +24,15 @@ class P4DSearch(NearestSearch):
         parts = [content[i : i + gap] for i in range(0, len(content), gap)]
         return [token for part in parts for token in (*part, SLOT)]
 
-    def losses(self, states: torch.Tensor) -> torch.Tensor:
-        model, clean, noise = self.case.model, self.case.references, self.noise()
-        time = int(torch.randint(STEPS, (), generator=torch.Generator().manual_seed(self.done)))
+    def time(self) -> int:
+        return int(torch.randint(STEPS, (), generator=torch.Generator().manual_seed(self.done)))
+
+    @torch.no_grad()
+    def goal(self, noise: torch.Tensor, time: int) -> torch.Tensor:
+        """What the base model predicts for the prompt as it stands."""
+        model, clean = self.case.model, self.case.references
         times = torch.full((len(clean),), time, device=clean.device)
-        with torch.no_grad(), model.bare():
-            plain = model.encode_tokens(Slots(model, self.case.contents).ids)
-            target = model.predict(model.add_noise(clean, noise, times), times, plain)
         self.evaluations += 1
-        return noise_errors(model, states, clean, noise, time, target)
+        with model.bare():
+            plain = model.encode_tokens(Slots(model, self.case.contents).ids)
+            return model.predict(model.add_noise(clean, noise, times), times, plain)

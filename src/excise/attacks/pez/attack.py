@@ -12,30 +12,28 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from excise.attacks.attack import ThreatModel
-from excise.attacks.search import Case, Search, SearchAttack
+from excise.attacks.search import Case, Search
+from excise.attacks.search.nearest_attack import NearestAttack
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
 
 
-class PEZ(SearchAttack):
+class PEZ(NearestAttack):
     """Options of the attack; a step is a gradient step.
 
     Attributes:
         tokens: adversarial tokens before the prompt.
-        lr, weight_decay: of Adam (Wen et al.: .1 and .1).
     """
 
     threat: ClassVar[ThreatModel] = ThreatModel.WHITE_BOX_TEXT
     tokens: int = Field(5, ge=1)
-    lr: float = Field(0.1, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
 
     def room(self, model: DiffusionModel) -> int:
         return super().room(model) - self.tokens
 
     def evaluations(self, steps: int) -> float:
-        return steps
+        return steps + self.checked(steps) / 3  # without a backward pass, which makes two thirds of one
 
     def start(self, case: Case) -> Search:
         from .projection import PEZSearch

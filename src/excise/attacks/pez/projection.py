@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from excise.attacks.search import Case
 from excise.attacks.search.nearest import NearestSearch
-from excise.attacks.search.noise import noise_errors, spread
+from excise.attacks.search.noise import spread
 from excise.attacks.search.slots import SLOT
 
 if TYPE_CHECKING:
@@ -16,12 +14,14 @@ if TYPE_CHECKING:
 
 
 class PEZSearch(NearestSearch):
+    options: PEZ
+
     def __init__(self, case: Case, options: PEZ):
-        super().__init__(case, options.lr, options.weight_decay)
-        self.tokens, self.times = options.tokens, spread(10, 990, case.options.steps)
+        super().__init__(case, options)
+        self.times = spread(10, 990, case.options.steps)
 
     def template(self, content: list[int]) -> list[int]:
-        return [SLOT] * self.tokens + content
+        return [SLOT] * self.options.tokens + content
 
-    def losses(self, states: torch.Tensor) -> torch.Tensor:
-        return noise_errors(self.case.model, states, self.case.references, self.noise(), self.times[self.done])
+    def time(self) -> int:
+        return self.times[self.done]

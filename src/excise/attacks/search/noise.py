@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from excise.models.diffusion import DiffusionModel
+
+if TYPE_CHECKING:
+    from .case import Case
 
 
 def noise_errors(
@@ -25,3 +30,20 @@ def noise_errors(
 def spread(first: int, last: int, count: int) -> list[int]:
     """Evenly spaced timesteps."""
     return [int(t) for t in torch.linspace(first, last, count).round()]
+
+
+def fixed_pairs(case: Case, count: int) -> list[tuple[torch.Tensor, int]]:
+    """Noise (n, c, h, w), each prompt's own, and a timestep: whatever is tried on a prompt is scored on the same pairs.
+
+    Errors of different timesteps differ by orders of magnitude, those of different tokens by a few times: scored on a
+    step's own numbers, tokens would be chosen by their timestep.
+    """
+    # apart from every step's numbers, and from the noise of every image that is drawn
+    draws = [torch.Generator().manual_seed((seed + 5) * 1_000_003 + 15) for seed in case.seeds]
+    return [(noise_of(case, draws), time) for time in spread(100, 900, count)]
+
+
+def noise_of(case: Case, draws: list[torch.Generator]) -> torch.Tensor:
+    """Noise of each prompt from its own generator, (n, c, h, w)."""
+    clean = case.references
+    return torch.stack([torch.randn(clean.shape[1:], generator=g) for g in draws]).to(clean)

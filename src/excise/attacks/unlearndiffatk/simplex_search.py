@@ -8,7 +8,7 @@ import torch
 
 from excise.attacks.search import Candidate, Case, Search
 from excise.attacks.search.adam import adam_step, moments
-from excise.attacks.search.noise import noise_errors, spread
+from excise.attacks.search.noise import fixed_pairs, noise_errors, noise_of, spread
 from excise.attacks.search.simplex import project_to_simplex, sample_one_hot
 from excise.attacks.search.slots import SLOT, Slots, vocabulary
 
@@ -25,7 +25,6 @@ class SimplexSearch(Search):
         self.vocabulary = vocabulary(case.model)
         self.vectors = case.model.word_vectors(self.vocabulary).detach()
         self.times = spread(10, 990, case.options.steps)
-        self.check_times = spread(100, 900, options.checks)
 
     def arrange(self) -> None:
         if self.case.contents:
@@ -46,7 +45,7 @@ class SimplexSearch(Search):
         points = rows["points"].requires_grad_(True)
         draws = [self.generator(i) for i in range(len(points))]
         uniforms = torch.stack([torch.rand(o.tokens, generator=g, dtype=torch.float64) for g in draws])
-        noise = self._noise(draws)
+        noise = noise_of(self.case, draws)
         words = sample_one_hot(points, uniforms.to(points.device)) @ self.vectors
         losses = noise_errors(
             self.case.model, self.slots.states(words), self.case.references, noise, self.times[self.done]
@@ -72,18 +71,12 @@ class SimplexSearch(Search):
 
     def _check(self, states: torch.Tensor) -> torch.Tensor:
         """Mean error on the fixed pairs of noise and timestep, (n,)."""
-        # apart from every step's numbers, and from the noise of every image that is drawn
-        draws = [torch.Generator().manual_seed((seed + 5) * 1_000_003 + 15) for seed in self.case.seeds]
         total = sum(
-            noise_errors(self.case.model, states, self.case.references, self._noise(draws), time)
-            for time in self.check_times
+            noise_errors(self.case.model, states, self.case.references, noise, time)
+            for noise, time in fixed_pairs(self.case, self.options.checks)
         )
         self.evaluations += self.options.checks
         return total / self.options.checks
-
-    def _noise(self, draws: list[torch.Generator]) -> torch.Tensor:
-        clean = self.case.references
-        return torch.stack([torch.randn(clean.shape[1:], generator=g) for g in draws]).to(clean)
 
     def candidates(self) -> list[Candidate]:
         return [self._candidate(i, row) for i, row in enumerate(self.rows["points"].argmax(-1).tolist())]
