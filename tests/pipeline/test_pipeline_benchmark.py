@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from excise.pipelines.benchmark.curves import curve, curves_figure
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
 from excise.pipelines.benchmark.standing import share_of, table_of, told_apart, worst
 from excise.pipelines.benchmark.summary import summary_page
+from excise.pipelines.study_pruning.nodes import laid_over
 from excise.pipelines.study_pruning.plan import plan_cells
 from tiny import BUDGET
 
@@ -55,6 +57,17 @@ def rows(make_project) -> list[dict]:
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", page)  # nothing from outside
     assert (project / "docs/benchmark.md").read_text().startswith("# Benchmark")
     return json.loads((project / "docs/benchmark.json").read_text())
+
+
+def test_as_it_ships_no_lucky_image_ends_an_attack_and_all_that_are_judged_have_the_same_budget():
+    ships = Path(__file__).parents[2] / "conf/base"
+    base = yaml.safe_load((ships / "evaluate/parameters.yml").read_text())["attacks"]
+    grid = BenchmarkOptions.model_validate(
+        yaml.safe_load((ships / "benchmark/parameters.yml").read_text())["benchmark"]
+    )
+    made = {a: laid_over(base.get(a, {}), grid.instead.attacks.get(a, {})) for a in grid.attacks}
+    judged = {a: (o["images"], o.get("confirm", 0)) for a, o in made.items() if o.get("images")}
+    assert {"random_tokens", "seed_search", "p4d"} <= set(judged) and set(judged.values()) == {(6, 2)}
 
 
 def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
