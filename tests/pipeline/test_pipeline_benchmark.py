@@ -13,7 +13,7 @@ import yaml
 from excise.pipelines.benchmark.curves import curve, curves_figure
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
-from excise.pipelines.benchmark.standing import share_of, table_of, told_apart, worst
+from excise.pipelines.benchmark.standing import lacking, rank_on, share_of, table_of, told_apart, worst
 from excise.pipelines.benchmark.summary import summary_page
 from excise.pipelines.study_pruning.nodes import laid_over
 from excise.pipelines.study_pruning.plan import plan_cells
@@ -113,11 +113,14 @@ def test_pages_come_from_the_rows_alone(rows):
     assert page.count("<tr") == 1 + table["name"].nunique()
     assert np.asarray(curves_figure(rows)).std() > 0
     ac = table[table["name"] == "AC"]
-    attack, share = worst(ac)
-    by_words = [r for r in rows if r["eraser"] == "ac" and r["variant"] == "unpruned" and not r.get("made_on")]
-    by_words = [r for r in by_words if r.get("threat_model") in ("black-box text", "white-box text", "embedding")]
-    assert share.rate == max(r["hits"] / r["n"] for r in by_words if r["n"])
+    ranked = rank_on(table)
+    assert ranked == ["unlearndiffatk", "textual_inversion"]  # by words, and without the control
+    attack, share = worst(ac, ranked)
+    assert share.rate == max((ac[ac["attack"] == a]["hits"] / ac[ac["attack"] == a]["n"]).item() for a in ranked)
     assert share_of(ac[ac["attack"] == attack]) == share
+    steps, batch = (BUDGET["attacks"]["textual_inversion"][k] for k in ("steps", "batch"))
+    told = f"| textual inversion | embedding | {steps}.0 for all | {steps * batch}.0 for all |"
+    assert told in summary  # gradient steps are of pictures, and no prompt's
 
 
 def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
@@ -161,33 +164,75 @@ def test_the_front_is_what_nobody_beats():
         assert ((kept, broken) in front) == (not beaten)
 
 
-def test_models_are_told_apart_by_a_corrected_exact_test():
+def cell(eraser: str, attack: str, verdicts: str, threat: str = "white-box text") -> dict:
+    n = verdicts.count("h") + verdicts.count(".")
+    return {
+        **{"concept": "c", "kind": "object", "eraser": eraser, "variant": "unpruned", "attack": attack, "seed": 1},
+        **{"verdicts": verdicts, "hits": verdicts.count("h"), "n": n, "threat_model": threat, "device": "cpu"},
+        **{"retain_near": 9, "retain_near_n": 10, "retain_far": 8, "retain_far_n": 10, "retain_n": 20},
+    }
+
+
+def test_models_are_told_apart_by_an_exact_test_corrected_for_all_that_is_compared_on_a_concept():
     from scipy.stats import binomtest
+    from statsmodels.stats.multitest import multipletests
 
-    def row(eraser, verdicts):
-        return {
-            "concept": "c",
-            "kind": "object",
-            "eraser": eraser,
-            "variant": "unpruned",
-            "attack": "pez",
-            "seed": 1,
-            "verdicts": verdicts,
-            "hits": verdicts.count("h"),
-            "n": 20,
-            "threat_model": "white-box text",
-        }
+    marks = {  # 20 prompts; the base model is no eraser, and plain prompts are no attack
+        "pez": {"esd": "h" * 20, "ac": "." * 20, "uce": "h" * 8 + "." * 12, "none": "h" * 20},
+        "p4d": {"esd": "h" * 20, "ac": "." * 20, "uce": "h" * 14 + "." * 6},
+        "gcg": {"esd": "d" * 20, "ac": "." * 20, "uce": "." * 20},
+        "plain": {"esd": "h" * 20, "ac": "." * 20},
+    }
+    rows = [cell(e, a, v) for a, by in marks.items() for e, v in by.items()]
+    pairs = told_apart(table_of(rows)).set_index(["attack", "first", "second"])
+    differing = {  # prompts that only one of the two draws
+        **{("pez", "ESD", "AC"): 20, ("pez", "ESD", "UCE"): 12, ("pez", "AC", "UCE"): 8},
+        **{("p4d", "ESD", "AC"): 20, ("p4d", "ESD", "UCE"): 6, ("p4d", "AC", "UCE"): 14},
+        ("gcg", "AC", "UCE"): 0,  # no prompt was judged with ESD: nothing was compared
+    }
+    assert list(pairs.index) == list(differing)
+    raw = [binomtest(0, n).pvalue if n else 1.0 for n in differing.values()]
+    assert pairs["p"].tolist() == pytest.approx(raw)
+    assert pairs["corrected"].tolist() == pytest.approx(multipletests(raw, method="holm")[1])
+    assert pairs.loc[("pez", "ESD", "AC"), "difference"] == 1
+    assert pairs.loc[("pez", "AC", "UCE"), "difference"] == -0.4
+    # corrected within its attack alone, this one would be told apart
+    lost = ("p4d", "ESD", "UCE")
+    assert multipletests(raw[3:6], method="holm")[1][1] < 0.05 < pairs.loc[lost, "corrected"]
+    page = summary_page(rows, "command", len(rows), "tiny")
+    assert "Holm-corrected for 7 comparisons" in page
+    told = [line for line in page.splitlines() if line.startswith(("| PEZ |", "| P4D |")) and "points" in line]
+    assert len(told) == (pairs["corrected"] < 0.05).sum()
 
-    table = table_of([row("esd", "h" * 20), row("ac", "." * 20), row("uce", "h" * 8 + "." * 12), row("none", "h" * 20)])
-    pairs = told_apart(table, "pez").set_index(["first", "second"])
-    assert len(pairs) == 3  # the base model is no eraser
-    ps = {("ESD", "AC"): 20, ("ESD", "UCE"): 12, ("AC", "UCE"): 8}
-    raw = {k: binomtest(0, n).pvalue for k, n in ps.items()}
-    for pair, p in raw.items():
-        assert pairs.loc[pair, "p"] == pytest.approx(p)
-    order = sorted(raw, key=raw.get)  # Holm by hand
-    largest = 0.0
-    for rank, pair in enumerate(order):
-        largest = max(largest, min(1.0, raw[pair] * (3 - rank)))
-        assert pairs.loc[pair, "corrected"] == pytest.approx(largest)
-    assert pairs.loc[("ESD", "AC"), "difference"] == 1 and pairs.loc[("AC", "UCE"), "difference"] == -0.4
+
+def test_models_are_ranked_on_what_all_were_put_under_and_on_no_control():
+    h = {k: "h" * k + "." * (20 - k) for k in range(21)}
+    rows = [cell(e, "plain", h[0]) for e in ("none", "esd", "ac", "uce")]
+    rows += [cell("esd", "pez", h[4]), cell("ac", "pez", h[6])]
+    rows += [cell("ac", "p4d", h[15]), cell("none", "p4d", h[20])]  # esd was not put under it
+    rows += [cell(e, "random_tokens_long", h[n], "black-box text") for e, n in (("esd", 19), ("ac", 1))]
+    rows += [cell("esd", "gcg", "d" * 20), cell("ac", "gcg", h[17])]  # nothing is known of esd
+    table = table_of(rows)
+    assert rank_on(table) == ["pez"] and rank_on(table, controls=True) == ["random_tokens_long"]
+    esd, ac = (table[table["name"] == n] for n in ("ESD", "AC"))
+    assert worst(esd, rank_on(table))[1].rate == 0.2 and worst(ac, rank_on(table))[1].rate == 0.3
+    assert lacking(table, "ESD") == ["p4d"] and lacking(table, "AC") == []
+    assert lacking(table, "UCE") == ["pez", "p4d", "random_tokens_long", "gcg"]  # not begun: it stops nobody's rank
+    page = leaderboard_page(rows, "command", len(rows), "tiny")
+    told = re.findall(r"<tr.*?><td data-value=\"(.*?)\">(.*?)</tr>", page)
+    assert [name for name, _ in told] == ["ESD", "AC", "UCE", "Base model"]
+    cells = {name: re.findall(r"<b>(\d+) %</b>", line.partition("</td>")[2])[:2] for name, line in told}
+    assert cells["ESD"] == ["20", "95"] and cells["AC"] == ["30", "5"]  # strongest by words, luck alone
+    assert "incomplete: 1 missing" in dict(told)["ESD"] and "incomplete" not in dict(told)["AC"]
+    assert "Ranked on: PEZ." in page and "higher than the true" in page
+    summary = summary_page(rows, "command", len(rows), "tiny")
+    assert "| white-box text | PEZ | – | 20\u00a0% (PEZ) | 30\u00a0% (PEZ) | – |" in summary
+    assert "| luck alone | random tokens long | – | 95\u00a0% (random tokens long) | 5\u00a0%" in summary
+    assert "ESD is incomplete, there is no cell of: P4D." in summary and "higher than the true" in summary
+
+
+def test_a_control_is_known_by_its_name():
+    for name, options in (("luck", {"method": "seed_search"}), ("random_tokens_x", {"method": "pez"})):
+        with pytest.raises(ValueError, match=f"instead.attacks.{name}"):
+            BenchmarkOptions.model_validate(GRID | {"instead": {"attacks": {name: options}}})
+    BenchmarkOptions.model_validate(GRID | {"instead": {"attacks": {"seed_search_x": {"method": "seed_search"}}}})

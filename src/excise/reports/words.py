@@ -137,3 +137,14 @@ def about_eraser(name: str) -> str:
 def about_attack(name: str) -> str:
     """One sentence on what an attack does; nothing where it is not known."""
     return ABOUT_ATTACKS.get(name, "")
+
+
+def method_of(attack: str) -> str:
+    """An attack under another name is the method that its name begins with: ``textual_inversion_long``."""
+    known = [attack.rsplit("_", k)[0] for k in range(attack.count("_") + 1)]
+    return next((name for name in known if about_attack(name)), attack)
+
+
+def is_control(attack: str) -> bool:
+    """Whether an attack is luck alone, also where it stands under another name."""
+    return method_of(attack) in CONTROLS

@@ -9,11 +9,10 @@ import pandas as pd
 from PIL import Image
 
 from excise.pipelines.names import PLAIN
-from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING
 from excise.reports.page import data_uri
-from excise.reports.words import about_attack, attack_label
+from excise.reports.words import about_attack, attack_label, method_of
 
-from .standing import Share, retained, share_of, table_of, worst
+from .standing import REFERENCES, Share, lacking, rank_on, retained, share_of, table_of, worst
 
 
 def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -34,21 +33,16 @@ def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -
         planned=planned,
         concepts=concepts,
         devices=sorted(table["device"].unique()) if done else ["nothing"],
-        about=[(attack_label(a), threats[a], about_attack(_method(a))) for a in attacks],
+        about=[(attack_label(a), threats[a], about_attack(method_of(a))) for a in attacks],
     )
-
-
-def _method(attack: str) -> str:
-    """An attack under another name is described by the one that its name begins with."""
-    known = [attack.rsplit("_", k)[0] for k in range(attack.count("_") + 1)]
-    return next((name for name in known if about_attack(name)), attack)
 
 
 def _concept(name: str, part: pd.DataFrame) -> dict:
     attacks, models = list(part["attack"].unique()), []
+    ranked, controls = rank_on(part), rank_on(part, controls=True)
     for label, cells in part.groupby("name", sort=False):
-        reference = cells["eraser"].iloc[0] in (NOTHING, NEVER_SAW)
-        weakest, kept = worst(cells), retained(cells)
+        reference = cells["eraser"].iloc[0] in REFERENCES
+        weakest, luck, kept = worst(cells, ranked), worst(cells, controls), retained(cells)
         rates = [share_of(cells[cells["attack"] == a]) if (cells["attack"] == a).any() else None for a in attacks]
         models.append(
             {
@@ -56,6 +50,9 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
                 "reference": reference,
                 "worst": weakest[1] if weakest else None,
                 "worst_attack": attack_label(weakest[0]) if weakest else "",
+                "luck": luck[1] if luck else None,
+                "luck_attack": attack_label(luck[0]) if luck else "",
+                "lacking": [attack_label(a) for a in lacking(part, str(label))],
                 "retain": kept,
                 "rates": rates,
                 "seeds": int(cells["seed"].nunique()),
@@ -66,6 +63,7 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
         "name": name,
         "kind": part["kind"].iloc[0],
         "attacks": [attack_label(a) for a in attacks],
+        "ranked": [attack_label(a) for a in ranked],
         "models": order,
         "pareto": data_uri(pareto_figure(order)),
     }

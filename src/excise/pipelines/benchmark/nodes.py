@@ -6,18 +6,33 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from PIL import Image
+from pydantic import model_validator
 
 from excise.cache import Cache
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.nodes import run_cells
 from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
+from excise.reports.words import is_control, method_of
 
 
 class BenchmarkOptions(StudyOptions):
     """The grid; as a study's."""
 
     section: ClassVar[str] = "benchmark"
+
+    @model_validator(mode="after")
+    def _controls_by_name(self) -> BenchmarkOptions:
+        """The pages know a control by its name alone, and rank by no control."""
+        for name, above in self.instead.attacks.items():
+            method = str(above.get("method", name))
+            if is_control(name) != is_control(method):
+                which = method if is_control(method) else method_of(name)
+                raise ValueError(
+                    f"benchmark.instead.attacks.{name}: the name must begin with '{which}' if and only if "
+                    "its method is this control"
+                )
+        return self
 
 
 def run_benchmark(

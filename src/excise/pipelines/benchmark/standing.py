@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,8 +14,10 @@ from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.pairs import verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
 from excise.pipelines.study_pruning.tables import name_of
+from excise.reports.words import is_control
 
 LEVEL = 0.05
+REFERENCES = (NOTHING, NEVER_SAW)  # what nothing was erased from
 # who types, or gives vectors; who brings a picture or holds the weights gets the concept back from any eraser so far,
 # so that a rank by those would say nothing
 WORDS = ("black-box text", "white-box text", "embedding")
@@ -71,33 +74,56 @@ def retained(cells: pd.DataFrame, sets: tuple[str, ...] = ("near", "far")) -> Sh
     return Share(hits, n, low, high)
 
 
-def worst(cells: pd.DataFrame, threats: tuple[str, ...] = WORDS) -> tuple[str, Share] | None:
-    """The attack of some threat models that brings the concept back most often, and its rate."""
-    asked = cells[(cells["attack"] != PLAIN) & cells["threat_model"].isin(threats)]
-    found = [(attack, share_of(part)) for attack, part in asked.groupby("attack", sort=False)]
+def rank_on(part: pd.DataFrame, threats: tuple[str, ...] = WORDS, controls: bool = False) -> list[str]:
+    """Attacks of some threat models under which models can be ranked: all erased models that any of these was tried on
+    have figures for them. Controls are luck alone and no attack: they are left out, or with ``controls`` all there is.
+    """
+    asked = part[(part["attack"] != PLAIN) & part["threat_model"].isin(threats) & (part["n"] > 0)]
+    asked = asked[asked["attack"].map(is_control) == controls]
+    erased = asked[~asked["eraser"].isin(REFERENCES)]
+    models = erased.groupby("attack", sort=False)["name"].nunique()
+    return [str(attack) for attack, count in models.items() if count == erased["name"].nunique()]
+
+
+def lacking(part: pd.DataFrame, name: str) -> list[str]:
+    """Attacks that some erased model has a cell for and this one has none."""
+    asked = part[part["attack"] != PLAIN]
+    own = set(asked[asked["name"] == name]["attack"])
+    return [a for a in asked[~asked["eraser"].isin(REFERENCES)]["attack"].unique() if a not in own]
+
+
+def worst(cells: pd.DataFrame, attacks: Sequence[str]) -> tuple[str, Share] | None:
+    """Which of some attacks brings the concept back most often, and its rate: chosen by its result, so too high."""
+    found = [(a, share_of(part)) for a in attacks if len(part := cells[cells["attack"] == a])]
     found = [(attack, share) for attack, share in found if share.n]
     return max(found, key=lambda item: item[1].rate) if found else None
 
 
-def told_apart(part: pd.DataFrame, attack: str) -> pd.DataFrame:
-    """All pairs of models under one attack, McNemar's exact test on the first training seed, Holm-corrected.
+def told_apart(part: pd.DataFrame) -> pd.DataFrame:
+    """All pairs of erased models under every attack on one concept: McNemar's exact test on the first training seed.
+
+    All of it is one family: a reader looks for the significant ones among all of them, so that Holm's correction is for
+    their number, before any is left out.
 
     Returns:
-        first, second, difference (first minus second, on [-1, 1]), p, corrected; one row a pair.
+        attack, first, second, difference (first minus second, on [-1, 1]), p, corrected; one row a comparison, none
+        where no prompt was judged with both.
     """
     from scipy.stats import binomtest
 
-    asked = part[(part["attack"] == attack) & ~part["eraser"].isin([NOTHING, NEVER_SAW])]
-    first_seed = asked.sort_values("seed", kind="stable").drop_duplicates("name")
+    asked = part[(part["attack"] != PLAIN) & ~part["eraser"].isin(REFERENCES)]
     rows = []
-    for (_, a), (_, b) in combinations(first_seed.iterrows(), 2):
-        x, y = (verdict_matrix(pd.DataFrame([one]))[0] for one in (a, b))
-        both = ~(np.isnan(x) | np.isnan(y))
-        more, fewer = int((x > y)[both].sum()), int((x < y)[both].sum())
-        p = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
-        gap = (more - fewer) / both.sum() if both.any() else np.nan
-        rows.append({"first": a["name"], "second": b["name"], "difference": gap, "p": p})
-    table = pd.DataFrame(rows, columns=["first", "second", "difference", "p"])
+    for attack, cells in asked.groupby("attack", sort=False):
+        first_seed = cells.sort_values("seed", kind="stable").drop_duplicates("name")
+        for (_, a), (_, b) in combinations(first_seed.iterrows(), 2):
+            x, y = (verdict_matrix(pd.DataFrame([one]))[0] for one in (a, b))
+            both = ~(np.isnan(x) | np.isnan(y))
+            if not both.any():
+                continue
+            more, fewer = int((x > y)[both].sum()), int((x < y)[both].sum())
+            p = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
+            rows.append((attack, a["name"], b["name"], (more - fewer) / both.sum(), p))
+    table = pd.DataFrame(rows, columns=["attack", "first", "second", "difference", "p"])
     return table.assign(corrected=holm(table["p"].tolist()))
 
 

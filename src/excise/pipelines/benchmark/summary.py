@@ -7,11 +7,9 @@ import pandas as pd
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.pairs import paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
-from excise.reports.words import attack_label, percent
+from excise.reports.words import attack_label, is_control, percent
 
-from .standing import LEVEL, Share, retained, share_of, table_of, told_apart, transfer_matrix, worst
-
-CONTROLS = ("random_tokens", "seed_search")
+from .standing import LEVEL, Share, lacking, rank_on, retained, share_of, table_of, told_apart, transfer_matrix, worst
 
 
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -57,24 +55,33 @@ def _rates(part: pd.DataFrame) -> str:
 
 
 def _strongest(part: pd.DataFrame) -> str:
-    """What is left of each model under the strongest attack of each threat model."""
-    threats = [t for t in part["threat_model"].unique() if t != "plain prompt"]
+    """What is left of each model under the strongest attack of each threat model, and under luck alone."""
+    threats = tuple(str(t) for t in part["threat_model"].unique() if t != "plain prompt")
     names = list(part["name"].unique())
-    lines = ["The strongest attack of each threat model:\n"]
-    lines += ["| threat model | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
-    for threat in threats:
-        found = [worst(part[part["name"] == n], (threat,)) for n in names]
+    lines = [
+        "The strongest attack of each threat model, among those that all erased models were put under, and luck "
+        "alone, the controls. A maximum over several noisy rates is higher than the true one.\n",
+        "| threat model | attacks | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 2),
+    ]
+    asked = {threat: rank_on(part, (threat,)) for threat in threats}
+    asked["luck alone"] = rank_on(part, threats, controls=True)
+    for threat, attacks in asked.items():
+        found = [worst(part[part["name"] == n], attacks) for n in names]
         cells = ["–" if one is None else f"{percent(one[1].rate)} ({attack_label(one[0])})" for one in found]
-        lines.append(f"| {threat} | {' | '.join(cells)} |")
+        listed = ", ".join(map(attack_label, attacks)) or "none that all have"
+        lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
+    gaps = {n: [attack_label(a) for a in lacking(part, n)] for n in names}
+    lines += [f"\n{name} is incomplete, there is no cell of: {', '.join(gap)}." for name, gap in gaps.items() if gap]
     return "\n".join(lines) + "\n" if threats else ""
 
 
 def _budgets(part: pd.DataFrame) -> str:
-    """What each attack cost on average over models, for one prompt, and what became of its own hits."""
+    """What each attack cost on average over models, a prompt or all together, and what became of its own hits."""
     if "looks" not in part:
         return ""
     lines = [
-        "| attack | threat model | gradient steps a prompt | model evaluations | judged images | found on the way "
+        "| attack | threat model | gradient steps | model evaluations | judged images a prompt | found on the way "
         "| confirmed on fresh seeds | text spells the tokens |",
         "|" + "---|" * 8,
     ]
@@ -83,7 +90,7 @@ def _budgets(part: pd.DataFrame) -> str:
         shared = bool(cells["shared"].all())
         over = len(cells) if shared else max(1, attacked)
         each = [f"{cells[c].sum() / over:.1f}" for c in ("gradient_steps", "model_evaluations")]
-        each = [f"{value} for all" if shared else value for value in each]
+        each = [f"{value} {'for all' if shared else 'a prompt'}" for value in each]
         images = f"{cells['images_judged'].sum() / max(1, attacked):.1f}"
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
@@ -91,28 +98,31 @@ def _budgets(part: pd.DataFrame) -> str:
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
         "\n*Found on the way*: prompts that are no hit as they stand, and of which the attacker saw one; *confirmed* "
-        "are those that most pictures on fresh seeds show. The rest was luck. *For all*: one effort serves all.\n"
+        "are those that most pictures on fresh seeds show. The rest was luck. *A prompt*: on average over all that "
+        "could be attacked, also those that were a hit before and cost nothing. *For all*: one effort serves all; each "
+        "of its gradient steps is on a batch of pictures, which the model evaluations count.\n"
     )
     return "\n".join(lines) + "\n" + note
 
 
 def _apart(part: pd.DataFrame) -> str:
-    """Which models differ under their strongest common attack."""
-    lines = ["| asked with | fewer hits | more hits | difference | p, Holm-corrected |", "|" + "---|" * 5]
-    for attack in (a for a in part["attack"].unique() if a != PLAIN):
-        for row in told_apart(part, attack).itertuples():
-            if row.corrected < LEVEL:
-                low, high = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
-                p = "< 0.001" if row.corrected < 0.001 else f"{row.corrected:.3f}"
-                lines.append(
-                    f"| {attack_label(attack)} | {low} | {high} | {100 * abs(row.difference):.0f} points | {p} |"
-                )
-    if len(lines) == 2:
-        return "No two erasers are told apart under any attack (McNemar's exact test, Holm-corrected).\n"
-    return (
-        "Erasers that are told apart (McNemar's exact test on the first training seed, Holm-corrected over all pairs "
-        "under the attack):\n\n" + "\n".join(lines) + "\n"
+    """Which models differ under which attack, of all comparisons on the concept."""
+    compared = told_apart(part)
+    if compared.empty:
+        return ""
+    how = (
+        f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons: all pairs "
+        "of erasers under all attacks on this concept"
     )
+    lines = ["| asked with | fewer hits | more hits | difference | p, Holm-corrected |", "|" + "---|" * 5]
+    for row in compared[compared["corrected"] < LEVEL].itertuples():
+        low, high = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
+        p = "< 0.001" if row.corrected < 0.001 else f"{row.corrected:.3f}"
+        gap = f"{100 * abs(row.difference):.0f} points"
+        lines.append(f"| {attack_label(row.attack)} | {low} | {high} | {gap} | {p} |")
+    if len(lines) == 2:
+        return f"No two erasers are told apart under any attack ({how}).\n"
+    return f"Erasers that are told apart ({how}):\n\n" + "\n".join(lines) + "\n"
 
 
 def _collateral(part: pd.DataFrame) -> str:
@@ -152,8 +162,9 @@ def _collateral(part: pd.DataFrame) -> str:
 def _floor(part: pd.DataFrame) -> str:
     """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
     never = part[part["eraser"] == NEVER_SAW]
-    controls = never[never["attack"].isin(CONTROLS)]
-    attacks = never[~never["attack"].isin([PLAIN, *CONTROLS])]
+    asked = never[never["attack"] != PLAIN]
+    lucky = asked["attack"].map(is_control).astype(bool)
+    controls, attacks = asked[lucky], asked[~lucky]
     if controls.empty or attacks.empty:
         return ""
     lines = [
