@@ -94,6 +94,7 @@ def train(
     folder: Path,
     title: str,
     after_step: Callable[[int], None] | None = None,
+    pace: Callable[[str], float] = lambda name: 1.0,
 ) -> list[dict[str, float]]:
     """Train ``model`` in place and leave it with its averaged weights.
 
@@ -102,6 +103,7 @@ def train(
             nothing but the step, so that a resumed run equals an uninterrupted one.
         folder: the checkpoint lives here; a finished folder returns at once.
         after_step: called when the weights have moved, for projections.
+        pace: a parameter's learning rate over ``options.lr``, by its name.
 
     Returns:
         Mean losses for every 50 steps.
@@ -111,8 +113,13 @@ def train(
 
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=options.weight_decay, betas=options.betas)
+    paces: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            paces.setdefault(pace(name), []).append(parameter)
+    parameters = [p for group in paces.values() for p in group]
+    groups = [{"params": group, "pace": factor} for factor, group in paces.items()]
+    optimizer = torch.optim.AdamW(groups, lr=options.lr, weight_decay=options.weight_decay, betas=options.betas)
     ema, start, rows = EMA(model, options.ema), 0, []
     if finished(checkpoint):
         start, rows = _restore(checkpoint, model, ema, optimizer)
@@ -123,7 +130,7 @@ def train(
     bar = tqdm(range(start, options.steps), initial=start, total=options.steps, desc=title, mininterval=2.0)
     for step in bar:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(options, step)
+            group["lr"] = group["pace"] * learning_rate(options, step)
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             losses = loss_of(step)
         optimizer.zero_grad(set_to_none=True)

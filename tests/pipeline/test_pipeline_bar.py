@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from excise.pipelines.study_pruning.bar import bar_table
 from excise.pipelines.study_pruning.short import short_table
-from excise.pipelines.study_pruning.tables import name_of
+from excise.pipelines.study_pruning.tables import own_rows
 
 N = 50
 ROOT = Path(__file__).parents[2]
@@ -38,14 +39,37 @@ def words(x=(20, 20, 20), plus=(10, 10, 10), pruned=(0, 0, 0), plain=1, retain=(
 
 def test_all_conditions_can_hold_and_each_can_fail_alone():
     assert words() == ["yes", "yes", "yes", "yes"]
-    assert words(x=(14, 14, 14)) == ["no", "yes", "yes", "yes"]  # 28 points are not 30
+    assert words(x=(14, 14, 14)) == ["no room", "yes", "yes", "yes"]  # 28 points are not 30
+    assert words(x=(20, 20, 20), pruned=(6, 6, 6)) == ["no", "yes", "yes", "yes"]  # nor are 28 of what could be 40
     assert words(x=(40, 40, 40), plus=(30, 30, 30), pruned=(14, 14, 14)) == ["no", "yes", "yes", "yes"]  # over a third
-    assert words(x=(40, 20, 2)) == ["no", "yes", "yes", "yes"]  # the third seed's interval holds zero
-    assert words(plus=(10, 10, 1)) == ["yes", "no", "yes", "yes"]
+    assert words(x=(40, 20, 10), pruned=(0, 0, 9)) == ["no", "no", "yes", "yes"]  # the third seed's interval holds zero
+    assert words(x=(40, 20, 2)) == ["no room", "yes", "yes", "yes"]  # and could not but hold it
+    assert words(plus=(10, 10, 6), pruned=(0, 0, 5)) == ["yes", "no", "yes", "yes"]
+    assert words(plus=(10, 10, 1)) == ["yes", "no room", "yes", "yes"]
     assert words(retain=(196, 196, 190)) == ["yes", "yes", "no", "yes"]
     assert words(plain=6) == ["yes", "yes", "yes", "no"]
     assert words(base=None) == ["yes", "yes", "yes", "no"]  # nothing to compare X with
     assert words(retain=(180, 196, 196)) == ["yes", "yes", "yes", "no"]
+
+
+def test_what_must_survive_is_compared_prompt_by_prompt_where_rows_tell():
+    """Student's interval of each prompt's mean over seeds, against numpy and scipy; other prompts lost in each seed."""
+    from scipy.stats import t
+
+    rows = cells("unpruned", [45], 45, 198, "none") + cells("unpruned", [20, 20], 1, 196)
+    rows += cells("plus", [10, 10], 0, 196) + cells("learned", [0, 0], 0, 195)
+    lost = {"unpruned": {0: [0, 1, 2, 3], 1: [0, 1, 2, 3]}, "learned": {0: [0, 1, 2, 3, 4], 1: [1, 2, 3, 5, 6]}}
+    right = {v: np.ones((2, 200)) for v in lost}
+    for row in rows:
+        if row["eraser"] == "ac" and row["variant"] in lost:
+            right[row["variant"]][row["seed"], lost[row["variant"]][row["seed"]]] = 0
+            drawn = right[row["variant"]][row["seed"]]
+            row["retain_verdicts"] = "".join("h" if r else "." for r in drawn)
+    line = bar_table(pd.DataFrame(rows)).splitlines()[2]
+    each = (right["learned"] - right["unpruned"]).mean(0)
+    half = t.ppf(0.975, 199) * each.std(ddof=1) / 200**0.5
+    low, high = each.mean() - half, each.mean() + half
+    assert f"{100 * each.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n 400 each)" in line
 
 
 def test_figures_are_those_of_the_counts():
@@ -83,9 +107,7 @@ def test_no_line_without_all_three_over_several_seeds(missing):
 def test_the_short_table_counts_every_seed_once():
     rows = cells("unpruned", [45], 45, 198, "none") + cells("unpruned", [20, 10], 1, 196)
     rows += cells("plus", [10, 12], 0, 190) + cells("learned", [0, 5], 0, 193) + cells("scored", [9], 0, 10)
-    table = pd.DataFrame(rows)
-    table["name"] = [name_of(r) for r in rows]
-    assert short_table(table).splitlines()[2:] == [
+    assert short_table(own_rows(rows)).splitlines()[2:] == [
         "| person | Base model | 45 / 50 | 45 / 50 | 198 / 200 |",
         "| person | AC | 2 / 100 | 30 / 100 | 392 / 400 |",
         "| person | AC+ | 0 / 100 | 22 / 100 | 380 / 400 |",
@@ -93,8 +115,12 @@ def test_the_short_table_counts_every_seed_once():
     ]
 
 
+def test_what_an_earlier_version_made_is_marked():
+    rows = cells("unpruned", [45], 45, 198, "none") + cells("plus", [10], 0, 190)
+    rows[-1]["stale"] = True
+    assert [line.count("†") for line in short_table(own_rows(rows)).splitlines()[2:]] == [0, 1]
+
+
 def test_the_first_page_shows_the_rows_that_are_committed():
     rows = json.loads((ROOT / "docs/results.json").read_text())
-    table = pd.DataFrame(rows)
-    table["name"] = [name_of(r) for r in rows]
-    assert short_table(table) in (ROOT / "README.md").read_text()
+    assert short_table(own_rows(rows)) in (ROOT / "README.md").read_text()

@@ -124,16 +124,14 @@ class Gated(nn.Module):
 
     Args:
         first: the weights at the start.
-        pace: a weight's learning rate over that of the gates; 0 freezes all weights. One optimizer serves both: Adam's
-            step does not depend on a gradient's scale, so that a weight which is ``pace`` times a parameter moves at
-            ``pace`` times its rate.
+        trained: whether weights move, or gates alone.
         salient: parameter name -> bool; where it is False a weight does not move.
     """
 
-    def __init__(self, gates: Gates, first: Values, pace: float, salient: Values | None):
+    def __init__(self, gates: Gates, first: Values, trained: bool, salient: Values | None):
         super().__init__()
-        self.gates, self.first, self.pace = gates, first, pace
-        self.moves = nn.ParameterList(torch.zeros_like(w, dtype=torch.float32) for w in first.values() if pace)
+        self.gates, self.first = gates, first
+        self.moves = nn.ParameterList(torch.zeros_like(w, dtype=torch.float32) for w in first.values() if trained)
         if salient is not None:
             for name, move in zip(first, self.moves, strict=False):
                 moves = salient[name].to(move.device)
@@ -141,9 +139,17 @@ class Gated(nn.Module):
 
     def weights(self) -> Values:
         """Before they are gated: parameter name -> value."""
-        if not self.pace:
+        if not len(self.moves):
             return self.first
-        return {n: w + self.pace * move for (n, w), move in zip(self.first.items(), self.moves, strict=True)}
+        return {n: w + move for (n, w), move in zip(self.first.items(), self.moves, strict=True)}
+
+
+def prunable(
+    model: DiffusionModel, method: EraserMethod, material: Material, support: Values
+) -> tuple[Values, Values | None]:
+    """Of a support what a method may touch, and where it may move weights (parameter name -> bool; None: anywhere)."""
+    salient = method.salient(model, material, list(support))
+    return (support if salient is None else {n: s & salient[n] for n, s in support.items()}), salient
 
 
 def train_mask(
@@ -166,12 +172,11 @@ def train_mask(
         The weights that the method solved for or that were trained, the pruned positions, and the loss curve.
     """
     start = method.start(model, material)
-    salient = method.salient(model, material, list(support))
-    if salient is not None:
-        support = {n: s & salient[n] for n, s in support.items()}
+    support, salient = prunable(model, method, material, support)
     gates = make_gates(support, scores, prune, model.denoiser).to(model.device)
     first = {n: start.get(n, model.denoiser.get_parameter(n)).detach() for n in gates.names}
-    gated = Gated(gates, first, prune.weight_lr / prune.lr, salient)
+    weight_lr = prune.rate_of_weights(options.lr)
+    gated = Gated(gates, first, weight_lr > 0, salient)
     fixed = {n: w for n, w in start.items() if n not in first}
     loss_of = erasure_loss(model, method, options.batch, prune.retain_weight, material, seed)
 
@@ -182,7 +187,10 @@ def train_mask(
         closed = gates.closed_fraction()
         return {**losses, "loss": losses["loss"] + prune.sparse_weight * closed, "closed": closed.detach()}
 
-    rows = train(gated, gated_loss, adam_loop(prune.steps, options.batch, prune.lr), folder, title)
+    def pace(name: str) -> float:
+        return weight_lr / prune.lr if name.startswith("moves.") else 1.0
+
+    rows = train(gated, gated_loss, adam_loop(prune.steps, options.batch, prune.lr), folder, title, pace=pace)
     return changed(model, {**start, **gated.weights()}), gates.pruned(), rows
 
 

@@ -25,8 +25,9 @@ class PruneOptions(BaseModel):
         start: logit of a gate whose weight has the lowest score.
         spread: how much lower the highest score starts.
         lr, steps: Adam on the logits.
-        weight_lr: Adam's rate on the weights that stay, trained along with the mask; 0 leaves them as they are.
-        sparse_weight: weight of the fraction pruned.
+        weight_lr: Adam's rate on the weights that stay, trained along with the mask; 0 leaves them as they are, None
+            takes the eraser's own. X+ and other masks are trained at the same rate.
+        sparse_weight: weight of the fraction pruned; of ``hard_concrete`` gates alone, ``top_k`` has its rate.
         adversarial: half of the concept batch takes the attack's words on X; else plain prompts alone are learned from.
     """
 
@@ -44,7 +45,7 @@ class PruneOptions(BaseModel):
     stretch: tuple[float, float] = (-0.1, 1.1)
     lr: float = Field(0.1, gt=0)
     steps: int = Field(300, ge=1)
-    weight_lr: float = Field(0.0, ge=0)
+    weight_lr: float | None = Field(0.0, ge=0)
     retain_weight: float = Field(4.0, ge=0)
     sparse_weight: float = Field(0.0, ge=0)
     adversarial: bool = True
@@ -52,5 +53,11 @@ class PruneOptions(BaseModel):
     @model_validator(mode="after")
     def _rate_of_top_k(self) -> PruneOptions:
         if self.gates == "top_k" and self.rate is None:
-            raise ValueError("top_k gates need a rate: say what share of the weights shall go")
+            raise ValueError("top_k gates need a rate: say what share of the gates shall be closed")
+        if self.gates == "top_k" and self.sparse_weight:
+            raise ValueError("sparse_weight does nothing to top_k gates, whose number is fixed by rate: set it to 0")
         return self
+
+    def rate_of_weights(self, eraser_lr: float) -> float:
+        """Adam's rate on the weights beside the gates, for an eraser that is trained at ``eraser_lr``."""
+        return eraser_lr if self.weight_lr is None else self.weight_lr

@@ -74,14 +74,15 @@ def parameter_names(denoiser: nn.Module, group: ParameterGroup) -> list[str]:
     """Names of the parameters in a group.
 
     ``esd-x``: Linear layers inside cross-attention. ``esd-x-strict``: its keys and values. ``esd-u``: everything
-    outside cross-attention, without the output convolution and the time embedding (Gandikota et al. 2023, as in their
-    code). ``ffn``: weights of feed-forward layers. ``kv``: weights of the prompt's key and value projections.
+    outside cross-attention, without the output and the time embedding (Gandikota et al. 2023, as in their code for a
+    U-Net; a transformer's are called otherwise). ``ffn``: weights of feed-forward layers. ``kv``: weights of the
+    prompt's key and value projections.
     """
     crossing = tuple(f"{c.name}." for c in cross_attentions(denoiser))
     kv = {f"{n}.weight" for c in cross_attentions(denoiser) for n in (c.key, c.value)}
     ffn = {f"{n}.weight" for f in feed_forwards(denoiser) for n in (f.up, f.down)}
     names = [n for n, _ in denoiser.named_parameters()]
-    excluded = ("conv_out", "conv_norm_out", "time_embedding")
+    excluded = ("conv_out", "conv_norm_out", "time_embedding", "proj_out", "norm_out", "time_text_embed")
     groups = {
         "esd-x": lambda n: n.startswith(crossing),
         "esd-x-strict": lambda n: n in kv,

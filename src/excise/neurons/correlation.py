@@ -34,7 +34,8 @@ def neuron_table(
     Args:
         concept: activations of the base model, concept prompts (a) beside neutral twins (b).
         adversarial: activations of the erased model, plain prompts (a) beside adversarial ones (b).
-        top: share of each layer's neurons, by |correlation| averaged over bins, that count as concept-correlated.
+        top: share of each layer's neurons, by the size of the correlation averaged over bins, that count as
+            concept-correlated.
 
     Returns:
         Columns layer, kind, neuron, correlation, sensitivity, correlated.

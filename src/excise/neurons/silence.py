@@ -42,7 +42,8 @@ def silenced(denoiser: nn.Module, units: list[Unit], chosen: dict[str, torch.Ten
 def mask_of_neurons(units: list[Unit], chosen: dict[str, torch.Tensor], denoiser: nn.Module) -> dict[str, torch.Tensor]:
     """The weights whose zeros are the same as silence: parameter name -> bool of its shape.
 
-    A feed-forward unit is read by a column of the projection behind it, a value channel is written by a row.
+    A feed-forward unit is read by a column of the projection behind it, a value channel is written by a row and, where
+    there is one, its bias.
     """
     pruned = {}
     for unit in units:
@@ -51,6 +52,10 @@ def mask_of_neurons(units: list[Unit], chosen: dict[str, torch.Tensor], denoiser
             mask = torch.zeros(denoiser.get_parameter(name).shape, dtype=torch.bool)
             mask[(slice(None), chosen[unit.name]) if unit.kind == FFN else chosen[unit.name]] = True
             pruned[name] = mask
+            bias = f"{unit.name}.bias"
+            if unit.kind != FFN and bias in dict(denoiser.named_parameters()):
+                pruned[bias] = torch.zeros(unit.width, dtype=torch.bool)
+                pruned[bias][chosen[unit.name]] = True
     return pruned
 
 

@@ -129,7 +129,13 @@ def _uses(source: Source, statement: ast.stmt) -> Iterator[tuple[str, str]]:
             if node.id in source.defined:
                 yield source.name, node.id
             elif node.id in source.imported:
-                yield _place(*source.imported[node.id])
+                module, name = _place(*source.imported[node.id])
+                if name or not _by_name(module):  # of a module of functions only those count that are called
+                    yield module, name
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in source.imported:
+            module, name = _place(*source.imported[node.value.id])
+            if not name and _by_name(module):
+                yield _place(module, node.attr)
 
 
 def _place(module: str, name: str) -> tuple[str, str]:

@@ -436,6 +436,12 @@ def test_a_token_of_the_text_before_it_is_read_as_in_a_prompt(model):
     torch.testing.assert_close(plain, model.encode(["an old man", "a guy"]))
 
 
+def test_advunlearn_takes_no_trajectories_of_a_student(model, material, tmp_path):
+    chosen = options("advunlearn", options={"follow": "student"})
+    with pytest.raises(UserError, match="set its option follow to base"):
+        make_method(chosen).train(model, chosen, material, 0, tmp_path, "x")
+
+
 def test_advunlearn_before_its_attacker_is_esd_on_the_text_encoder(model, material, tmp_path, monkeypatch):
     """The first losses against a computation row by row."""
     from excise.erasers.advunlearn import method as module

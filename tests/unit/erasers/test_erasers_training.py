@@ -269,6 +269,21 @@ def test_resumed_mask_equals_uninterrupted(model, banks, adversarial, tmp_path, 
     assert rows == again and all(torch.equal(whole[n], resumed[n]) for n in whole)
 
 
+def test_under_a_mask_that_closes_nothing_px_is_x_plus(model, banks, adversarial, tmp_path):
+    """The control differs from P-X by the zeros alone: same loss, same prompts, same rate, same optimizer."""
+    support = mask_support(model.denoiser, PruneOptions(), None)
+    open_ = {"start": 1e6, "spread": 0.0, "weight_lr": None, "retain_weight": 1.0}
+    given, chosen = material(banks, adversarial), options(batch=4)
+    method, scores = make_method(chosen), {n: torch.zeros(s.shape) for n, s in support.items()}
+    settings = PruneOptions(steps=8, **open_)
+    px, pruned, _ = train_mask(model, method, chosen, settings, support, scores, given, 0, tmp_path / "mask", "test")
+    plus, _ = train_weights(model, method, chosen, "ffn+kv", 8, 1.0, given, 0, tmp_path / "plus", "test")
+    assert not any(p.any() for p in pruned.values()) and px.keys() == plus.keys()
+    for name, weight in plus.items():
+        moved = weight - model.denoiser.get_parameter(name)
+        torch.testing.assert_close(px[name] - model.denoiser.get_parameter(name), moved, rtol=1e-3, atol=1e-4)
+
+
 def test_weights_trained_under_a_mask_move_at_their_own_rate(model, banks, adversarial, tmp_path):
     support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
     how = {"steps": 1, "group": "kv", "start": 2.0}
@@ -277,7 +292,7 @@ def test_weights_trained_under_a_mask_move_at_their_own_rate(model, banks, adver
     for name, weight in weights.items():
         moved = (weight - model.denoiser.get_parameter(name)).abs()
         # Adam's first step is its rate, whatever the gradient (but for those near Adam's epsilon)
-        assert moved.max() == pytest.approx(1e-3, rel=0.02) and moved.median() > 5e-4
+        assert moved.max() == pytest.approx(1e-3, rel=0.02) and moved.median() > 9e-4
 
 
 def test_weights_under_a_mask_can_be_trained_and_resumed(model, banks, adversarial, tmp_path, monkeypatch):

@@ -86,3 +86,9 @@ def test_a_gradient_reaches_every_logit():
     gates = make_gates(scores(4, 4), start=0.0, spread=0.1)
     (gates.closed_fraction() + gates.sample(torch.Generator().manual_seed(0)).sum()).backward()
     assert (gates.logits.grad != 0).all()
+
+
+def test_a_term_that_does_nothing_is_refused():
+    with pytest.raises(ValueError, match="sparse_weight does nothing to top_k gates"):
+        PruneOptions(gates="top_k", rate=0.1, sparse_weight=0.5)
+    assert PruneOptions(sparse_weight=0.5).sparse_weight == 0.5

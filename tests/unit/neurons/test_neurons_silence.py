@@ -113,3 +113,17 @@ def test_units_of_a_transformer_with_joint_attention(mmdit):
             with silenced(mmdit, [unit], {unit.name: torch.arange(unit.width)}):
                 assert not torch.equal(mmdit(**arguments).sample, before), unit.name
         assert torch.equal(mmdit(**arguments).sample, before)
+
+
+def test_a_value_channel_with_a_bias_is_silent_without_it(mmdit):
+    """Second way: the weights that the mask names are set to zero by hand."""
+    [unit] = [u for u in find_units(mmdit, values=True) if u.kind == "value"][:1]
+    chosen = {unit.name: torch.tensor([1, 5])}
+    mask = mask_of_neurons([unit], chosen, mmdit)
+    assert set(mask) == {f"{unit.name}.weight", f"{unit.name}.bias"}
+    module, x = mmdit.get_submodule(unit.name), torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad(), silenced(mmdit, [unit], chosen):
+        hushed = module(x)
+    by_hand = x @ (module.weight * ~mask[f"{unit.name}.weight"]).T + module.bias * ~mask[f"{unit.name}.bias"]
+    torch.testing.assert_close(by_hand, hushed)
+    assert (hushed[:, [1, 5]] == 0).all() and (hushed[:, [0, 2]] != 0).all()

@@ -8,6 +8,7 @@ from torch.func import functional_call
 
 from excise.erasers.esd.method import ESD
 from excise.erasers.finetune import Weights
+from excise.errors import UserError
 from excise.training import adam_loop, train
 
 
@@ -29,6 +30,11 @@ class AdvUnlearn(ESD):
         return super().work(options) + attacked * self.attack_steps * options.batch
 
     def train(self, model, options, material, seed, folder, title):
+        if self.follow == "student":
+            raise UserError(
+                "AdvUnlearn trains the text encoder, and takes latents from the base model's trajectories: set its "
+                "option follow to base."
+            )
         encoder, bank = model.only_encoder("AdvUnlearn"), material.concept
         names = [n for n, _ in encoder.named_parameters() if "embeddings" not in n]
         weights = Weights(encoder, names, {}, None)

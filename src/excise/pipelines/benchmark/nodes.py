@@ -20,6 +20,7 @@ class BenchmarkOptions(StudyOptions):
     """The grid; as a study's."""
 
     section: ClassVar[str] = "benchmark"
+    keeps_stale: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _controls_by_name(self) -> BenchmarkOptions:

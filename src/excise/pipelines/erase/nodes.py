@@ -27,6 +27,7 @@ CODE = (
     "excise.images",
     "excise.prompts.safety",
     "excise.models",
+    "excise.models.families",
     "excise.erasers",
     "excise.masks",
     "excise.neurons",
@@ -366,10 +367,9 @@ def prune_by_score(
     cache: Cache,
 ) -> tuple[Eraser, Mask]:
     """P-X under a mask that nobody learned: as many weights as P-X prunes, those with the highest scores."""
-    from excise.masks import mask_support
     from excise.masks.fixed import scored_mask
 
-    support = mask_support(open_model(model).denoiser, prune, sensitivity)
+    support = _prunable(concept, model, trajectories, sensitivity, eraser, prune, seed, cache)
     pruned = scored_mask(mask_scores, support, learned.mask.count / sum(s.numel() for s in support.values()))
     weights = _tuned(concept, model, trajectories, adversarial, learned, pruned, eraser, prune, seed, cache, "scored")
     return _other_mask(learned, weights, pruned, "scored")
@@ -388,24 +388,36 @@ def prune_at_random(
     cache: Cache,
 ) -> tuple[Eraser, Mask]:
     """The control of every mask: as many weights in every layer as P-X prunes, drawn at random."""
-    from excise.masks import mask_support
     from excise.masks.fixed import random_mask
 
-    support = mask_support(open_model(model).denoiser, prune, sensitivity)
+    support = _prunable(concept, model, trajectories, sensitivity, eraser, prune, seed, cache)
     pruned = random_mask(learned.pruned, support, seed)
     weights = _tuned(concept, model, trajectories, adversarial, learned, pruned, eraser, prune, seed, cache, "random")
     return _other_mask(learned, weights, pruned, "random")
+
+
+def _prunable(concept, model, trajectories, sensitivity, eraser, prune, seed, cache) -> dict:
+    """Where a learned mask may prune, and so any other that is held against it."""
+    from excise.erasers.finetune import prunable
+    from excise.masks import mask_support
+
+    base = open_model(model)
+    material = open_material(base, trajectories, concept)
+    prepared = _prepared(cache, model, trajectories, material, eraser, seed)
+    method = make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method)
+    return prunable(base, method, material, mask_support(base.denoiser, prune, sensitivity))[0]
 
 
 def _tuned(
     concept, model, trajectories, adversarial, learned: Eraser, pruned, eraser, prune, seed, cache, kind: str
 ) -> dict:
     """The weights that stay under a fixed mask: trained along as P-X's are, or P-X's own where those are frozen."""
-    if not prune.weight_lr:
+    lr = prune.rate_of_weights(eraser.lr)
+    if not lr:
         return learned.weights  # what the method solved for
     title = f"{learned.header['variant']}_{kind}"
     given = (concept, model, trajectories, adversarial, eraser, prune, seed, cache)
-    return _train_free(*given, "under-mask", title, prune.weight_lr, pruned)[0]
+    return _train_free(*given, "under-mask", title, lr, pruned)[0]
 
 
 def _train_free(
@@ -417,7 +429,8 @@ def _train_free(
     base = open_model(model)
     material = open_material(base, trajectories, concept, adversarial if prune.adversarial else None)
     inputs = {"banks": _bank_names(trajectories), "words": vars(material.words), "adversarial": material.adversarial}
-    inputs |= {"options": eraser, "prune": prune, "seed": seed} | ({} if pruned is None else {"pruned": pruned})
+    inputs |= {"options": eraser, "prune": prune, "seed": seed, "lr": lr}
+    inputs |= {} if pruned is None else {"pruned": pruned}
     folder = cache.folder(what, eraser_code(eraser), model=model, **inputs)
     prepared = _prepared(cache, model, trajectories, material, eraser, seed)
     method = make_method(eraser).prepare(base, eraser, material, seed, prepared, eraser.method)
@@ -446,7 +459,9 @@ def train_plus(
     """Eraser X+, the control of the mask: P-X's parameters, steps, retain term and adversarial prompts, and no mask."""
     name = f"{eraser.method}_plus"
     given = (concept, model, trajectories, adversarial, eraser, prune, seed, cache)
-    weights, losses = _train_free(*given, "plus", name, eraser.lr)
+    # the control of frozen weights is the eraser's own training: without a mask something has to move
+    lr = prune.rate_of_weights(eraser.lr) or eraser.lr
+    weights, losses = _train_free(*given, "plus", name, lr)
     options = {
         "eraser": eraser.model_dump(mode="json"),
         "steps": prune.steps,

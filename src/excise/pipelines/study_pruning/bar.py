@@ -53,10 +53,12 @@ def bar_table(table: pd.DataFrame) -> str:
     b = BAR
     note = (
         f"\n*Below X*: P-X is at least {100 * b.gain:.0f} points below X and at most at a third of its rate, and the "
-        "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *Retain "
-        f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (Tango's interval on "
-        "pairs averaged over seeds; of rows that hold counts alone Newcombe's, unpaired, seeds pooled as if each had "
-        "its own prompts: a no is then not shown, rather than lost). "
+        "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *No room*: "
+        "the other is so low that a P-X without a single hit could not meet the condition either. *Retain "
+        f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (of each prompt's mean "
+        "difference over seeds, by Student's t; by Tango where one seed is all or no prompt differs; of rows that hold "
+        "counts alone Newcombe's, unpaired, seeds pooled as if each had its own prompts). A no is not shown, rather "
+        "than lost: with 200 prompts two equal models seldom come out closer than that. "
         f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of plain prompts, and what must survive "
         f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
     )
@@ -79,7 +81,8 @@ def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: st
     decent = _rate(plain) <= BAR.plain and behind <= BAR.retain_gap
     kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n} each)"
     itself = f"plain {100 * _rate(plain):.1f} %, retain {-100 * behind:+.1f} points to base"
-    met = [_word(v) for v in (below_x, over_plus.each_excludes_zero, low > -BAR.retain_loss, decent)]
+    met = [_word(below_x, _room(x) and _rate(x) >= BAR.gain), _word(over_plus.each_excludes_zero, _room(plus))]
+    met += [_word(low > -BAR.retain_loss), _word(decent)]
     label = f"{concept}, {eraser_label(eraser + ending)}"
     cells = [label, attack_label(attack), gain.pooled, gain.by_seed, over_plus.pooled, over_plus.by_seed, kept, itself]
     return "| " + " | ".join([*cells, *met]) + " |"
@@ -107,6 +110,12 @@ def _gap(first: pd.DataFrame, second: pd.DataFrame) -> _Gap:
     )
 
 
+def _room(cells: pd.DataFrame) -> bool:
+    """Whether a model without any hit could be told from these, in every seed."""
+    matrix = verdict_matrix(cells)
+    return all(paired_interval(row[None], np.where(np.isnan(row), np.nan, 0.0)[None])[1] > 0 for row in matrix)
+
+
 def _rate(cells: pd.DataFrame) -> float:
     return cells["hits"].sum() / cells["n"].sum() if cells["n"].sum() else np.nan
 
@@ -126,12 +135,23 @@ def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
     told = [c["retain_verdicts"].notna().all() if "retain_verdicts" in c else False for c in (first, second)]
     if all(told):
         a, b = (verdict_matrix(c, "retain_verdicts") for c in (first, second))
-        return *paired_interval(a, b), int((~np.isnan(a)).sum())
+        return *_mean_difference(a, b), int((~np.isnan(a)).sum())
     counts = [(int((c["retain_near"] + c["retain_far"]).sum()), int(c["retain_n"].sum())) for c in (first, second)]
     (a, n), (b, m) = counts
     low, high = confint_proportions_2indep(a, n, b, m, method="newcomb", compare="diff")
     return a / n - b / m, float(low), float(high), n
 
 
-def _word(met: bool) -> str:
-    return "**yes**" if met else "no"
+def _mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Mean over prompts of the difference over seeds, low, high; (seeds, prompts) verdicts each."""
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    difference = first - second
+    each = np.nanmean(difference[:, ~np.isnan(difference).all(0)], 0)
+    if len(first) == 1 or not each.any():  # Student's interval has no width where nothing differs
+        return paired_interval(first, second)
+    return float(each.mean()), *map(float, DescrStatsW(each).tconfint_mean())
+
+
+def _word(met: bool, room: bool = True) -> str:
+    return "**yes**" if met else "no" if room else "no room"

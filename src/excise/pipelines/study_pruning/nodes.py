@@ -17,7 +17,7 @@ from excise.models import ModelSpec, find_folder
 from excise.pipelines.erase.nodes import NeuronOptions
 
 from .crew import Crew
-from .plan import Cell, StudyOptions, plan_cells
+from .plan import Cell, StudyOptions, cell_of, plan_cells
 from .rows import deadline, made_once
 from .workshop import Settings, Workshop
 
@@ -40,7 +40,8 @@ def run_cells(
     """Rows to be made, as functions: they are called one by one while they are saved, so that a stop loses one row.
 
     Args:
-        committed: rows of ``docs/results.json``: one whose fingerprint still fits is not made again.
+        committed: rows of ``docs/results.json``: one whose fingerprint still fits is not made again; one of a cell that
+            there is no time to make stays as it is, marked ``stale``, where the grid keeps such rows.
 
     Returns:
         Cell -> function that makes its row; and the names of all cells in the order of the tables.
@@ -49,6 +50,7 @@ def run_cells(
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
     known = {row["fingerprint"]: row for row in committed}
     done = {cell: known[prints[cell]] for cell in cells if prints[cell] in known}
+    older = {cell_of(row): row for row in committed} if study.keeps_stale else {}
     progress = _Progress(len(cells) - len(done))
     end = deadline(study.hours)
     logger.info(
@@ -70,6 +72,8 @@ def run_cells(
             row = made_once(cache, "cell", prints[cell], end, lambda: shops[cell.concept].row(cell))
             if "missing" not in row:
                 progress.step(cell)
+            elif cell in older:
+                return older[cell] | {"stale": True}
             return row
 
         return make
@@ -108,8 +112,9 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
     if not rows:
         raise UserError("Not a single cell was finished in the time given: give it more hours.")
-    if len(rows) < len(order):
-        logger.warning("%d of %d cells are still missing: run the study again.", len(order) - len(rows), len(order))
+    left = len(order) - sum(not row.get("stale") for row in rows)
+    if left:
+        logger.warning("%d of %d cells are still missing or stale: run the study again.", left, len(order))
     return rows
 
 

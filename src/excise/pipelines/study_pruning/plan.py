@@ -14,6 +14,7 @@ from excise.prompts import PromptOptions
 Variant = Literal["unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random"]
 UNAIDED = "_plain"  # ends the names of the variants that learn from no adversarial prompts
 NOTHING, NEVER_SAW = "none", "never_saw"  # rows of the base model, and of one that never saw the concept
+STALE = "†"  # marks what an earlier version made
 SILENCED = "silenced"  # rows of the base model with neurons held at zero
 
 
@@ -77,6 +78,7 @@ class StudyOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     section: ClassVar[str] = "study"  # the parameter that holds it
+    keeps_stale: ClassVar[bool] = True  # rows of an earlier version stay, marked, until they are made again
     concepts: list[str] = Field(min_length=1)
     erasers: dict[str, Studied]
     only: list[str] = []
@@ -132,6 +134,11 @@ class Cell(NamedTuple):
     @property
     def id(self) -> str:
         return ".".join(str(part) for part in self if part != "")
+
+
+def cell_of(row: dict[str, Any]) -> Cell:
+    """The cell that a row is about."""
+    return Cell(*(row[f] for f in Cell._fields[:-1]), row.get("made_on", ""))
 
 
 def plan_cells(study: StudyOptions) -> list[Cell]:

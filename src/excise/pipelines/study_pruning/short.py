@@ -6,7 +6,7 @@ import pandas as pd
 
 from excise.reports.words import attack_label
 
-from .plan import NEVER_SAW, NOTHING, UNAIDED
+from .plan import NEVER_SAW, NOTHING, STALE, UNAIDED
 
 CORE = ("unpruned", f"plus{UNAIDED}", f"learned{UNAIDED}", "plus", "learned")
 
@@ -32,7 +32,8 @@ def _counts(cells: pd.DataFrame, attacks: list[str]) -> str:
     found = []
     for attack in attacks:
         asked = cells[cells["attack"] == attack]
-        found.append(f"{asked['hits'].sum()} / {asked['n'].sum()}" if len(asked) else "–")
+        old = STALE if len(asked) and asked["stale"].any() else ""
+        found.append(f"{asked['hits'].sum()} / {asked['n'].sum()}{old}" if len(asked) else "–")
     each = cells.drop_duplicates("seed")  # the same pictures stand beside every attack
     kept = (each["retain_near"] + each["retain_far"]).sum()
     return " | ".join([*found, f"{kept} / {each['retain_n'].sum()}"])

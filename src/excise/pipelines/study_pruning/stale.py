@@ -6,9 +6,7 @@ from collections import Counter
 from typing import Any
 
 from .nodes import plan_shops
-from .plan import StudyOptions
-
-FIELDS = ("concept", "eraser", "variant", "attack", "seed")
+from .plan import StudyOptions, cell_of
 
 
 def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> dict[str, Any]:
@@ -24,11 +22,11 @@ def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> di
         ``untold``: stale rows that do not say what they were made of.
     """
     cells, _, shops = plan_shops(study, **given)
-    rows = {(*(row[f] for f in FIELDS), row.get("made_on", "")): row for row in committed}
+    rows = {cell_of(row): row for row in committed}
     counts: Counter[str] = Counter()
     changed: Counter[str] = Counter()
     for cell in cells:
-        row = rows.pop(tuple(cell), None)
+        row = rows.pop(cell, None)
         if row is None:
             counts["missing"] += 1
             continue

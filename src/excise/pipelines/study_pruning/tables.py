@@ -13,7 +13,7 @@ from excise.reports.words import attack_label, eraser_label
 
 from .bar import bar_table
 from .pairs import exact_p, paired_interval, verdict_matrix
-from .plan import NEVER_SAW, NOTHING, SILENCED, UNAIDED
+from .plan import NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
 
 LABELS = {NEVER_SAW: "never saw it"}
@@ -34,13 +34,12 @@ def name_of(row: Any) -> str:
 
 def results_page(rows: list[dict], command: str, planned: int, model: str) -> str:
     """The page: what was asked, a table a concept, the comparisons, what is missing."""
-    table = _own(rows)
+    table = own_rows(rows)
     parts = [
         "# Does pruning make an eraser robust?\n",
         f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
         f"The command: `{command}`. Rows were made on: {_devices(table)}.\n",
-        f"**{len(rows)} of {planned} cells are done.**"
-        + (" The others are made when the command is given again.\n" if len(rows) < planned else "\n"),
+        _progress(table, planned),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
@@ -66,10 +65,24 @@ def results_page(rows: list[dict], command: str, planned: int, model: str) -> st
     return "\n".join(parts)
 
 
-def _own(rows: list[dict]) -> pd.DataFrame:
+def own_rows(rows: list[dict]) -> pd.DataFrame:
     """Rows with the models' names; attacks that were made on another model are the benchmark's to show."""
     own = [r for r in rows if not r.get("made_on")]
-    return pd.DataFrame(own).assign(name=[name_of(r) for r in own])
+    return pd.DataFrame(own).assign(name=[name_of(r) for r in own], stale=[bool(r.get("stale")) for r in own])
+
+
+def _progress(table: pd.DataFrame, planned: int) -> str:
+    """How far the study has come."""
+    stale = int(table["stale"].sum())
+    told = f"**{len(table) - stale} of {planned} cells are done.**"
+    if stale:
+        told += (
+            f" {stale} more, marked {STALE}, are of an earlier version of the code or of other parameters (`kedro "
+            f"stale` says what has changed): read them beside each other, and not beside the others."
+        )
+    return told + (
+        " What is missing or old is made when the command is given again.\n" if len(table) - stale < planned else "\n"
+    )
 
 
 def _devices(table: pd.DataFrame) -> str:
@@ -92,7 +105,7 @@ def _rates(part: pd.DataFrame) -> str:
 
 
 def _rate_cells(cells: pd.DataFrame) -> str:
-    by_seed = ", ".join(f"{r.hits}/{r.n}" for r in cells.itertuples())
+    by_seed = ", ".join(f"{r.hits}/{r.n}{STALE if r.stale else ''}" for r in cells.itertuples())
     n, hits = cells["n"].sum(), cells["hits"].sum()
     low, high = _interval(cells)
     pooled = f"{100 * hits / n:.1f} %" if n else "–"
@@ -185,7 +198,10 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
     a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed"), verdicts) for t in (first, second))
     gap, low, high = paired_interval(a, b)
     relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if np.nanmean(a) > 0 else "–"
-    names = f"{first['name'].iloc[0]} | {second['name'].iloc[0]} | {', '.join(map(str, shared))}"
+    told = [
+        t["name"].iloc[0] + (STALE if t.loc[t["seed"].isin(shared), "stale"].any() else "") for t in (first, second)
+    ]
+    names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
     p_values = ", ".join(exact_p(x, y) for x, y in zip(a, b, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
@@ -196,7 +212,7 @@ def results_figure(rows: list[dict]) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    table = _own(rows)
+    table = own_rows(rows)
     concepts, attacks = table["concept"].unique(), list(table["attack"].unique())
     tallest = max(part["name"].nunique() for _, part in table.groupby("concept"))
     figure = Figure(figsize=(4.2 * len(concepts), 0.9 + 0.42 * tallest), dpi=130, layout="constrained")
@@ -209,7 +225,11 @@ def results_figure(rows: list[dict]) -> Image.Image:
             asked = part[(part["attack"] == attack) & (part["n"] > 0)]
             y = [names.index(n) + 0.18 * (k - (len(attacks) - 1) / 2) for n in asked["name"]]
             x = 100 * asked["hits"] / asked["n"]
-            axis.plot(x, y, "o", color=colours[k % len(colours)], ms=5, alpha=0.75, label=attack_label(attack))
+            for old, fill in ((False, "full"), (True, "none")):  # hollow: made by an earlier version
+                of_age = (asked["stale"] == old).to_numpy()
+                style = {"color": colours[k % len(colours)], "ms": 5, "alpha": 0.75, "fillstyle": fill}
+                label = attack_label(attack) if not old else None
+                axis.plot(x[of_age], np.array(y)[of_age], "o", label=label, **style)
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_xlim(-3, 103)

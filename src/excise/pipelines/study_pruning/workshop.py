@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from excise.attacks import AttackOptions, total
-from excise.cache import Cache, code_fingerprint, code_of, fingerprint
+from excise.cache import Cache, fingerprint
 from excise.concepts import Concept
 from excise.erasers import Eraser, EraserOptions
 from excise.images import DrawOptions, ImageSet
@@ -21,10 +21,9 @@ from excise.pipelines.evaluate import nodes as evaluate
 from excise.pipelines.names import PLAIN
 from excise.pipelines.prepare.nodes import find_concept, identify_model, make_prompts
 from excise.prompts import PromptOptions
+from excise.provenance.code import code_of_node
 
 from .plan import NEVER_SAW, NOTHING, SILENCED, UNAIDED, Cell, Silence
-
-CODE = (*erase.CODE, *erase.ATTACKS_CODE, "excise.judges", "excise.concepts", "excise.prompts", "excise.metrics.rates")
 
 
 def device_name(device) -> str:
@@ -154,8 +153,8 @@ class Workshop:
         # the attack on X decides P-X, also where the row is about plain prompts
         inputs["attacks"] = self._attacks(cell)
         parts = {name: fingerprint(value)[:12] for name, value in inputs.items()}
-        modules = sorted({*CODE, *code_of(*self._methods(cell))})
-        return parts | {f"code of {module}": code_fingerprint(module)[:12] for module in modules}
+        code = code_of_node(Workshop, self._methods(cell))
+        return parts | {f"code of {room}": digest for room, digest in code.items()}
 
     def _methods(self, cell: Cell) -> list[type]:
         """The classes that a row is made with: eraser, attacks, judges."""
@@ -289,6 +288,7 @@ class Workshop:
             "mask_bytes": eraser.mask.nbytes if eraser.pruned else None,
             "reactivation": measured.get("reactivation"),
             "sensitivity": measured.get("sensitivity"),
+            "reactivation_plain": measured.get("reactivation_plain"),
             "model": model["sha256"],
             # prompt by prompt, in the table's order, for paired comparisons: h hit, . clear, f failed, d dropped
             "verdicts": "".join(LETTERS[v] for v in first["verdict"]),
@@ -425,8 +425,10 @@ class Workshop:
             s.prune,
             s.attacks[cell.attack],
         )
-        found = table[table["attack"] != PLAIN].iloc[0]
-        return {k: None if pd.isna(found[k]) else round(float(found[k]), 6) for k in ("reactivation", "sensitivity")}
+        attacked, plain = (table[(table["attack"] == PLAIN) == asked].iloc[0] for asked in (False, True))
+        told = {"reactivation": attacked, "sensitivity": attacked, "reactivation_plain": plain}
+        values = {k: row[k.removesuffix("_plain")] for k, row in told.items()}
+        return {k: None if pd.isna(v) else round(float(v), 6) for k, v in values.items()}
 
     def _verdicts(self, images: ImageSet, dropped=()) -> dict[str, pd.DataFrame]:
         """By the concept's judge (``first``), and by its second one where it has one."""
