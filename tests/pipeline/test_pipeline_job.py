@@ -257,7 +257,7 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
         divisible = False
 
         def run(self, model, prompts, references, *rest):
-            seen.update(prompts=prompts, references=references)
+            seen.update(prompts=prompts, references=references, known=rest[3])
             return prompts
 
     monkeypatch.setattr(nodes, "make_attack", lambda options: Spy())
@@ -272,6 +272,13 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
     states, how = base.encode(rows["prompt"].tolist()), BUDGET["erasers"]["esd"]
     pictures = base.sample(states, rows["seed"].tolist(), how["sampling_steps"], how["guidance"]).final
     torch.testing.assert_close(seen["references"], pictures, rtol=1e-2, atol=1e-2)
+    # what serves all prompts together is learned from others, with pictures of those
+    fit = prompts[(prompts["set"] == "target") & (prompts["split"] == "fit")]
+    texts, seeds = fit["prompt"].tolist(), fit["seed"].tolist()
+    many = len(seen["known"].concept) // len(fit)
+    assert many == how["trajectories"] and seen["known"].concept_prompts == texts * many
+    own = base.sample(base.encode(texts), seeds, how["sampling_steps"], how["guidance"]).final
+    torch.testing.assert_close(seen["known"].concept[: len(fit)], own, rtol=1e-2, atol=1e-2)
 
 
 # other methods -------------------------------------------------------------------------------------------------------

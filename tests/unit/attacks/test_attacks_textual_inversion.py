@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from excise.attacks import AttackOptions, ThreatModel, make_attack, total
+from excise.attacks.search import Knowledge
 from excise.errors import UserError
 from excise.images.learned_words import LearnedWords
 from excise.images.tokens import states_of_tokens
@@ -40,9 +41,15 @@ def model_is_untouched(model):
     assert not model.pipe.text_encoder.get_input_embeddings()._forward_hooks
 
 
-def run(model, references, folder, steps=20, batch=4, **method) -> pd.DataFrame:
+FIT = ["a guy", "an old woman on a green background"]
+
+
+def run(model, pictures, folder, steps=20, batch=4, prompts=PROMPTS, references=None, **method) -> pd.DataFrame:
+    """Learned from pictures of the fit prompts."""
     options = AttackOptions(method="textual_inversion", steps=steps, batch=batch, options=method)
-    return make_attack(options).run(model, PROMPTS, references, options, folder, "test")
+    known = Knowledge(concept=pictures, concept_prompts=FIT)
+    given = (torch.zeros_like(pictures) if references is None else references, options, folder, "test", known)
+    return make_attack(options).run(model, prompts, *given)
 
 
 def spelled(model, row):
@@ -121,6 +128,20 @@ def test_two_runs_are_the_same_and_the_table_says_what_it_is(model, references, 
 
 def test_a_prompt_without_room_is_dropped_with_a_reason(model, references, tmp_path):
     long = PROMPTS.assign(prompt=["a man " * 20, "a woman"])
-    options = AttackOptions(method="textual_inversion", steps=2, batch=2)
-    table = make_attack(options).run(model, long, references, options, tmp_path, "test")
+    table = run(model, references, tmp_path, 2, 2, prompts=long)
     assert table["dropped"].tolist() == ["more than 29 tokens", ""] and table["token_ids"][0] == []
+
+
+def test_it_learns_nothing_from_the_prompts_that_are_asked(model, references, tmp_path):
+    """Other attacked prompts and pictures of them, the same words."""
+    first = run(model, references, tmp_path / "a")
+    others = PROMPTS.assign(prompt=["a church", "a cat"])
+    second = run(model, references, tmp_path / "b", prompts=others, references=torch.randn(references.shape))
+    assert first["embedding"][0] == second["embedding"][1]
+    assert first["embedding"][0] != run(model, references.flip(0), tmp_path / "c")["embedding"][0]
+
+
+def test_without_pictures_of_the_concept_there_is_nothing_to_learn_from(model, references, tmp_path):
+    options = AttackOptions(method="textual_inversion", steps=1)
+    with pytest.raises(UserError, match="needs pictures of the concept"):
+        make_attack(options).run(model, PROMPTS, references, options, tmp_path, "test")

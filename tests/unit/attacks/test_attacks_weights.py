@@ -43,11 +43,15 @@ def model_is_untouched(model):
     assert all(torch.equal(v, before[k]) for k, v in model.weights().items())
 
 
-def changed(model, eraser, references, folder, method, steps=3, **options) -> tuple[pd.DataFrame, dict]:
+FIT = ["a guy", "an old woman"]
+
+
+def changed(model, eraser, references, folder, method, steps=3, prompts=PROMPTS, **options):
+    """The table and the new weights; pictures of the concept are ``references``, with the fit prompts."""
     how = AttackOptions(method=method, steps=steps, batch=2, options=options)
-    known = Knowledge(harmless=references.flip(0), harmless_prompts=["a chair", "a cat"])
+    known = Knowledge([], [], references.flip(0), ["a chair", "a cat"], references, FIT)
     with model.wearing(eraser):
-        table = make_attack(how).run(model, PROMPTS, references, how, folder, "test", known)
+        table = make_attack(how).run(model, prompts, torch.zeros_like(references), how, folder, "test", known)
     [file] = set(table["weights"])
     return table, load_file(file)
 
@@ -110,7 +114,7 @@ def test_finetuning_trains_what_it_says_on_the_erased_model(model, eraser, refer
 
 def test_finetuning_lowers_the_loss_on_its_pictures(model, eraser, references, tmp_path):
     _, values = changed(model, eraser, references, tmp_path, "finetuning", 40, pictures="concept", lr=3e-3)
-    states, losses = model.encode(PROMPTS["prompt"].tolist()), []
+    states, losses = model.encode(FIT), []
     with model.wearing(eraser), torch.no_grad():
         for weights in ({}, values):
             with model.changed(weights):
@@ -124,8 +128,19 @@ def test_finetuning_lowers_the_loss_on_its_pictures(model, eraser, references, t
     assert losses[1] < losses[0]
 
 
-def test_harmless_pictures_must_be_given(model, references, tmp_path):
-    how = AttackOptions(method="finetuning", steps=1)
+def test_relearning_sees_nothing_of_the_prompts_that_are_asked(model, eraser, references, tmp_path):
+    how = {"pictures": "concept", "lr": 1e-3}
+    others = PROMPTS.assign(prompt=["a church", "a cat"])
+    first = changed(model, eraser, references, tmp_path / "a", "finetuning", **how)[1]
+    second = changed(model, eraser, references, tmp_path / "b", "finetuning", prompts=others, **how)[1]
+    third = changed(model, eraser, references.flip(0), tmp_path / "c", "finetuning", **how)[1]
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert not all(torch.equal(first[k], third[k]) for k in first)
+
+
+@pytest.mark.parametrize("pictures", ["harmless", "concept"])
+def test_pictures_to_train_on_must_be_given(model, references, tmp_path, pictures):
+    how = AttackOptions(method="finetuning", steps=1, options={"pictures": pictures})
     with pytest.raises(UserError, match="needs some"):
         make_attack(how).run(model, PROMPTS, references, how, tmp_path, "test")
 

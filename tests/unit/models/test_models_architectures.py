@@ -277,7 +277,8 @@ def test_every_attack_runs(model, architecture, material, tmp_path, name):
     header = {"base": {"name": architecture, "sha256": model.sha256}}
     eraser = Eraser(header, {weight: 0.9 * model.denoiser.get_parameter(weight).detach()}, {weight: mask})
     references = material.concept.final
-    known = Knowledge(["a man", "a guy"], ["a robot", "a robot"], material.retain.final, ["a fish", "a fish"])
+    texts = (["a man", "a guy"], ["a robot", "a robot"], ["a fish", "a fish"])
+    known = Knowledge(texts[0], texts[1], material.retain.final, texts[2], references, texts[0])
     options = AttackOptions(method=name, steps=2, batch=2, options=SMALL.get(name, {}))
     with model.wearing(eraser):
         table = make_attack(options).run(model, ATTACKED, references, options, tmp_path, "test", known, None)

@@ -26,7 +26,8 @@ class Finetuning(WeightsAttack):
     """Options of the attack; a step is a gradient step of ``batch`` pictures.
 
     Attributes:
-        pictures: ``harmless``, of things to be kept, or ``concept``, the base model's own for the attacked prompts.
+        pictures: ``harmless``, of things to be kept, or ``concept``, the base model's own for fit prompts: those that
+            are asked afterwards are never trained on.
         rank: of a low-rank addition; 0 trains all weights of the denoiser.
         lr: Adam's rate.
     """
@@ -48,12 +49,10 @@ class Finetuning(WeightsAttack):
         from .student import Student
 
         model, known = case.model, case.knowledge
-        if self.pictures == "harmless" and known.harmless is None:
-            raise UserError(
-                "finetuning on harmless pictures needs some: give it knowledge, or options.pictures=concept."
-            )
-        clean = case.references if self.pictures == "concept" or known.harmless is None else known.harmless
-        texts = case.prompts["prompt"].tolist() if self.pictures == "concept" else known.harmless_prompts
+        concept = self.pictures == "concept"
+        clean, texts = (known.concept, known.concept_prompts) if concept else (known.harmless, known.harmless_prompts)
+        if clean is None:
+            raise UserError(f"finetuning on pictures of the kind '{self.pictures}' needs some: give it knowledge.")
         states = model.encode(texts)
         student = Student(model.denoiser, self.rank, self.seed)
 

@@ -21,12 +21,16 @@ class Knowledge:
     Attributes:
         target, neutral: prompts about the concept and their neutral twins, one for one; of the ``fit`` split.
         harmless: clean latents (m, c, h, w) of pictures about other things, with ``harmless_prompts``.
+        concept: clean latents (k, c, h, w) of the base model's pictures of the concept, with ``concept_prompts``; of
+            the ``fit`` split: what is learned from them is asked of prompts that it never saw.
     """
 
     target: list[str] = field(default_factory=list)
     neutral: list[str] = field(default_factory=list)
     harmless: torch.Tensor | None = None
     harmless_prompts: list[str] = field(default_factory=list)
+    concept: torch.Tensor | None = None
+    concept_prompts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 "Circumventing Concept Erasure" (Pham et al. 2024) learns an embedding v (Gal et al. 2023) on pictures of the concept:
 min over v of E ‖ε − ε_erased(√ᾱ x_0 + √(1−ᾱ) ε, t, text with v)‖². The attacker holds the model and gives it vectors
-that no text spells. Pictures are the base model's own for the attacked prompts; all of them share v. For testing one's
-own eraser.
+that no text spells. Pictures are the base model's own for fit prompts, as the authors learn from other pictures than
+they ask for; all attacked prompts share v. For testing one's own eraser.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from excise.attacks.attack import AttackOptions, Examine, ThreatModel
 from excise.attacks.search import Knowledge
+from excise.errors import UserError
 from excise.training import adam_loop, train
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class TextualInversion(BaseModel):
 
     Attributes:
         vectors: how many embeddings are learned together (the authors: 1).
-        where: ``before`` the attacked prompt, or ``alone`` in its place.
+        where: ``before`` the prompt, or ``alone`` in its place; while learning as when asking.
         start: a word that the embeddings start from (the authors: art, person, object); empty for the mean of all.
         lr: Adam's rate (the authors: 5e-3, scaled by the batch, for 5000 steps).
     """
@@ -75,9 +76,18 @@ class TextualInversion(BaseModel):
         room = model.room
         fits = [len(c) <= room for c in contents]
         kept = [i for i, ok in enumerate(fits) if ok]
+        if knowledge is None or knowledge.concept is None:
+            raise UserError("textual_inversion needs pictures of the concept to learn from: give it knowledge.")
         if kept:
-            learned = LearnedWords(model, [contents[i] for i in kept], self.vectors, self.start)
-            rows = self._learn(model, learned, references[kept], options, folder, title)
+            shown = model.tokenizer(knowledge.concept_prompts, add_special_tokens=False).input_ids
+            texts = [new + (w if self.where == "before" else []) for w in shown]
+            short = [i for i, text in enumerate(texts) if len(text) <= room]
+            if not short:
+                raise UserError(
+                    f"textual_inversion has no room for {self.vectors} more tokens in any prompt that it learns from."
+                )
+            learned = LearnedWords(model, [texts[i] for i in short], self.vectors, self.start)
+            rows = self._learn(model, learned, knowledge.concept[short], options, folder, title)
             embedding = learned.vectors.detach().cpu().reshape(-1).tolist()
         names = " ".join(f"<learned {k}>" for k in range(self.vectors))
         table = []
@@ -102,16 +112,16 @@ class TextualInversion(BaseModel):
             )
         return pd.DataFrame(table)
 
-    def _learn(self, model, learned, references, options: AttackOptions, folder: Path, title: str) -> list[dict]:
+    def _learn(self, model, learned, pictures, options: AttackOptions, folder: Path, title: str) -> list[dict]:
         import torch
 
         from excise.models.schedule import STEPS
 
         def loss_of(step: int) -> dict[str, torch.Tensor]:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-            picked = torch.randint(len(references), (options.batch,), generator=generator)
+            picked = torch.randint(len(pictures), (options.batch,), generator=generator)
             times = torch.randint(STEPS, (options.batch,), generator=generator).to(model.device)
-            clean = references[picked]
+            clean = pictures[picked]
             noise = torch.randn(clean.shape, generator=generator).to(clean)
             predicted = model.predict(model.add_noise(clean, noise, times), times, learned.states(picked))
             return {"loss": (predicted - model.target(clean, noise, times)).pow(2).mean()}

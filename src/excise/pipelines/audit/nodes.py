@@ -25,8 +25,8 @@ def read_audited(concept: dict, model: dict, checkpoint: str | None, run_info: d
 
 
 def sample_references(model: dict, prompts: pd.DataFrame, checkpoint: dict, draw: DrawOptions, cache: Cache) -> dict:
-    """The base model's own pictures of test prompts, at which attacks aim, and of other things, on which they may
-    train; paths of the files.
+    """The base model's own pictures of test prompts, at which attacks aim, and of fit prompts and other things, on
+    which they may train; paths of the files.
 
     Args:
         checkpoint: what was read; a checkpoint that cannot be audited ends a run before anything is drawn.
@@ -34,7 +34,12 @@ def sample_references(model: dict, prompts: pd.DataFrame, checkpoint: dict, draw
     from excise.erasers.bank import build_bank
 
     base, paths = open_model(model), {"prompts": fingerprint(prompts)}
-    for name, sets, split in (("test", ["target"], "test"), ("retain", ["retain_near", "retain_far"], "fit")):
+    wanted = [
+        ("test", ["target"], "test"),
+        ("concept", ["target"], "fit"),
+        ("retain", ["retain_near", "retain_far"], "fit"),
+    ]
+    for name, sets, split in wanted:
         rows = rows_of(prompts, sets, split)
         texts, seeds = rows["prompt"].tolist(), [int(seed) for seed in rows["seed"]]
         settings = {"texts": texts, "seeds": seeds, "steps": draw.steps, "guidance": draw.guidance}

@@ -195,6 +195,7 @@ def attack_eraser(
     code, examine = (*CODE, *ATTACKS_CODE, *code_of(type(method))), None
     known = _knowledge(base, prompts, trajectories)
     inputs["knowledge"] = {"target": known.target, "neutral": known.neutral, "harmless": known.harmless_prompts}
+    inputs["knowledge"] |= {"concept": known.concept}
     if attack.images:
         if concept is None or draw is None:
             raise UserError("An attack that judges images needs a concept and drawing options.")
@@ -218,13 +219,16 @@ def attack_eraser(
 
 
 def _knowledge(base, prompts: pd.DataFrame, trajectories: dict):
-    """What an attacker may know: fit prompts and their twins, and the base model's pictures of other things."""
+    """What an attacker may know: fit prompts and their twins, and the base model's pictures of the concept and of
+    other things; nothing of the test split."""
     from excise.attacks.search import Knowledge
 
     target, twins = (rows_of(prompts, [s], "fit")["prompt"].tolist() for s in ("target", "neutral"))
     kept = rows_of(prompts, ["retain_near", "retain_far"], "fit")["prompt"].tolist()
     harmless = open_bank(base, trajectories, "retain").final if "retain" in trajectories else None
-    return Knowledge(target, twins, harmless, kept if harmless is not None else [])
+    concept = open_bank(base, trajectories, "concept").final if "concept" in trajectories else None
+    shown = [] if concept is None else target * (len(concept) // len(target))  # several trajectories a prompt
+    return Knowledge(target, twins, harmless, kept if harmless is not None else [], concept, shown)
 
 
 def _examiner(worn, concept: dict, draw: DrawOptions):
