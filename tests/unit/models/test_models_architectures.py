@@ -290,6 +290,28 @@ def test_every_attack_runs(model, architecture, material, tmp_path, name):
     assert drawn.pictures.shape == (2, 32, 32, 3)
 
 
+def test_swaps_are_scored_as_the_strings_that_they_make(model, material):
+    """Also where a text has no token of its own before the first word."""
+    from excise.attacks.gcg.swaps import SwapSearch
+    from excise.attacks.search import Case
+    from excise.images.tokens import frame_tokens
+
+    contents = model.tokenizer(ATTACKED["prompt"].tolist(), add_special_tokens=False).input_ids
+    options = AttackOptions(method="gcg", steps=1, options=SMALL["gcg"])
+    case = Case(model, ATTACKED, contents, material.concept.final, options, Knowledge())
+    search = SwapSearch(case, make_attack(options))
+    search.arrange()
+    tokens = torch.tensor([[[3, 4], [5, 6]], [[7, 8], [9, 10]]])
+    with torch.no_grad():
+        losses = search._losses(tokens)
+        for row, prompt in enumerate(contents):
+            for k in range(2):
+                strings = frame_tokens(model, [search.vocabulary[tokens[row, k]].tolist(), prompt])
+                found, asked = model.pooled_tokens(strings)
+                expected = 1 - torch.cosine_similarity(found, asked, dim=0)
+                torch.testing.assert_close(losses[row, k], expected, rtol=1e-4, atol=1e-5)
+
+
 # noise ----------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "flow"])
 def test_a_perfect_prediction_splits_into_what_was_mixed(kind):

@@ -97,7 +97,8 @@ class SwapSearch(Search):
         """1 − cosine of strings (n, tries, k) to their prompts, (n, tries)."""
         model, (n, tries, _) = self.case.model, tokens.shape
         ids = self.slots.ids.repeat_interleave(tries, 0).clone()
-        ids[:, 1 : 1 + self.length] = self.vocabulary[tokens].reshape(n * tries, -1)
+        first = model.family.first  # no start token before T5's words
+        ids[:, first : first + self.length] = self.vocabulary[tokens].reshape(n * tries, -1)
         with self._encoder():
             pooled = model.pooled_tokens(ids)
         return 1 - cosine_similarity(pooled.view(n, tries, -1), self.target.unsqueeze(1), dim=-1)
