@@ -12,6 +12,7 @@ import pytest
 from excise.pipelines.study_pruning.bar import bar_table
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows
+from excise.pipelines.study_pruning.woken import woken_table
 
 N = 50
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,19 @@ def test_the_short_table_counts_every_seed_once():
         "| person | AC | 2 / 100 | 30 / 100 | 392 / 400 |",
         "| person | AC+ | 0 / 100 | 22 / 100 | 380 / 400 |",
         "| person | P-AC | 0 / 100 | 5 / 100 | 386 / 400 |",
+    ]
+
+
+def test_pairs_of_reactivation_are_counted_within_a_seed():
+    rows = cells("unpruned", [20, 10], 1, 196) + cells("learned", [0, 0], 0, 196) + cells("random", [0], 0, 196)
+    told = {("unpruned", 0): 0.9, ("unpruned", 1): 0.2, ("learned", 0): 0.5, ("learned", 1): 0.4, ("random", 0): 0.6}
+    for row in rows:
+        value = told[row["variant"], row["seed"]] if row["attack"] != "plain" else None
+        row |= {"reactivation": value, "sensitivity": value and 2 * value}
+    lines = woken_table(own_rows(rows)).splitlines()[2:4]
+    assert lines == [
+        "| its X | 1 of 2 | -0.100 | 1 of 2 | -0.200 |",
+        "| its random mask | 1 of 1 | -0.100 | 1 of 1 | -0.200 |",
     ]
 
 

@@ -15,6 +15,7 @@ from .bar import bar_table
 from .pairs import exact_p, paired_interval, verdict_matrix
 from .plan import NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
+from .woken import woken_table
 
 LABELS = {NEVER_SAW: "never saw it"}
 COMPARED = {  # a variant with a mask, and what it is held against: X, the control of the mask, other masks
@@ -51,6 +52,9 @@ def results_page(rows: list[dict], command: str, planned: int, model: str) -> st
     bar = bar_table(table)
     if bar:
         parts += ["## The bar\n", "What is asked of pruning, condition by condition.\n", bar]
+    woken = woken_table(table)
+    if woken:
+        parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
     for concept, part in table.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
