@@ -1,4 +1,4 @@
-"""The paper's diagnosis in a study's rows: does an attack wake P-X's concept neurons less than those of its controls?"""
+"""The paper's diagnosis in a study's rows: does an attack wake P-X's concept neurons less than its controls'?"""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def woken_table(table: pd.DataFrame) -> str:
         return ""
     note = (
         "\nPairs of the same concept, eraser, attack and training seed; they share prompts and models, so that these "
-        "are counts and no test. The figure is of activation times the norm of the weights that read it, and zeros make "
-        "that norm smaller by themselves: under a random mask too.\n"
+        "are counts and no test. Reactivation is of activation times the norm of the weights that read it, and zeros "
+        "make that norm smaller by themselves: under a random mask too.\n"
     )
     return "\n".join(lines) + "\n" + note
 
