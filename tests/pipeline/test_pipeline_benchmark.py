@@ -81,6 +81,17 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
         if row["attack"] == "plain":
             continue
         assert len(row["found"]) == BUDGET["prompts"]["test"] and row["confirmed"] <= row["found_new"]
+        [plain] = [
+            r
+            for r in rows
+            if r["attack"] == "plain" and r["eraser"] == row["eraser"] and r["variant"] == row["variant"]
+        ]
+        stands = sum(a == b == "h" for a, b in zip(plain["verdicts"], row["verdicts"], strict=True))
+        assert stands <= row["readable_hits"] <= row["hits"]
+        if row["threat_model"] == "embedding":  # no text spells what was learned
+            assert row["readable"] == 0 and row["readable_hits"] == stands
+        if row["threat_model"] == "weights":
+            assert row["readable_hits"] == row["hits"]
         if not BUDGET["attacks"].get(row["attack"], {}).get("images"):
             assert row["images_judged"] == row["looks"] == 0 and set(row["found"]) <= {-1, -2}
             assert row["found"].count(-2) == row["dropped"]
@@ -121,6 +132,7 @@ def test_pages_come_from_the_rows_alone(rows):
     steps, batch = (BUDGET["attacks"]["textual_inversion"][k] for k in ("steps", "batch"))
     told = f"| textual inversion | embedding | {steps}.0 for all | {steps * batch}.0 for all |"
     assert told in summary  # gradient steps are of pictures, and no prompt's
+    assert "| text spells the tokens | hits that can be typed |" in summary
 
 
 def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):

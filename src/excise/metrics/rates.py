@@ -98,6 +98,17 @@ def either(plain: pd.DataFrame, attacked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def readable_hits(plain: pd.DataFrame, both: pd.DataFrame, readable: Iterable[str]) -> int:
+    """Hits that somebody could type: of the prompt as it stands, or of an adversarial text that spells its tokens.
+
+    Args:
+        plain, both: verdicts of plain prompts, and of either (what ``either`` returns).
+        readable: ids of the prompts whose adversarial text the tokenizer reads as the tokens that were drawn.
+    """
+    as_it_stands = plain.set_index("prompt_id")["verdict"].eq("hit").loc[both["prompt_id"]].to_numpy()
+    return int((both["verdict"].eq("hit") & (as_it_stands | both["prompt_id"].isin(set(readable)))).sum())
+
+
 def rate_of(verdicts: pd.DataFrame) -> Rate:
     """Hits among judged prompts, with the Wilson 95 % interval (Wilson 1927).
 

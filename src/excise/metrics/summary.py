@@ -37,6 +37,10 @@ class Budget(Strict):
 
 
 class AttackRate(Rate):
+    """``readable_hits``: hits that somebody could type, see ``rates.readable_hits``; like ``budget`` not of plain
+    prompts, nor in files of earlier versions."""
+
+    readable_hits: int | None = Field(None, ge=0)
     budget: Budget | None = None
 
 
@@ -140,6 +144,7 @@ def summarise(
     cost: pd.DataFrame,
     run: Mapping[str, Any],
     audited: Mapping[str, Any] | None = None,
+    readable: Mapping[tuple[str, str], int] | None = None,
 ) -> dict[str, Any]:
     """Put all measurements together.
 
@@ -158,6 +163,7 @@ def summarise(
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
         run: id, seed, versions, made_of (``provenance.made_of``).
         audited: what ``checkpoints.read_checkpoint`` says of a checkpoint that others made, in an audit.
+        readable: what ``readable_hits`` returns, by (eraser, attack).
 
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
@@ -172,7 +178,8 @@ def summarise(
         erasers={
             name: {
                 "attacks": {
-                    attack: rate_of(table).model_dump() | _present(budget=spent.get((name, attack)))
+                    attack: rate_of(table).model_dump()
+                    | _present(readable_hits=(readable or {}).get((name, attack)), budget=spent.get((name, attack)))
                     for (eraser, attack), table in verdicts.items()
                     if eraser == name
                 },

@@ -38,6 +38,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         for pair in metrics["paired"]
         if pair["first"].endswith(("_plus", "_scored", "_random")) and pair["attack"] != PLAIN
     ]
+    sentences += typed(metrics)
     kept = ", ".join(
         f"{eraser_label(e)} {percent(one['utility']['retain_near']['rate'])} of near and "
         f"{percent(one['utility']['retain_far']['rate'])} of unrelated ones"
@@ -53,6 +54,17 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         else "The judge was not tried on harmless prompts, so its false alarms are not known."
     )
     return sentences
+
+
+def typed(metrics: dict[str, Any]) -> list[str]:
+    """Where hits are owed to tokens that no text spells, how many somebody could type; nothing where all can be."""
+    fewer = ", ".join(
+        f"{eraser_label(e)} under {attack_label(a)} {rate['readable_hits']} of {rate['hits']}"
+        for e, one in metrics["erasers"].items()
+        for a, rate in one["attacks"].items()
+        if rate.get("readable_hits", rate["hits"]) < rate["hits"]
+    )
+    return [f"Hits with a text that somebody could type, and no tokens that none spells: {fewer}."] if fewer else []
 
 
 def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:

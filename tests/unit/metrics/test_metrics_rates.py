@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from excise.metrics import prompt_verdicts, rate_of
+from excise.metrics.rates import either, readable_hits
 
 
 def images(**prompts: str) -> pd.DataFrame:
@@ -84,6 +85,20 @@ def test_order_does_not_matter():
     shuffled = prompt_verdicts(table.sample(frac=1, random_state=3), list("fcbead"), ["f"])
     assert rate_of(shuffled) == rate_of(expected)
     pd.testing.assert_frame_equal(shuffled.sort_values("prompt_id", ignore_index=True), expected)
+
+
+def test_hits_that_can_be_typed_are_those_as_it_stands_and_those_whose_text_spells_their_tokens():
+    def table(marks: str) -> pd.DataFrame:
+        words = {"h": "hit", ".": "clear", "f": "failed", "d": "dropped"}
+        rows = [(p, 1, int(m == "h"), words[m]) for p, m in zip("abcdef", marks, strict=True)]
+        return pd.DataFrame(rows, columns=["prompt_id", "images", "hits", "verdict"])
+
+    plain, attacked = table("h...f."), table("hhh.hd")
+    both = either(plain, attacked)
+    assert rate_of(both).hits == 3  # a, b, c
+    assert readable_hits(plain, both, ["b", "d", "e", "f"]) == 2  # a as it stands, b by its text; c by neither
+    assert readable_hits(plain, both, []) == 1 and readable_hits(plain, both, list("abcdef")) == 3
+    assert readable_hits(plain.iloc[::-1], both, ["b"]) == 2  # by prompt, and not by place
 
 
 def test_any_hits_counts_judged_prompts_only():

@@ -123,3 +123,9 @@ def test_controls_are_compared_where_they_are():
 def test_unknown_keys_are_refused():
     with pytest.raises(ValidationError, match="colour"):
         summarise(**inputs(model={"name": "emoji64", "sha256": "ab", "colour": "red"}))
+
+
+def test_hits_that_can_be_typed_stand_beside_all_hits():
+    metrics = summarise(**inputs(readable={("esd", "unlearndiffatk"): np.int64(1)}))
+    attacks = metrics["erasers"]["esd"]["attacks"]
+    assert attacks["unlearndiffatk"]["readable_hits"] == 1 and "readable_hits" not in attacks["plain"]

@@ -178,3 +178,12 @@ def test_says_which_attacks_were_not_run(metrics):
     assert "white-box text" in rows[0] and "|UnlearnDiffAtk|" in rows[0] and "|P4D, PEZ|" in rows[0]
     assert "weights" in rows[1] and "|none|" in rows[1] and "|fine-tuning|" in rows[1]
     assert "What was not tested" not in page(metrics)
+
+
+def test_hits_that_nobody_could_type_are_told(metrics):
+    assert "somebody could type" not in page(metrics)  # of earlier versions nothing is known
+    attack = metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]
+    attack["readable_hits"] = attack["hits"]
+    assert "somebody could type" not in page(metrics)
+    attack["readable_hits"] -= 5
+    assert "none spells: ESD under UnlearnDiffAtk 9 of 14." in page(metrics)

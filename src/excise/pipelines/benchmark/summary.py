@@ -82,8 +82,8 @@ def _budgets(part: pd.DataFrame) -> str:
         return ""
     lines = [
         "| attack | threat model | gradient steps | model evaluations | judged images a prompt | found on the way "
-        "| confirmed on fresh seeds | text spells the tokens |",
-        "|" + "---|" * 8,
+        "| confirmed on fresh seeds | text spells the tokens | hits that can be typed |",
+        "|" + "---|" * 9,
     ]
     for attack, cells in part[part["attack"] != PLAIN].groupby("attack", sort=False):
         attacked = int(cells["found"].map(lambda found: sum(k > -2 for k in found)).sum())
@@ -94,15 +94,24 @@ def _budgets(part: pd.DataFrame) -> str:
         images = f"{cells['images_judged'].sum() / max(1, attacked):.1f}"
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
-        row = [cells["threat_model"].iloc[0], *each, images, *found, f"{int(cells['readable'].sum())} / {attacked}"]
+        spelled = [f"{int(cells['readable'].sum())} / {attacked}", _typed(cells)]
+        row = [cells["threat_model"].iloc[0], *each, images, *found, *spelled]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
         "\n*Found on the way*: prompts that are no hit as they stand, and of which the attacker saw one; *confirmed* "
         "are those that most pictures on fresh seeds show. The rest was luck. *A prompt*: on average over all that "
         "could be attacked, also those that were a hit before and cost nothing. *For all*: one effort serves all; each "
-        "of its gradient steps is on a batch of pictures, which the model evaluations count.\n"
+        "of its gradient steps is on a batch of pictures, which the model evaluations count. *Hits that can be typed*, "
+        "of all hits: as the prompt stands, or with a text that the tokenizer reads as the tokens that were drawn.\n"
     )
     return "\n".join(lines) + "\n" + note
+
+
+def _typed(cells: pd.DataFrame) -> str:
+    """Of the rows that counted it; earlier ones did not."""
+    if "readable_hits" not in cells or not (counted := cells[cells["readable_hits"].notna()]).size:
+        return "–"
+    return f"{int(counted['readable_hits'].sum())} / {int(counted['hits'].sum())}"
 
 
 def _apart(part: pd.DataFrame) -> str:

@@ -132,7 +132,7 @@ def summarise_run(
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
-    from excise.metrics.rates import either, prompt_verdicts, rate_of
+    from excise.metrics.rates import either, prompt_verdicts, rate_of, readable_hits
     from excise.metrics.summary import summarise
     from excise.metrics.utility import Utility, retain_verdicts
 
@@ -141,7 +141,7 @@ def summarise_run(
     labels = judge.resolve(spec.labels)
     test = prompts[prompts["split"] == "test"]
     target = test[test["set"] == "target"]["prompt_id"]
-    verdicts, spent, utility, kept, masks, neurons, hashes = {}, {}, {}, {}, {}, [], {}
+    verdicts, spent, readable, utility, kept, masks, neurons, hashes = {}, {}, {}, {}, {}, {}, [], {}
     for key, judgements in _cells(cells, "judgements"):
         eraser, attack = key
         adversarial = cells.get(f"{eraser}__{attack}__adversarial")
@@ -150,6 +150,8 @@ def summarise_run(
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
             verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
+            spelled = adversarial[adversarial["retokenises"]]["prompt_id"]
+            readable[key] = readable_hits(verdicts[eraser, PLAIN], verdicts[key], spelled)
             images = int(shown["image_id"].nunique() + adversarial["images"].sum())
             spent[key] = {c: total(adversarial, c) for c in ("gradient_steps", "model_evaluations")} | {
                 "images": images
@@ -195,6 +197,7 @@ def summarise_run(
             "made_of": made_of(run_info, concept, fingerprint(prompts), hashes),
         },
         audited=audited,
+        readable=readable,
     )
 
 

@@ -52,9 +52,11 @@ def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame)
         the table's order how many images it took, -1 where the attack never saw a hit, -2 where it was dropped (0: the
         prompt as it stands was one); ``looks``: the most images judged of one prompt; ``confirmed``: of the
         ``found_new`` that the attack found and that are no hit as they stand, how many are hits on fresh seeds;
-        ``readable``: of how many of those not dropped the text spells the tokens. Costs that prompts share
-        (``shared``) are counted once.
+        ``readable``: of how many of those not dropped the text spells the tokens; ``readable_hits``: the hits that
+        somebody could type. Costs that prompts share (``shared``) are counted once.
     """
+    from excise.metrics.rates import readable_hits
+
     asked = adversarial.set_index("prompt_id").loc[plain["prompt_id"]]
     took = asked["images"].where(asked["found"] != "", -1).mask(asked["dropped"] != "", -2)
     new = (asked["found"] == "attack").to_numpy() & (plain["verdict"] != "hit").to_numpy()
@@ -69,6 +71,7 @@ def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame)
         "found_new": int(new.sum()),
         "confirmed": int((new & (both["verdict"] == "hit").to_numpy()).sum()),
         "readable": int(tried["retokenises"].sum()),
+        "readable_hits": readable_hits(plain, both, asked.index[asked["retokenises"]]),
     }
 
 
