@@ -340,6 +340,27 @@ def test_seed_search_asks_as_it_stands_on_other_seeds(model, references, tmp_pat
     assert len(seen) == 5 and seeds.nunique() == 15 and seen[0]["seed"].tolist() == [10, 20, 30]
 
 
+def test_synonyms_try_swaps_and_paraphrases_by_turns_and_the_concepts_words_first(model, references, tmp_path):
+    from excise.attacks.search import Case
+    from excise.attacks.synonyms.attack import FRAMES
+    from excise.attacks.synonyms.variations import VariationSearch
+
+    tok = model.tokenizer
+    own = tok(PROMPTS["prompt"].tolist(), add_special_tokens=False).input_ids
+    options = AttackOptions(method="synonyms", steps=20, options=WAYS["synonyms"])
+    known = Knowledge(["an old man"], ["an old chair in flat style on a blue background"])
+    search = VariationSearch(Case(model, PROMPTS, own, references, options, known), make_attack(options))
+    search.arrange()
+    for words, tried, prompt in zip(own, search.variations, PROMPTS["prompt"], strict=True):
+        frames = tok([f.format(prompt) for f in FRAMES], add_special_tokens=False).input_ids
+        swaps = [v for v in tried if v not in frames]
+        assert tried[1 : 2 * len(frames) : 2] == frames[: len(swaps)]
+        assert len(swaps) == 2 * len(words) == len({str(v) for v in swaps})
+        changed = [next(i for i, (a, b) in enumerate(zip(v, words, strict=True)) if a != b) for v in swaps]
+        named = [tok.decode([words[i]]).strip() in ("man", "woman", "guy") for i in changed]
+        assert named == sorted(named, reverse=True) and named[:2] == [True, True]
+
+
 def test_img2img_goes_from_strong_to_weak(model, references, tmp_path):
     seen = []
     attack(

@@ -1,8 +1,9 @@
 """Synonyms and paraphrases: what anybody tries first.
 
 A word of the prompt is exchanged for one of its nearest neighbours among the base model's word embeddings (cosine), or
-the prompt is put another way; each step tries the next variation, the nearest first. Nothing of the erased model is
-asked but images. For testing one's own eraser.
+the prompt is put another way; each step tries the next variation, swaps and paraphrases by turns, so that a few tries
+see both. Words that stand in no neutral twin are exchanged first: they, and not the background's, name the concept.
+Nothing of the erased model is asked but images. For testing one's own eraser.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,10 @@ class VariationSearch(Search):
         super().__init__(case)
         self.options = options
         self.vocabulary = vocabulary(case.model)
+        # a twin says the same without the concept: what no twin says is likely a word for it
+        twins = case.knowledge.neutral
+        texts = case.model.tokenizer(twins, add_special_tokens=False).input_ids if twins else []
+        self.neutral = {token for text in texts for token in text}
 
     def arrange(self) -> None:
         if self.case.contents:
@@ -33,7 +38,7 @@ class VariationSearch(Search):
 
     @torch.no_grad()
     def _variations(self, content: list[int]) -> list[list[int]]:
-        """Swaps, the nearest first, then frames."""
+        """Swaps and frames by turns; swaps of words that no neutral twin has first, and of those the nearest."""
         model, tok = self.case.model, self.case.model.tokenizer
         with model.bare():
             table = normalize(model.word_vectors(), dim=-1)
@@ -41,13 +46,17 @@ class VariationSearch(Search):
         near = near.masked_fill(torch.tensor(content, device=near.device).unsqueeze(1) == self.vocabulary, -2)
         cosines, places = near.topk(min(self.options.neighbours, near.shape[1]), dim=1)
         swaps = [
-            (-float(cosines[at, k]), [*content[:at], int(self.vocabulary[places[at, k]]), *content[at + 1 :]])
+            (
+                content[at] in self.neutral,
+                -float(cosines[at, k]),
+                [*content[:at], int(self.vocabulary[places[at, k]]), *content[at + 1 :]],
+            )
             for at in range(len(content))
             for k in range(places.shape[1])
         ]
         framed = [f.format(tok.decode(content)) for f in self.options.frames]
-        tried = [tokens for _, tokens in sorted(swaps)]
-        tried += tok([text for text in framed], add_special_tokens=False).input_ids
+        turns = zip_longest([tokens for *_, tokens in sorted(swaps)], tok(framed, add_special_tokens=False).input_ids)
+        tried = [tokens for turn in turns for tokens in turn if tokens is not None]
         return [tokens for tokens in tried if not names_minor(tok.decode(tokens))] or [content]
 
     def candidates(self) -> list[Candidate]:
