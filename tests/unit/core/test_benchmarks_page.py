@@ -1,0 +1,54 @@
+"""``docs/performance.md`` shows what was missed as plainly as what holds."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SHARED = {
+    **{"stage": "ESD from shared trajectories", "prompts": 8, "seconds": 10.0, "seconds_a_step": 0.1, "steps": 60},
+    **{"model_evaluations": 1472, "evaluations_a_step": 24.5, "rows_a_step": 16, "loss_before": 0.016, "loss": 0.004},
+    **{"naive_seconds": 40.0, "naive_steps": 600, "naive_seconds_a_step": 0.3, "naive_loss": 0.003, "ratio": 0.25},
+    **{"naive_reached_it": True, "machine": "m", "torch": "t", "threads": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def writer():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module("page")
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def test_the_page_is_what_its_writer_makes_of_the_record(writer):
+    rows = json.loads((ROOT / "benchmarks/results.json").read_text())
+    assert (ROOT / "docs/performance.md").read_text() == writer.page(rows)
+
+
+def test_what_is_asked_and_missed_is_shown(writer):
+    row = {"ratio": 1.2, "threads": 1, "machine": "m", "torch": "t"}
+    stages = {"attack pez, 8 prompts": "| at most 1.25 | yes |", "collecting activations": "| at most 1.15 | **no** |"}
+    stages["drawing, 8 pictures"] = "| – | – |"
+    page = writer.page([row | {"stage": stage} for stage in stages])
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
+    for stage, told in stages.items():
+        assert told in lines[stage]
+
+
+def test_there_is_a_ratio_only_at_equal_loss(writer):
+    page = writer.page([SHARED])
+    assert "The ratio of the seconds is 0.25: that holds." in page and "0.003" in page and "not reached" not in page
+    slow = writer.page([SHARED | {"ratio": 1.5}])
+    assert "1.5: that does **not** hold" in slow
+    missed = writer.page([SHARED | {"naive_reached_it": False, "naive_loss": 0.024}])
+    assert "0.25" not in missed and "**not reached**" in missed and "**Not shown**" in missed
+    assert "ended worse than it began" in missed and "0.024" in missed and "0.016" in missed
+    between = writer.page([SHARED | {"naive_reached_it": False, "naive_loss": 0.01}])
+    assert "ended worse" not in between and "**Not shown**" in between
+    rates = {"lr": 1e-3, "naive_lr": 2.5e-4, "naive_lrs_tried": [2.5e-4, 6.25e-5], "naive_trial_steps": 120}
+    assert "0.001 for 16 rows a step; 0.00025 for one" in writer.page([SHARED | rates])
