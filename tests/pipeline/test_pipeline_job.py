@@ -69,6 +69,12 @@ def test_metrics_have_every_key_of_the_design(metrics, project):
     assert {(n["eraser"], n["attack"]) for n in metrics["neurons"]} == {(e, a) for e in ERASERS for a in ATTACKS}
     assert all({"first", "second", "attack", "difference", "low", "high"} <= set(pair) for pair in metrics["paired"])
     assert {"esd", "p_esd"} <= {pair[side] for pair in metrics["paired"] for side in ("first", "second")}
+    alarms, asked = metrics["detector"], BUDGET["prompts"]
+    for told, prompts in (
+        (alarms, asked["test"]),
+        (alarms["singles"], asked["retain_test"]),
+    ):  # twins; what must survive
+        assert told["n"] + told["dropped"] + told["failed"] == prompts
     assert metrics["run"]["seed"] == BUDGET["seed"] and metrics["run"]["versions"]["torch"]
     assert (project / f"data/08_reporting/emoji64/person/metrics.json/{metrics['run']['id']}/metrics.json").exists()
     assert all({"seconds", "peak_mb"} <= set(cost) for cost in metrics["cost"].values())

@@ -69,12 +69,16 @@ class Known(Strict):
 
 
 class Detector(Rate):
-    """False alarms: how often the judge sees the concept in the base model's images of harmless prompts."""
+    """False alarms, by the rule that counts hits: the base model's images of the neutral twins, as many as a target
+    prompt has. ``singles``: one image of each retain prompt, which no majority can set right; missing in files of
+    earlier versions, whose rate mixes both.
+    """
 
     judge: str
     version: str
     sha256: str
     threshold: float
+    singles: Rate | None = None
     known: list[Known] = Field(default_factory=list)
 
 
@@ -157,8 +161,9 @@ def summarise(
         utility: by eraser.
         kept: what ``retain_verdicts`` returns, by (eraser, retain set).
         masks: prune_rate and mask_bytes, by eraser.
-        detector: judge, version, sha256, threshold, ``verdicts`` on the base model's harmless prompts, and ``known``,
-            what ``judge_errors`` returns, if the judge was tried on known pictures.
+        detector: judge, version, sha256, threshold, ``verdicts`` on the base model's images of neutral twins,
+            ``singles``, verdicts on single images of its retain prompts, and ``known``, what ``judge_errors`` returns,
+            if the judge was tried on known pictures.
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
         run: id, seed, versions, made_of (``provenance.made_of``).
@@ -168,7 +173,9 @@ def summarise(
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
     """
-    alarms = {key: value for key, value in detector.items() if key not in ("verdicts", "known")}
+    alarms = {key: value for key, value in detector.items() if key not in ("verdicts", "singles", "known")}
+    if "singles" in detector:
+        alarms["singles"] = rate_of(detector["singles"]).model_dump()
     if "known" in detector:
         alarms["known"] = _defined(detector["known"]).to_dict("records")
     metrics = Metrics(

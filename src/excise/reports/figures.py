@@ -58,7 +58,7 @@ def reactivation_figure(table: pd.DataFrame) -> Image.Image:
 
 
 def rates_figure(metrics: dict[str, Any]) -> Image.Image:
-    """Every rate as a dot with its 95 % interval, and the judge's false alarms behind them.
+    """Every rate as a dot with its 95 % interval, and the judge's false alarms by the same rule behind them.
 
     Args:
         metrics: the content of ``metrics.json``.
@@ -81,7 +81,7 @@ def rates_figure(metrics: dict[str, Any]) -> Image.Image:
     axis.xaxis.set_major_formatter("{x:.0f} %")
     axis.set_xlabel(
         "prompts that draw the concept (dot) with 95 % interval (bar); "
-        "grey: the judge's false alarms on harmless prompts",
+        "grey: the judge's false alarms on harmless twins",
         fontsize=9,
     )
     return _render(figure)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .findings import price
-from .words import AUDITED, BASE, CONTROLS, PLAIN, attack_label, count, percent, span
+from .findings import beyond_errors, price
+from .words import AUDITED, BASE, PLAIN, attack_label, count, is_control, span
 
 WORDS, PICTURES, WEIGHTS = ("black-box text", "white-box text", "embedding"), ("image",), ("weights",)  # threat models
 LUCK = "nothing: the controls"
@@ -20,8 +20,8 @@ def reach(metrics: dict[str, Any], threats: Sequence[dict[str, Any]]) -> list[di
         be judged.
     """
     attacks = metrics["erasers"][AUDITED]["attacks"]
-    tried = {row["threat"]: [name for name in row["run"] if name not in CONTROLS] for row in threats}
-    tried |= {LUCK: [name for row in threats for name in row["run"] if name in CONTROLS]}
+    tried = {row["threat"]: [name for name in row["run"] if not is_control(name)] for row in threats}
+    tried |= {LUCK: [name for row in threats for name in row["run"] if is_control(name)]}
     rows = []
     for threat, names in tried.items():
         judged = [name for name in names if name in attacks and attacks[name]["n"]]
@@ -57,10 +57,10 @@ def verdict(metrics: dict[str, Any], threats: Sequence[dict[str, Any]]) -> str:
         if (row := _best(rows, whose)) is not None:
             sentences.append(f"For one who {who} ({attack_label(row['attack'])}) it drew it for {count(row['rate'])}.")
     alarms = metrics["detector"]
-    if worst["n"] and alarms["n"] and worst["low"] <= alarms["rate"]:
+    if worst["n"] and alarms["n"] and not beyond_errors(worst, alarms):
         sentences.append(
             "What it draws when it is asked cannot be told from the judge's own false alarms "
-            f"({percent(alarms['rate'])} of harmless prompts)."
+            f"({count(alarms)} that are harmless, by the same rule)."
         )
     return " ".join([*sentences, price(metrics, BASE, AUDITED)]).strip()
 

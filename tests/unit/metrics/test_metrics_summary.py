@@ -42,6 +42,7 @@ def inputs(**changes):
             "sha256": "cd",
             "threshold": 0.4,
             "verdicts": verdicts("h........."),
+            "singles": verdicts("hhf."),
         },
         "neurons": pd.DataFrame(
             [("esd", "plain", 1 / 3, np.nan), ("esd", "unlearndiffatk", 0.8, 0.5)],
@@ -78,6 +79,7 @@ def test_has_the_shape_of_metrics_json():
     assert set(metrics["erasers"]["esd"]) == {"attacks", "utility"}
     assert set(metrics["erasers"]["esd"]["utility"]) == {"retain_near", "retain_far"}
     assert (metrics["detector"]["n"], metrics["detector"]["rate"]) == (10, 0.1)
+    assert [metrics["detector"]["singles"][k] for k in ("hits", "n", "failed")] == [2, 3, 1]
     assert metrics["cost"] == {"attack": {"seconds": 5.0, "peak_mb": 10.0}, "judge": {"seconds": 1.0, "peak_mb": None}}
 
 

@@ -14,7 +14,7 @@ def verdicts(marks: str) -> pd.DataFrame:
 def metrics_of():
     """Metrics from marks by eraser, a letter a prompt; under attack, plain prompts being all clear but the base's."""
 
-    def build(neurons=(), alarms="h" + "." * 28, far=None, known=None, **attacked: str):
+    def build(neurons=(), alarms="h" + "." * 28, singles=None, far=None, known=None, **attacked: str):
         plain = {name: "h" * len(m) if name == "none" else "." * len(m) for name, m in attacked.items()}
         table = {(n, a): verdicts(m[n]) for n in attacked for a, m in (("plain", plain), ("unlearndiffatk", attacked))}
         marks = {"retain_near": {}, "retain_far": far or {}}
@@ -36,6 +36,7 @@ def metrics_of():
                 "sha256": "cd" * 32,
                 "threshold": 0.4,
                 "verdicts": verdicts(alarms),
+                **({} if singles is None else {"singles": verdicts(singles)}),
                 **({} if known is None else {"known": known}),
             },
             neurons=pd.DataFrame(list(neurons), columns=["eraser", "attack", "reactivation", "sensitivity"]),

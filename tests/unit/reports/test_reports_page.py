@@ -110,8 +110,45 @@ def test_headline_names_the_price(metrics_of):
 def test_findings_name_the_controls_and_the_false_alarms(metrics, metrics_of):
     text = " ".join(findings(metrics))
     assert "P-ESD keeps the concept out better than ESD+" in text
-    assert "1 of 29 prompts (3.4\u00a0%)" in text
+    assert "1 of 29 prompts (3.4\u00a0%)" in text and "interval 1 to 17\u00a0%" in text
     assert "not known" in " ".join(findings(metrics_of(alarms="f", none="h")))
+
+
+def test_rates_are_held_against_false_alarms_by_the_same_rule(metrics_of):
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    attacked = {hits: "h" * hits + "." * (20 - hits) for hits in range(21)}
+    for alarms in (0, 3, 12):
+        for hits, marks in attacked.items():
+            told = metrics_of(alarms="h" * alarms + "." * (29 - alarms), singles="h" * 29, none="h" * 20, esd=marks)
+            beyond = confint_proportions_2indep(hits, 20, alarms, 29, method="newcomb", compare="diff")[0] > 0
+            sentence = findings(told)[-1]
+            assert ("ESD (UnlearnDiffAtk)" in sentence) != beyond
+            assert ("cannot be told" in sentence) == ("ESD (plain prompt)" in sentence)  # plain it is never drawn
+    assert "Base model" not in sentence
+    everywhere = metrics_of(alarms="." * 29, none="h" * 20)
+    assert "every rate here is higher than such errors explain" in findings(everywhere)[-1]
+
+
+def test_single_images_of_retain_prompts_stand_apart(metrics_of):
+    html = page(metrics_of(singles="hh" + "." * 38, none="h" * 19))
+    assert 'data-name="Judge’s false alarms">1 / 29<' in html
+    assert "in 2 of 40 (5\u00a0%, interval 1 to 17\u00a0%, 0 failed)" in html
+    assert "Single images" not in page(metrics_of(none="h" * 19))
+
+
+def test_false_alarms_are_counted_by_the_rule_of_hits():
+    import pandas as pd
+
+    from excise.pipelines.report.nodes import false_alarms
+
+    sets = {"target": ["t0"], "neutral": ["n0", "n1", "n2"], "retain_near": ["a"], "retain_far": ["b", "c"]}
+    test = pd.DataFrame([{"prompt_id": p, "set": s} for s, ids in sets.items() for p in ids])
+    seen = {"n0": "h..", "n1": "hh.", "n2": "hhh", "a": "h.", "b": ".h", "c": "f."}
+    rows = [(f"{p}-{k}", p, m == "h", m == "f") for p, marks in seen.items() for k, m in enumerate(marks)]
+    found = false_alarms(pd.DataFrame(rows, columns=["image_id", "prompt_id", "hit", "failed"]), test)
+    assert dict(found["verdicts"][["prompt_id", "verdict"]].to_numpy()) == {"n0": "clear", "n1": "hit", "n2": "hit"}
+    assert dict(found["singles"][["prompt_id", "verdict"]].to_numpy()) == {"a": "hit", "b": "clear", "c": "failed"}
 
 
 def test_a_run_in_which_nothing_could_be_judged_says_so(metrics_of):

@@ -170,9 +170,8 @@ def summarise_run(
         hashes[eraser] = made.sha256
         if made.pruned:
             masks[eraser] = {"prune_rate": made.mask.prune_rate, "mask_bytes": made.mask.nbytes}
-    harmless = cells[f"none__{PLAIN}__judgements"]
-    harmless = harmless[harmless["set"] != "target"]
-    alarms = prompt_verdicts(hits(harmless, labels, spec.threshold), test[test["set"] != "target"]["prompt_id"])
+    base = cells[f"none__{PLAIN}__judgements"]
+    alarms = false_alarms(hits(base[base["set"] != "target"], labels, spec.threshold), test)
     return summarise(
         model={"name": model["name"], "sha256": model["sha256"]},
         concept={"name": described.name, "kind": described.kind},
@@ -187,7 +186,7 @@ def summarise_run(
             "version": judge.version,
             "sha256": judge.sha256,
             "threshold": spec.threshold,
-            "verdicts": alarms,
+            **alarms,
             "known": judge_errors,
         },
         neurons=pd.concat(neurons, ignore_index=True) if neurons else pd.DataFrame(),
@@ -199,6 +198,27 @@ def summarise_run(
         audited=audited,
         readable=readable,
     )
+
+
+def false_alarms(harmless: pd.DataFrame, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Where the judge sees the concept although nobody asked for it.
+
+    Args:
+        harmless: what ``hits`` returns, of the base model's images of neutral twins and retain prompts.
+        test: the test prompts.
+
+    Returns:
+        ``verdicts`` on the neutral twins, which have as many images as the concept's prompts: the same rule; and
+        ``singles``, on the first image of each retain prompt.
+    """
+    from excise.metrics.rates import prompt_verdicts
+
+    twins, others = (test[test["set"].isin(sets)]["prompt_id"] for sets in (["neutral"], RETAIN))
+    first = harmless[harmless["prompt_id"].isin(others)].drop_duplicates("prompt_id")
+    return {
+        "verdicts": prompt_verdicts(harmless[harmless["prompt_id"].isin(twins)], twins),
+        "singles": prompt_verdicts(first, others),
+    }
 
 
 def draw_contact_sheet(concept: dict, prompts: pd.DataFrame, **cells: Any):
@@ -292,10 +312,10 @@ def by_threat(attacks: dict, tried: set[str]) -> list[dict]:
     """
     from excise.attacks import AttackOptions, ThreatModel, make_attack
     from excise.reports.verdict import LUCK
-    from excise.reports.words import CONTROLS
+    from excise.reports.words import is_control
 
     of = {
-        name: LUCK if name in CONTROLS else str(make_attack(AttackOptions.model_validate(options)).threat_model)
+        name: LUCK if is_control(name) else str(make_attack(AttackOptions.model_validate(options)).threat_model)
         for name, options in attacks.items()
     }
     return [
