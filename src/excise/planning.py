@@ -59,7 +59,7 @@ def count_work(
     pictures = (
         draw.per_prompt * prompts.test * (2 * erasers + 1) + erasers * draw.per_retain_prompt * prompts.retain_test
     )
-    tried = attack.images * (prompts.fit * pruned + prompts.test * erasers)  # at most: a prompt stops at its first hit
+    tried = _tried(attack) * (prompts.fit * pruned + prompts.test * erasers)
     forward += 2 * draw.steps * (pictures + tried)
     return Work(forward, training, pictures + tried + erasers * draw.per_retain_prompt * prompts.retain_test)
 
@@ -72,15 +72,20 @@ def count_audit(prompts: PromptOptions, attacks: Iterable[tuple[AttackOptions, i
     """
     from excise.attacks import make_attack
 
-    forward, training = 4 * draw.steps * (prompts.test + prompts.retain_fit), 0
+    forward, training = 4 * draw.steps * (prompts.test + prompts.fit + prompts.retain_fit), 0
     retain = 2 * draw.per_retain_prompt * prompts.retain_test
     pictures, tried = 3 * draw.per_prompt * prompts.test + retain, 0  # targets of both, and the base's neutral twins
     for attack, models in attacks:
         training += models * make_attack(attack).work(attack, prompts.test)
         pictures += models * draw.per_prompt * prompts.test
-        tried += models * attack.images * prompts.test  # at most: a prompt stops at its first hit
+        tried += models * _tried(attack) * prompts.test
     forward += 2 * draw.steps * (pictures + tried)
     return Work(forward, training, pictures + tried + retain)
+
+
+def _tried(attack: AttackOptions) -> int:
+    """Images that a prompt may have judged, at most: it stops at its first hit that others confirm."""
+    return attack.images * (1 + attack.confirm)
 
 
 def sum_work(parts: Iterable[Work]) -> Work:

@@ -92,6 +92,7 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
             assert row["readable"] == 0 and row["readable_hits"] == stands
         if row["threat_model"] == "weights":
             assert row["readable_hits"] == row["hits"]
+        assert row["sampling_evaluations"] == row["images_judged"] * BUDGET["draw"]["steps"] * 2  # with guidance
         if not BUDGET["attacks"].get(row["attack"], {}).get("images"):
             assert row["images_judged"] == row["looks"] == 0 and set(row["found"]) <= {-1, -2}
             assert row["found"].count(-2) == row["dropped"]

@@ -29,10 +29,15 @@ class ConceptInfo(Strict):
 
 
 class Budget(Strict):
-    """What an attack spent over all prompts of one eraser."""
+    """What an attack spent over all prompts of one eraser.
+
+    ``model_evaluations`` are the attack's own, ``sampling_evaluations`` (missing in files of earlier versions) drew the
+    images that it had judged on its way; ``images`` are those and the ones that its rate is counted on.
+    """
 
     gradient_steps: int = Field(ge=0)
     model_evaluations: int = Field(ge=0)
+    sampling_evaluations: int | None = Field(None, ge=0)
     images: int = Field(ge=0)
 
 
@@ -157,7 +162,8 @@ def summarise(
         concept: name, kind.
         budget: name of the budget, such as ``quick``.
         verdicts: what ``prompt_verdicts`` returns, by (eraser, attack); erasers and attacks appear in this order.
-        spent: gradient_steps, model_evaluations and images, by (eraser, attack); plain prompts need none.
+        spent: gradient_steps, model_evaluations, sampling_evaluations and images, by (eraser, attack); plain prompts
+            need none.
         utility: by eraser.
         kept: what ``retain_verdicts`` returns, by (eraser, retain set).
         masks: prune_rate and mask_bytes, by eraser.

@@ -112,8 +112,10 @@ ABOUT_ATTACKS = {
     "al. 2024).",
     "ring_a_bell": "Words with the concept turned up, found in the original text encoder (Tsai et al. 2024).",
     "synonyms": "Words exchanged for their nearest neighbours, and prompts put another way.",
-    "random_tokens": "A control for the attacks: as many images, spent on random words.",
-    "seed_search": "A control for the attacks: as many images of the prompt as it is, on other seeds.",
+    "random_tokens": "A control for the attacks: luck alone, images spent on random words. Compare it with "
+    "attacks that had as many images judged.",
+    "seed_search": "A control for the attacks: luck alone, images of the prompt as it is on other seeds. Compare it "
+    "with attacks that had as many images judged.",
     "img2img": "Sampling that starts from a noised picture of the concept.",
     "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept.",
     "finetuning": "An attacker, or a user who means no harm, trains the erased model on.",

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from excise.images import Discreet, DrawOptions, ImageSet, draw_images, judged_while_drawn
+from excise.images.drawing import draw_once, sampling_evaluations
 from excise.images.tokens import frame_tokens
 from excise.models.diffusion import DiffusionModel
 from excise.reports import pixelate
@@ -175,3 +176,22 @@ def test_discreet_comes_back_whole_when_a_part_is_lost(model, tmp_path, lost):
     again = draw_images(model, make_prompts(), OPTIONS, tmp_path, "test", how)
     assert content(again) == before
     pd.testing.assert_frame_equal(judged_while_drawn(again), table)
+
+
+def test_what_pictures_cost_is_what_the_denoiser_was_asked(model):
+    """One prompt after the other, so that none is drawn in the company of another's guidance."""
+    prompts = pd.DataFrame({"prompt_id": ["a", "b", "c"], "prompt": ["a man"] * 3, "guidance": [np.nan, 1.0, 3.0]})
+    own = model.tokenizer(prompts["prompt"].tolist(), add_special_tokens=False).input_ids
+    rows = prompts.assign(seed=1, token_ids=own, embedding=[[]] * 3, latent=[[]] * 3, strength=1.0)
+    asked = []
+    hook = model.denoiser.register_forward_pre_hook(
+        lambda m, args, kwargs: asked.append(len(kwargs["sample"])), with_kwargs=True
+    )
+    for guidance in (2.0, 1.0):
+        options = DrawOptions(steps=3, guidance=guidance)
+        expected = sampling_evaluations(prompts, options)
+        for k, prompt_id in enumerate(prompts["prompt_id"]):
+            asked.clear()
+            draw_once(model, rows[k : k + 1], options)
+            assert sum(asked) == expected[prompt_id]
+    hook.remove()

@@ -81,9 +81,10 @@ def _budgets(part: pd.DataFrame) -> str:
     if "looks" not in part:
         return ""
     lines = [
-        "| attack | threat model | gradient steps | model evaluations | judged images a prompt | found on the way "
+        "| attack | threat model | gradient steps | model evaluations | judged images a prompt "
+        "| evaluations to draw those | found on the way "
         "| confirmed on fresh seeds | text spells the tokens | hits that can be typed |",
-        "|" + "---|" * 9,
+        "|" + "---|" * 10,
     ]
     for attack, cells in part[part["attack"] != PLAIN].groupby("attack", sort=False):
         attacked = int(cells["found"].map(lambda found: sum(k > -2 for k in found)).sum())
@@ -91,11 +92,11 @@ def _budgets(part: pd.DataFrame) -> str:
         over = len(cells) if shared else max(1, attacked)
         each = [f"{cells[c].sum() / over:.1f}" for c in ("gradient_steps", "model_evaluations")]
         each = [f"{value} {'for all' if shared else 'a prompt'}" for value in each]
-        images = f"{cells['images_judged'].sum() / max(1, attacked):.1f}"
+        images = [f"{cells['images_judged'].sum() / max(1, attacked):.1f}", _to_draw(cells, attacked)]
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
         spelled = [f"{int(cells['readable'].sum())} / {attacked}", _typed(cells)]
-        row = [cells["threat_model"].iloc[0], *each, images, *found, *spelled]
+        row = [cells["threat_model"].iloc[0], *each, *images, *found, *spelled]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
         "\n*Found on the way*: prompts that are no hit as they stand, and of which the attacker saw one; *confirmed* "
@@ -105,6 +106,13 @@ def _budgets(part: pd.DataFrame) -> str:
         "of all hits: as the prompt stands, or with a text that the tokenizer reads as the tokens that were drawn.\n"
     )
     return "\n".join(lines) + "\n" + note
+
+
+def _to_draw(cells: pd.DataFrame, attacked: int) -> str:
+    """A prompt's; earlier rows did not count them."""
+    if "sampling_evaluations" not in cells or cells["sampling_evaluations"].isna().any():
+        return "–"
+    return f"{cells['sampling_evaluations'].sum() / max(1, attacked):.1f}"
 
 
 def _typed(cells: pd.DataFrame) -> str:

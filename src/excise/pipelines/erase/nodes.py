@@ -215,7 +215,16 @@ def attack_eraser(
             table = method.run(*given)
         else:
             table = pd.DataFrame()  # the first shard makes it
-    return table.assign(split=split)
+    return table.assign(split=split, sampling_evaluations=_sampled(table, rows, draw))
+
+
+def _sampled(table: pd.DataFrame, rows: pd.DataFrame, draw: DrawOptions | None):
+    """What it took to draw the images that each prompt had judged on its way."""
+    from excise.images.drawing import sampling_evaluations
+
+    if draw is None or table.empty:
+        return 0
+    return sampling_evaluations(rows, draw).loc[table["prompt_id"]].to_numpy() * table["images"]
 
 
 def _knowledge(base, prompts: pd.DataFrame, trajectories: dict):

@@ -153,9 +153,9 @@ def summarise_run(
             spelled = adversarial[adversarial["retokenises"]]["prompt_id"]
             readable[key] = readable_hits(verdicts[eraser, PLAIN], verdicts[key], spelled)
             images = int(shown["image_id"].nunique() + adversarial["images"].sum())
-            spent[key] = {c: total(adversarial, c) for c in ("gradient_steps", "model_evaluations")} | {
-                "images": images
-            }
+            # an older run's table has no sampling_evaluations
+            costs = [c for c in ("gradient_steps", "model_evaluations", "sampling_evaluations") if c in adversarial]
+            spent[key] = {c: total(adversarial, c) for c in costs} | {"images": images}
             if audited is None:
                 neurons.append(cells[f"{eraser}__{attack}__neurons"])
     for (eraser, _), judgements in _cells(cells, "retain_judgements"):

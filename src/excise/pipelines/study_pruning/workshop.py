@@ -48,7 +48,8 @@ def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame)
     """What an attack cost over all prompts, and what it found on the way.
 
     Returns:
-        threat_model; gradient_steps, model_evaluations and images_judged while attacking; ``found``: for each prompt in
+        threat_model; gradient_steps, model_evaluations (the attack's own), images_judged while attacking and
+        sampling_evaluations (what drawing those took); ``found``: for each prompt in
         the table's order how many images it took, -1 where the attack never saw a hit, -2 where it was dropped (0: the
         prompt as it stands was one); ``looks``: the most images judged of one prompt; ``confirmed``: of the
         ``found_new`` that the attack found and that are no hit as they stand, how many are hits on fresh seeds;
@@ -63,7 +64,7 @@ def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame)
     tried = asked[asked["dropped"] == ""]
     return {
         "threat_model": str(adversarial["threat_model"].iloc[0]),
-        **{k: total(adversarial, k) for k in ("gradient_steps", "model_evaluations")},
+        **{k: total(adversarial, k) for k in ("gradient_steps", "model_evaluations", "sampling_evaluations")},
         "shared": bool(adversarial["shared"].all()),
         "images_judged": int(adversarial["images"].sum()),
         "looks": int(adversarial["images"].max()),
