@@ -156,6 +156,26 @@ def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
     assert transfer_matrix([r for r in rows if not r.get("made_on")], "person", "unlearndiffatk").empty
 
 
+def test_what_was_drawn_before_any_attack_tells_nothing_of_transfer():
+    from excise.pipelines.benchmark.standing import transfer_matrix
+
+    def one(variant: str, verdicts: str, found: list[int], **more) -> dict:
+        return cell("ac", "pez", verdicts) | {"variant": variant, "found": found} | more
+
+    rows = [
+        one("unpruned", "hh.h.", [0, 2, -1, 0, -1]),
+        one("learned", "h....", [0, -1, -1, -1, -1]),
+        # the first and fourth prompt are drawn by X as they stand; the last could not be judged on P-X
+        one("learned", "hh..f", [0, 2, -1, 0, -1], made_on="unpruned"),
+        one("unpruned", "hh.h.", [0, -1, -1, -1, -1], made_on="learned"),
+    ]
+    matrix = transfer_matrix(rows, "c", "pez")
+    assert matrix.loc["AC", "P-AC"] == "1 / 2 (2 left out)" and matrix.loc["P-AC", "AC"] == "2 / 4 (1 left out)"
+    assert matrix.loc["AC", "AC"] == "3 / 5" and matrix.loc["P-AC", "P-AC"] == "1 / 5"
+    again = [r | {"seed": 2} for r in rows]  # pooled over training seeds
+    assert transfer_matrix(rows + again, "c", "pez").loc["AC", "P-AC"] == "2 / 4 (4 left out)"
+
+
 def test_a_curve_counts_what_was_found_by_then():
     assert curve([0, 2, -1, 1], 3) == [0.25, 0.5, 0.75, 0.75]
     assert curve([0, 2, -1, 1, -2, -2], 3) == curve([0, 2, -1, 1], 3)  # the dropped were not attacked

@@ -130,6 +130,9 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
 def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame:
     """Attacks made on one model (row), tried on another (column); on the diagonal the adaptive attack.
 
+    Off the diagonal prompts are left out that the model of the row draws as they stand: no attack was made for them,
+    and what is carried over is the plain prompt.
+
     Returns:
         Spelled rates, model by model; empty where nothing was carried over.
     """
@@ -140,15 +143,28 @@ def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame
     own = table_of(rows)
     own = own[(own["concept"] == concept) & (own["attack"] == attack) & own["eraser"].isin(chosen["eraser"])]
     found: dict[str, dict[str, str]] = {}
-    for made_on, name, share in (
-        *((_other_name(part.iloc[0]), part["name"].iloc[0], share_of(part)) for part in _groups(chosen)),
-        *((part["name"].iloc[0], part["name"].iloc[0], share_of(part)) for part in _groups(own)),
+    for made_on, name, spelled in (
+        *((_other_name(part.iloc[0]), part["name"].iloc[0], _carried(part)) for part in _groups(chosen)),
+        *((part["name"].iloc[0], part["name"].iloc[0], _own(share_of(part))) for part in _groups(own)),
     ):
-        found.setdefault(made_on, {})[name] = f"{share.hits} / {share.n}"
+        found.setdefault(made_on, {})[name] = spelled
     if own.empty:
         return own
     names = [n for n in own["name"].unique() if n in found]
     return pd.DataFrame(found).T.reindex(index=names, columns=names)
+
+
+def _own(share: Share) -> str:
+    return f"{share.hits} / {share.n}"
+
+
+def _carried(cells: pd.DataFrame) -> str:
+    """Hits among the prompts that an attack was made for, and how many judged ones are left out."""
+    verdicts = verdict_matrix(cells)
+    plain = np.array([[took == 0 for took in row] for row in cells["found"]])
+    judged = ~np.isnan(verdicts)
+    kept, lost = verdicts[judged & ~plain], int((judged & plain).sum())
+    return f"{int(kept.sum())} / {kept.size}" + (f" ({lost} left out)" if lost else "")
 
 
 def _groups(table: pd.DataFrame) -> list[pd.DataFrame]:

@@ -206,7 +206,10 @@ def _transfer(rows: list[dict], concept: str) -> str:
         matrix = transfer_matrix(rows, concept, attack).fillna("–")
         if matrix.empty:
             continue
-        lines = [f"{attack_label(attack)} made on (row), tried on (column):\n"]
+        lines = [
+            f"{attack_label(attack)} made on (row), tried on (column); *left out*: the model of the row draws "
+            "them as they stand, so that no attack was made for them:\n"
+        ]
         lines += ["| | " + " | ".join(matrix.columns) + " |", "|" + "---|" * (len(matrix.columns) + 1)]
         lines += [
             f"| {name} | {' | '.join(cells)} |" for name, cells in zip(matrix.index, matrix.to_numpy(), strict=True)
