@@ -321,6 +321,21 @@ def registry_answers(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         catalog["registry"].load().check()
 
 
+def grid_is_for_this_model(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The budgets of a study, an ablation or a benchmark are no other model's: steps and guidance would be wrong, and
+    the figures with them."""
+    from excise.models.spec import ModelSpec
+
+    for name in sorted(GRIDS & pipeline.inputs()):
+        grid, own = name.removeprefix("params:"), ModelSpec.model_validate(catalog["params:model"].load()).name
+        meant = dict(catalog[name].load()).get("tuned_for")
+        if meant and meant != own:
+            raise UserError(
+                f"The parameters of '{grid}' are meant for {meant}, and the model is '{own}': give {grid}.draw and "
+                f"{grid}.instead for it in its environment, as conf/sd14 does, and its name as {grid}.tuned_for."
+            )
+
+
 def shard_can_be_done(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """A part of the work is asked only of nodes whose work can be cut."""
     from excise.pipelines.names import SHARDED
@@ -353,6 +368,7 @@ CHECKS: list[Check] = [
     seed_is_usable,
     one_node_at_a_time,
     gate_can_be_passed,
+    grid_is_for_this_model,
     shard_can_be_done,
     concept_fits,
     checkpoint_can_be_read,

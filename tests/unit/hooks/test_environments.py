@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from excise.attacks import AttackOptions, make_attack
+from excise.attacks import AttackOptions, ThreatModel, make_attack
 from excise.concepts import Concept, load_concept
 from excise.erasers import EraserOptions, make_method
 from excise.errors import UserError
@@ -17,8 +17,12 @@ from excise.images import DrawOptions
 from excise.judges import JUDGES
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
+from excise.pipelines.ablate_pruning.nodes import AblationOptions
+from excise.pipelines.benchmark.nodes import BenchmarkOptions
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.selection import DEFAULTS
+from excise.pipelines.study_pruning.nodes import laid_over, plan_shops
+from excise.pipelines.study_pruning.plan import StudyOptions
 from excise.prompts import PromptOptions, build_prompts
 from excise.settings import CONFIG_LOADER_ARGS
 
@@ -35,6 +39,7 @@ BLOCKS = {
 PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
 ENVIRONMENTS = ["base", "full", "smoke", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
+GRIDS: dict[str, Any] = {"study": StudyOptions, "ablation": AblationOptions, "benchmark": BenchmarkOptions}
 
 
 @cache
@@ -123,3 +128,45 @@ def test_environments_share_their_concepts(environment: str) -> None:
     for name in ("nudity", "van_gogh", "church"):
         assert (CONF / environment / "concepts" / f"{name}.yml").resolve() == CONF / "sd14" / "concepts" / f"{name}.yml"
     assert configured(environment)["parameters"]["budget"] == environment
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_grids_are_meant_for_the_model_and_have_words(environment: str, grid: str) -> None:
+    parameters, concepts = (configured(environment)[kind] for kind in ("parameters", "concepts"))
+    asked = GRIDS[grid].model_validate(parameters[grid])
+    assert asked.tuned_for == parameters["model"]["name"]
+    for name in asked.concepts:
+        table, _ = build_prompts(load_concept(name, concepts), asked.prompts)
+        counts = table[table["set"] == "target"].groupby("split").size().to_dict()
+        assert counts == {split: getattr(asked.prompts, split) for split in ("fit", "tune", "test")}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("environment", PHOTOGRAPHIC)
+def test_nothing_of_the_small_model_is_in_the_grids_of_others(environment: str, grid: str) -> None:
+    """They draw, train and attack as a single run does; only what has no entry there is longer or of another kind."""
+    parameters, concepts = (configured(environment)[kind] for kind in ("parameters", "concepts"))
+    asked, single = GRIDS[grid].model_validate(parameters[grid]), options(environment)
+    small = GRIDS[grid].model_validate(configured("base")["parameters"][grid])
+    for name in ("steps", "guidance", "batch"):
+        assert getattr(asked.draw, name) == getattr(single["draw"], name) != getattr(small.draw, name)
+    for name in [asked.eraser] if grid == "ablation" else asked.studied:
+        own = parameters["erasers"][name]
+        assert laid_over(own, asked.instead.erasers.get(name, {})) == own
+    if grid != "ablation":  # all of it is checked, and nothing is made
+        given = (parameters["erasers"], parameters["attacks"], parameters["prune"], single["neurons"], 1)
+        cells, settings, _ = plan_shops(asked, concepts, single["model"], *given, None, {})  # type: ignore[arg-type]
+        assert {cell.concept for cell in cells} == set(asked.concepts) and list(settings.attacks) == asked.attacks
+    described = [load_concept(name, concepts) for name in asked.concepts]
+    assert not getattr(asked, "never_saw", {})  # base's are small models without their concepts
+    for name in {*asked.attacks, getattr(asked, "learns_against", "") or asked.attacks[0]}:
+        above = asked.instead.attacks.get(name, {})
+        method = above.get("method", name)
+        own, laid = parameters["attacks"][method], laid_over(parameters["attacks"][method], above)
+        made = make_attack(AttackOptions.model_validate({"method": method, **laid}))
+        assert made.threat_model != ThreatModel.IMAGE or not any(concept.unsafe for concept in described)
+        assert laid.get("batch") == own.get("batch")
+        if name in parameters["attacks"] and made.work(AttackOptions.model_validate(own), 1):
+            assert laid["steps"] == own["steps"] and laid["options"] == own["options"]
+            assert laid["steps"] > configured("base")["parameters"]["attacks"][name]["steps"]

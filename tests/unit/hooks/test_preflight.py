@@ -63,6 +63,23 @@ def test_what_ships_is_accepted(concept: str) -> None:
     Run("base", concept).check()
 
 
+@pytest.mark.parametrize("grid", ["study", "ablation", "benchmark"])
+def test_a_grid_that_is_meant_for_another_model(run: Run, grid: str) -> None:
+    from excise.hooks.preflight import grid_is_for_this_model
+    from excise.pipelines import ablate_pruning, benchmark, study_pruning
+
+    made = {"study": study_pruning, "ablation": ablate_pruning, "benchmark": benchmark}[grid]
+    run.pipeline = made.create_pipeline()
+    grid_is_for_this_model({}, run.catalog(), run.pipeline)
+    run.parameters["model"]["name"] = "mine"
+    said = run.sentence()
+    assert f"'{grid}' are meant for emoji64, and the model is 'mine'" in said and f"give {grid}.draw and" in said
+    run.parameters[grid]["tuned_for"] = "mine"
+    grid_is_for_this_model({}, run.catalog(), run.pipeline)
+    del run.parameters[grid]["tuned_for"]  # a grid of one's own need not say
+    grid_is_for_this_model({}, run.catalog(), run.pipeline)
+
+
 def test_unknown_eraser(run: Run) -> None:
     run.pipeline = create_job("person", "esdd")
     assert "did you mean 'esd'?" in run.sentence()

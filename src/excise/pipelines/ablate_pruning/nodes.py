@@ -38,6 +38,7 @@ class AblationOptions(BaseModel):
             mask in the place of the learned one, ``variant: plus`` none at all.
         utility_budget: share of the retain prompts that the base model draws right which may be lost.
         instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``, as in a study.
+        tuned_for: name of the model that all of this is meant for, as in a study.
         hours: no variation is begun later than this; None for all of them. What is missing is made by a later run.
     """
 
@@ -50,6 +51,7 @@ class AblationOptions(BaseModel):
     draw: DrawOptions
     variations: dict[str, dict[str, Any]] = Field(min_length=1)
     instead: Instead = Field(default_factory=lambda: Instead())
+    tuned_for: str = ""
     hours: float | None = Field(None, gt=0)
 
     @field_validator("concepts", "attacks", mode="before")

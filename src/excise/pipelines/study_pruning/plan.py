@@ -66,12 +66,13 @@ class StudyOptions(BaseModel):
         only: names of the erasers to study, one or several; empty for all that are described.
         attacks: names in the parameter ``attacks``; plain prompts are always asked.
         never_saw: concept -> folder of a model that was trained without it, or of its U-Net alone where all else is
-            the base model's.
+            the base model's; null for none, which takes away what an environment beneath names.
         prompts, draw: more than one report needs: as the parameters of these names.
         transfer: attacks of ``attacks`` that are also tried on the other variants than the one that they were made on.
         learns_against: the attack on X that P-X and X+ learn against; unless given the first of ``attacks``.
         instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks. An
             attack of another name says with ``method`` what it is.
+        tuned_for: name of the model that all of this is meant for; empty for any. Another one is refused.
         workers: processes that make rows side by side.
         hours: no cell is begun later than this; None for all of them. What is missing is made by a later run.
     """
@@ -84,6 +85,7 @@ class StudyOptions(BaseModel):
     only: list[str] = []
     attacks: list[str]
     learns_against: str = ""
+    tuned_for: str = ""
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
     transfer: list[str] = []
@@ -98,6 +100,12 @@ class StudyOptions(BaseModel):
     def _one_or_more(cls, names: object) -> object:
         """One name may stand alone: on the command line there are no lists."""
         return [names] if isinstance(names, str) else names
+
+    @field_validator("never_saw", mode="before")
+    @classmethod
+    def _named(cls, never_saw: object) -> object:
+        """A key that an environment beneath has can only be set to null."""
+        return {k: v for k, v in never_saw.items() if v is not None} if isinstance(never_saw, dict) else never_saw
 
     @model_validator(mode="after")
     def _sound(self) -> StudyOptions:
