@@ -6,6 +6,7 @@
 #   make lint       ruff                     make notebooks   run the notebooks
 #   make viz        see the pipelines        make bench       time what is promised to be cheap
 #   make docs       the documentation's site make test-docs   every command of the documentation, in a tiny project
+#   make readme     the README's tables, from the last run
 #   make airflow-dags   write dags/ for Airflow          make test-airflow   run them with Airflow
 #   make clean      remove all but results in data/
 #
@@ -20,7 +21,7 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-jobs test-slow test-docs test-airflow airflow-dags lint viz docs notebooks bench clean
+.PHONY: run test test-jobs test-slow test-docs test-airflow airflow-dags lint viz docs readme notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
@@ -46,13 +47,16 @@ test-airflow: $(VENV)/.installed-dev $(VENV)-airflow/.installed
 	EXCISE_AIRFLOW=$(VENV)-airflow $(BIN)/python -m pytest -m airflow tests/airflow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py
+	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py readme_tables.py
 
 viz: $(VENV)/.installed-dev
 	$(BIN)/kedro viz run --include-hooks --host=127.0.0.1
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict
+
+readme: $(VENV)/.installed-run
+	$(BIN)/python readme_tables.py
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/jupyter-execute notebooks/*.ipynb
