@@ -58,10 +58,10 @@ def erasure_tables(m: Metrics) -> str:
     lines += [
         "",
         "The detector's false alarms on the unedited model's harmless twins of these prompts, by the same rule: "
-        f"{m.detector.hits} / {m.detector.n} ({percent(m.detector.rate)}, {span(m.detector)}); in single images of what "
-        f"must survive {single.hits} / {single.n}. The mask of P-ESD prunes {percent(pruned.prune_rate)} of the weights "
-        f"below it and takes {pruned.mask_bytes:,} bytes, the weights that were trained beside it not counted. Paired "
-        "differences, first minus second:",
+        f"{m.detector.hits} / {m.detector.n} ({percent(m.detector.rate)}, {span(m.detector)}); in single images of "
+        f"what must survive {single.hits} / {single.n}. The mask of P-ESD prunes {percent(pruned.prune_rate)} of the "
+        f"weights below it and takes {pruned.mask_bytes:,} bytes, the weights that were trained beside it not counted. "
+        "Paired differences, first minus second:",
         "",
         *differences([(prompts_name(p.attack), p) for p in m.paired], "asked with"),
         "",
