@@ -86,7 +86,11 @@ def typed(metrics: dict[str, Any]) -> list[str]:
         for a, rate in one["attacks"].items()
         if rate.get("readable_hits", rate["hits"]) < rate["hits"]
     )
-    return [f"Hits with a text that somebody could type, and no tokens that none spells: {fewer}."] if fewer else []
+    return (
+        [f"Hits under attack whose text somebody could type (the others need tokens that no text spells): {fewer}."]
+        if fewer
+        else []
+    )
 
 
 def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:

@@ -223,4 +223,4 @@ def test_hits_that_nobody_could_type_are_told(metrics):
     attack["readable_hits"] = attack["hits"]
     assert "somebody could type" not in page(metrics)
     attack["readable_hits"] -= 5
-    assert "none spells: ESD under UnlearnDiffAtk 9 of 14." in page(metrics)
+    assert "no text spells): ESD under UnlearnDiffAtk 9 of 14." in page(metrics)
