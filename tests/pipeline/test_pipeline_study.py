@@ -202,6 +202,25 @@ def test_a_study_that_runs_out_of_time_writes_what_there_is_and_goes_on(project,
     assert lasting(again) == lasting(rows)
 
 
+def test_an_old_row_stays_marked_until_there_is_time_to_make_it_again(project, run_study, monkeypatch):
+    """After the test above: its cells are in the cache."""
+    from excise.pipelines.study_pruning import rows as clocked
+
+    rows = run_study()
+    old = [row | {"fingerprint": "old", "hits": 0} for row in rows[:2]]
+    (project / "docs/results.json").write_text(json.dumps([*old, *rows[2:]]))
+    for folder in (project / "data/cache").glob("cell-*"):
+        (folder / "row.json").unlink(missing_ok=True)
+    clock = iter([0.0, *[4000.0] * 100])  # no cell is begun in time
+    monkeypatch.setattr(clocked, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert run_study(**{"study": {"hours": 1.0}}) == [*(row | {"stale": True} for row in old), *rows[2:]]
+    page = (project / "docs/results.md").read_text()
+    assert f"**{len(rows) - 2} of {len(rows)} cells are done.** 2 more, marked †" in page
+    monkeypatch.undo()
+    again = run_study()
+    assert lasting(again) == lasting(rows) and not any(row.get("stale") for row in again)
+
+
 @pytest.mark.slow
 def test_several_processes_make_the_rows_that_one_makes(project, run_study):
     """After the test above: erasers and attacks are in the cache, and what is left is to draw, judge and count."""

@@ -81,8 +81,9 @@ def _progress(table: pd.DataFrame, planned: int) -> str:
     told = f"**{len(table) - stale} of {planned} cells are done.**"
     if stale:
         told += (
-            f" {stale} more, marked {STALE}, are of an earlier version of the code or of other parameters (`kedro "
-            f"stale` says what has changed): read them beside each other, and not beside the others."
+            f" {stale} more, marked {STALE} and hollow in the figure, are of an earlier version of the code or of "
+            "other parameters (`kedro stale` says what has changed): read them beside each other, and not beside the "
+            "others."
         )
     return told + (
         " What is missing or old is made when the command is given again.\n" if len(table) - stale < planned else "\n"
