@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from excise.attacks import AttackOptions, make_attack
+from excise.attacks.search import Knowledge
 from excise.erasers import Eraser, EraserOptions
 from excise.erasers.bank import build_bank
 from excise.erasers.make import make_erased
@@ -57,5 +58,7 @@ def test_erasers_train_and_lift_bit_for_bit(model, material, tmp_path, name):
 def test_attacks_search_in_full_precision(model, material, tmp_path, name):
     prompts = pd.DataFrame({"prompt_id": ["a", "b"], "prompt": ["a man", "a guy"], "seed": [1, 2]})
     options = AttackOptions(method=name, steps=3, batch=2)
-    table = make_attack(options).run(model, prompts, material.concept.final, options, tmp_path, "test", None, None)
+    pictures = material.concept.final
+    known = Knowledge(concept=pictures, concept_prompts=["a woman"] * len(pictures))
+    table = make_attack(options).run(model, prompts, pictures, options, tmp_path, "test", known, None)
     assert (table["dropped"] == "").all() and table["loss"].notna().all()
