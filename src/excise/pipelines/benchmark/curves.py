@@ -10,7 +10,11 @@ from excise.reports.words import attack_label
 
 from .standing import table_of
 
-COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b76", "#1c1c22"]
+# Okabe and Ito, then two greys and two more: a colour an attack
+COLOURS = [
+    *("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b76", "#1c1c22"),
+    *("#8a2be2", "#8b5a2b"),
+]
 
 
 def curve(found: list[int], images: int) -> list[float]:
