@@ -11,7 +11,7 @@ from typing import Any
 from excise.metrics.summary import Metrics
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows
-from excise.reports.words import attack_label
+from excise.reports.words import BASE, PLAIN, attack_label, eraser_label
 
 ROOT = Path(__file__).parent
 METRICS = "data/08_reporting/emoji64/person/metrics.json"  # a folder of versions
@@ -46,7 +46,7 @@ def erasure_tables(m: Metrics) -> str:
     ]
     for name, eraser in m.erasers.items():
         for attack, rate in eraser.attacks.items():
-            kept = [eraser.utility.retain_near, eraser.utility.retain_far] if attack == "plain" else []
+            kept = [eraser.utility.retain_near, eraser.utility.retain_far] if attack == PLAIN else []
             near, far = [f"{r.hits} / {r.n}" for r in kept] or ["", ""]
             lines.append(
                 f"| {model_name(name)} | {prompts_name(attack)} | {rate.hits} / {rate.n} | {percent(rate.rate)} | "
@@ -85,15 +85,13 @@ def differences(pairs: list[tuple[str, Any]], head: str) -> list[str]:
 
 
 def model_name(eraser: str) -> str:
-    if eraser == "none":
+    if eraser == BASE:
         return "base model"
-    if eraser.startswith("p_"):
-        return f"P-{eraser[2:].upper()}"
-    return f"{eraser.removesuffix('_plus').upper()}{'+ (control)' if eraser.endswith('_plus') else ''}"
+    return eraser_label(eraser) + (" (control)" if eraser.endswith("_plus") else "")
 
 
 def prompts_name(attack: str) -> str:
-    return "plain prompts" if attack == "plain" else attack_label(attack)
+    return "plain prompts" if attack == PLAIN else attack_label(attack)
 
 
 def percent(share: float | None) -> str:
