@@ -14,10 +14,11 @@ FILES = {
     "__init__.py": "",
     "pipelines/__init__.py": "",
     "pipelines/nodes.py": (
-        "from box.tools import hammer\nfrom .shared import RETAIN\n\n"
+        "from box.pipelines import steps as work\nfrom box.tools import hammer\nfrom .shared import RETAIN\n\n"
         "def first(x: int) -> int:\n    from box.paint import Red\n\n    return helper(x) + hammer(x)\n\n"
-        "def second(x):\n    return x\n\ndef third():\n    return RETAIN\n\ndef helper(x):\n    return x + 1\n"
+        "def second(x):\n    return x\n\ndef third():\n    return work.cut(RETAIN)\n\ndef helper(x):\n    return x + 1\n"
     ),
+    "pipelines/steps.py": "def cut(x):\n    return x\n\ndef paste(x):\n    return 2 * x\n",
     "pipelines/shared.py": "RETAIN = 3\nOTHER = 4\n",
     "tools/__init__.py": "from .hammer import hammer\nfrom .saw import saw\n",
     "tools/hammer.py": "from box.wood import beam\n\ndef hammer(x):\n    'Hits.'\n    return beam\n",
@@ -60,6 +61,8 @@ def codes(*classes: type) -> dict[str, dict[str, str]]:
         "a neighbour in the same file": ("pipelines/nodes.py", "return x\n", "return -x\n", {"second"}),
         "a constant": ("pipelines/shared.py", "RETAIN = 3", "RETAIN = 5", {"third"}),
         "another constant": ("pipelines/shared.py", "OTHER = 4", "OTHER = 5", set()),
+        "called through its module": ("pipelines/steps.py", "return x", "return -x", {"third"}),
+        "another of that module": ("pipelines/steps.py", "return 2 * x", "return 3 * x", set()),
         "through a package's init": ("tools/hammer.py", "return beam", "return -beam", {"first"}),
         "what the init names besides": ("tools/saw.py", "return 1", "return 2", set()),
         "an import of an import": ("wood.py", "beam = 2", "beam = 3", {"first"}),
