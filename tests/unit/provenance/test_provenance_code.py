@@ -16,7 +16,8 @@ FILES = {
     "pipelines/nodes.py": (
         "from box.pipelines import steps as work\nfrom box.tools import hammer\nfrom .shared import RETAIN\n\n"
         "def first(x: int) -> int:\n    from box.paint import Red\n\n    return helper(x) + hammer(x)\n\n"
-        "def second(x):\n    return x\n\ndef third():\n    return work.cut(RETAIN)\n\ndef helper(x):\n    return x + 1\n"
+        "def second(x):\n    return x\n\ndef third():\n    return work.cut(RETAIN)\n\n"
+        "def helper(x):\n    return x + 1\n"
     ),
     "pipelines/steps.py": "def cut(x):\n    return x\n\ndef paste(x):\n    return 2 * x\n",
     "pipelines/shared.py": "RETAIN = 3\nOTHER = 4\n",
