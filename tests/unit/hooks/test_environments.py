@@ -69,6 +69,15 @@ def test_parameters_are_known_and_in_range(environment: str) -> None:
     assert given["model"].name == configured(environment)["globals"]["model"]
 
 
+def test_no_environment_overwrites_the_pages_of_another() -> None:
+    folders = [configured(environment)["globals"]["pages"] for environment in ENVIRONMENTS]
+    assert len(set(folders)) == len(folders)
+    loader = OmegaConfigLoader(str(CONF), env="sd14", **CONFIG_LOADER_ARGS)
+    written = {name: entry for name, entry in loader["catalog"].items() if name.endswith((".rows", ".page"))}
+    assert len(written) >= 6
+    assert all(entry["filepath"].startswith("docs/sd14/") for entry in written.values()), written
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_concepts_have_words_for_the_budget(environment: str, kind: str) -> None:
