@@ -105,11 +105,11 @@ class MlflowHook:
             artifacts = (self._project / "mlartifacts").as_uri()
         # MLflow tries for minutes by default
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        client = _client()
-        if RUN_ID in os.environ:
-            client.update_run(os.environ[RUN_ID], status="RUNNING")
-        else:
-            with _alone(self._project):
+        with _alone(self._project):  # the first client also makes the store's tables
+            client = _client()
+            if RUN_ID in os.environ:
+                client.update_run(os.environ[RUN_ID], status="RUNNING")
+            else:
                 os.environ[RUN_ID] = self._join_or_create(client, run_params, artifacts)
         logger.info("MLflow run %s in %s", os.environ[RUN_ID], without_password(os.environ[URI]))
 
@@ -173,7 +173,7 @@ class MlflowHook:
 
 @contextmanager
 def _alone(project: Path) -> Iterator[None]:
-    """While no other process of this project creates an experiment or a run."""
+    """While no other process of this project makes the store, an experiment or a run."""
     from excise.cache import Cache
 
     with Cache(project / "data" / "cache").alone("mlflow"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +190,28 @@ def test_child_processes_join_the_run(store: Path, tmp_path: Path) -> None:
 
 def in_child(attack: Attack) -> dict[str, int]:
     return {"pid": os.getpid()}
+
+
+@pytest.mark.jobs
+def test_two_first_runs_that_start_at_once_are_both_recorded(tmp_path: Path) -> None:
+    spawn = get_context("spawn")
+    gate = spawn.Barrier(2)
+    twins = [spawn.Process(target=_first_run, args=(tmp_path, name, gate)) for name in ("a", "b")]
+    for twin in twins:
+        twin.start()
+    for twin in twins:
+        twin.join(120)
+    assert [twin.exitcode for twin in twins] == [0, 0]
+    assert [run.info.status for run in _runs(tmp_path)] == ["FINISHED", "FINISHED"]
+
+
+def _first_run(folder: Path, name: str, gate: Any) -> None:
+    import mlflow  # noqa: F401  the seconds that it takes would hold the two apart
+
+    for given in (RUN_ID, URI):
+        os.environ.pop(given, None)
+    gate.wait(60)
+    Project(folder, folder / name).run(_pipeline())
 
 
 def test_a_store_that_is_away_costs_one_warning_and_no_results(
