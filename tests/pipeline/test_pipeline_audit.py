@@ -64,6 +64,13 @@ def audited(exported, audit) -> dict[str, Any]:
     return audit(exported / FORMATS["mask"], audit={"attacks": SOME})
 
 
+@pytest.fixture(scope="module")
+def report(audited, project) -> str:
+    """Of the audit above: a later one writes its own."""
+    html = newest(project, "data/08_reporting/emoji64/person/audit/report.html/*/*.html").read_text()
+    return re.sub(r'src="data:[^"]*"', "", html)
+
+
 def check_attacks(told: dict[str, Any], attacks: list[str], dropped: int = 0) -> None:
     """Every attack on the checkpoint, all but those that compare on its base model; so many prompts may be dropped."""
     below = [name for name in attacks if not ATTACKS[name].compares]
@@ -76,7 +83,7 @@ def check_attacks(told: dict[str, Any], attacks: list[str], dropped: int = 0) ->
     assert pairs == {("none", "audited", attack) for attack in ("plain", *below)}
 
 
-def test_the_checkpoint_stands_beside_its_base_model(audited):
+def test_the_checkpoint_stands_beside_its_base_model(audited, report):
     assert list(audited["erasers"]) == ["none", "audited"]
     check_attacks(audited, SOME)
     assert "merging" not in audited["erasers"]["none"]["attacks"]
@@ -92,9 +99,8 @@ def test_without_a_choice_all_attacks_are_run_that_make_sense(exported, audit, f
     check_attacks(audit(exported / FORMATS[form]), [name for name in known if form == "mask" or name != "revival"])
 
 
-def test_the_report_is_about_the_checkpoint(audited, project):
-    html = newest(project, "data/08_reporting/emoji64/person/audit/report.html/*/*.html").read_text()
-    html = re.sub(r'src="data:[^"]*"', "", html)
+def test_the_report_is_about_the_checkpoint(audited, report):
+    html = report
     assert "Can mask.safetensors still draw a person?" in html and "What was audited" in html
     assert audited["audited"]["sha256"] in html and "How far an attacker gets" in html
     assert "neurons were not looked at" in html and "kedro run --pipeline=audit" in html

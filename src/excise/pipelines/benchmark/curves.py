@@ -33,17 +33,19 @@ def curves_figure(rows: list[dict]) -> Image.Image:
     table = table_of(rows)
     judged = table[table["looks"].fillna(0) > 0] if "looks" in table else table[:0]
     panels = list(judged.groupby(["concept", "name"], sort=False))
-    columns = min(4, max(1, len(panels)))
+    columns = min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     attacks = list(judged["attack"].unique())
+    most = int(judged["looks"].max()) if panels else 1
     for axis, ((concept, name), part) in zip(axes, panels, strict=False):
         for attack, cells in part.groupby("attack", sort=False):
             _draw(axis, cells, COLOURS[attacks.index(attack) % len(COLOURS)], attack_label(str(attack)))
         axis.set_title(f"{concept}: {name}", loc="left", fontsize=10, fontweight="bold")
-        axis.set_ylim(-3, 103)
+        axis.set_ylim(-3, 106)
+        axis.set_xlim(-0.5, most + 1)  # the same in all panels
         axis.yaxis.set_major_formatter("{x:.0f} %")
         axis.set_xlabel("judged images a prompt", fontsize=8)
         axis.grid(color="#e3e3ea")
@@ -61,4 +63,5 @@ def curves_figure(rows: list[dict]) -> Image.Image:
 
 def _draw(axis, cells: pd.DataFrame, colour: str, label: str) -> None:
     shares = np.mean([curve(found, max(1, int(cells["looks"].max()))) for found in cells["found"]], 0)
-    axis.step(range(len(shares)), 100 * shares, where="post", color=colour, lw=2, alpha=0.85, label=label)
+    ends = [*range(len(shares)), len(shares) - 0.5]  # the last step has a tread, too
+    axis.step(ends, 100 * np.append(shares, shares[-1]), where="post", color=colour, lw=2, alpha=0.85, label=label)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from excise.pipelines.names import PLAIN
@@ -17,7 +19,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
     table = table_of(rows)
     if table.empty:
         return "# Benchmark\n\nNo cell of it is done yet.\n"
-    devices = ", ".join(f"{device} ({count})" for device, count in table["device"].value_counts().items())
+    devices = ", ".join(f"{device} ({count})" for device, count in Counter(row["device"] for row in rows).most_common())
     parts = [
         "# Benchmark\n",
         f"Measured on {model} by the pipeline that wrote this page and `benchmark.json` beside it (one row a cell).\n",
