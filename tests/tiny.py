@@ -18,6 +18,7 @@ LOOP = LoopOptions(steps=1, batch=1, lr=1e-3)
 BLIND = ("img2img", "tina", "finetuning", "quantising", "merging", "revival")
 BUDGET = {  # parameters of a job that takes seconds
     "seed": 3,
+    "eraser": "esd",
     "known_pictures": None,  # 400 of them
     "prompts": {"fit": 4, "tune": 2, "test": 4, "retain_fit": 4, "retain_test": 4},
     "erasers": {

@@ -80,7 +80,7 @@ TYPED = {
     "run --pipeline=export --params=export.formats=pickle": (
         "Parameter 'export.formats.0' cannot be 'pickle': it must be 'all', 'folder', …"
     ),
-    "run --pipeline=export --params=export.variant=random": "No 'random' is made of the eraser 'esd': set …",
+    "run --pipeline=export --params=export.variant=random": "No 'random' is made of the eraser 'ac': set …",
     "run --pipeline=retrain --params=gate.attack_upper=0.05": (
         "gate.attack_upper is 0.05, and even no hit in 30 test prompts leaves an upper bound of 0.114: set "
         "prompts.test to 73 or more, or the threshold higher."

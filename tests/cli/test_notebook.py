@@ -30,7 +30,7 @@ def test_quickstart_runs_from_its_own_folder(tmp_path: Path, monkeypatch: pytest
     [metrics] = tmp_path.glob("data/08_reporting/emoji64/person/metrics.json/*/metrics.json")
     told = json.loads(metrics.read_text())
     assert told["budget"] == "notebook"
-    assert list(told["erasers"]) == ["none", "esd", "esd_plus", "p_esd"]
+    assert list(told["erasers"]) == ["none", "ac", "ac_plus", "p_ac"]
     pictures = [_pictures(cell) for cell in notebook.cells]
     sheet, base, erased, lifted = (shown for shown in pictures if shown)
     assert sheet and base != erased and base == lifted

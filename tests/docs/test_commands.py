@@ -258,7 +258,7 @@ RUN = {  # pages whose Python runs after the commands above, and from where
     "README.md": ".",
     "docs/quickstart.md": ".",
     "docs/embedded-model.md": ".",
-    "docs/exporting.md": "data/06_models/emoji64/person/p_esd/export",
+    "docs/exporting.md": "data/06_models/emoji64/person/p_ac/export",
 }
 NOT_RUN = {  # page -> what a block of it holds -> why
     "docs/exporting.md": {"load_lora_weights": "needs the package peft"},

@@ -97,7 +97,7 @@ def test_annotations_of_nodes_can_be_read(pipelines, caplog) -> None:
         found = {n: TypeExtractor({n: p}).extract_types_from_pipelines() for n, p in pipelines.items()}
     assert not caplog.records
     assert {"world", "model", "evaluation"} <= set(found["evaluate_emoji64"])
-    jobs = {"model", "prompts", "erasers.esd", "prune", "neurons", "attacks.unlearndiffatk", "draw", "fidelity"}
+    jobs = {"model", "prompts", "erasers.ac", "prune", "neurons", "attacks.unlearndiffatk", "draw", "fidelity"}
     assert all(set(found[job]) == jobs for job in ("erase_nsfw", "erase_style", "erase_object"))
 
 

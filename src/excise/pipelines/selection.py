@@ -14,7 +14,7 @@ from excise.errors import UserError, refuse_no_name
 # (`kedro registry describe`)
 DEFAULTS = {"nsfw": "person", "style": "fluent", "object": "church"}
 
-ERASER, ATTACK = "esd", "unlearndiffatk"
+ERASER, ATTACK = "ac", "unlearndiffatk"
 MASKS = ("learned", "all")  # which masks of P-X are made: the learned one, or its two controls too
 
 

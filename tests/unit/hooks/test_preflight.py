@@ -86,18 +86,18 @@ def test_unknown_eraser(run: Run) -> None:
 
 
 def test_eraser_without_options(run: Run) -> None:
-    del run.parameters["erasers"]["esd"]
-    assert "add erasers.esd" in run.sentence()
+    del run.parameters["erasers"]["ac"]
+    assert "add erasers.ac" in run.sentence()
 
 
 def test_eraser_under_the_name_of_another(run: Run) -> None:
-    run.parameters["erasers"]["esd"]["method"] = "uce"
-    assert "erasers.esd.method is 'uce'" in run.sentence()
+    run.parameters["erasers"]["ac"]["method"] = "uce"
+    assert "erasers.ac.method is 'uce'" in run.sentence()
 
 
 def test_option_that_the_eraser_does_not_have(run: Run) -> None:
-    run.parameters["erasers"]["esd"]["options"] = {"negative": 1.0}
-    assert run.sentence().startswith("erasers.esd.options: negative")
+    run.parameters["erasers"]["ac"]["options"] = {"negative": 1.0}
+    assert run.sentence().startswith("erasers.ac.options: negative")
 
 
 def test_unknown_attack(run: Run) -> None:
@@ -165,7 +165,7 @@ def test_stable_diffusion_needs_a_judge_too(concept: str, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"variant": "random"}, "No 'random' is made of the eraser 'esd': set export.variant to unpruned or plus or "),
+        ({"variant": "random"}, "No 'random' is made of the eraser 'ac': set export.variant to unpruned or plus or "),
         ({"variant": "random"}, "or learned, or masks to all."),
         (
             {"variant": "plus", "eraser": "conceptprune"},
@@ -191,9 +191,9 @@ def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.
                 patch.setattr(selection, f"_{name}", value)
             return {name for name in export.create_pipeline(concept="person").inputs() if name.endswith(".eraser")}
 
-    assert read() == {"person.p_esd.eraser"}
+    assert read() == {"person.p_ac.eraser"}
     assert read(variant="unpruned", eraser="ac") == {"person.ac.eraser"}
-    assert read(variant="random", masks="all") == {"person.p_esd_random.eraser"}
+    assert read(variant="random", masks="all") == {"person.p_ac_random.eraser"}
     assert read(eraser="conceptprune") == {"person.conceptprune.eraser"}
 
 
