@@ -33,16 +33,18 @@ TYPED = {
         "Concept 'person' makes too few different test prompts for … in …: give it more words, templates or slots, or "
         "ask for fewer retain prompts."
     ),
-    JOB + "--params=erasers.esd=3": "Parameter 'erasers.esd' cannot be 3: it must be a mapping of names to values.",
-    JOB + "--params=erasers.esd.lr=nan": "Parameter 'erasers.esd.lr' cannot be 'nan': it must be greater than 0.",
-    JOB + "--params=erasers.esd.lr=inf": "Parameter 'erasers.esd.lr' cannot be inf: it must be a finite number.",
-    JOB + "--params=erasers.esd.lr=-1": "Parameter 'erasers.esd.lr' cannot be -1: it must be greater than 0.",
-    JOB + "--params=erasers.esd.steps=0": (
-        "Parameter 'erasers.esd.steps' cannot be 0: it must be greater than or equal to 1."
+    JOB + "--params=erasers.esd.steps=400": "This run does not read 'erasers.esd', since its eraser is ac: add …",
+    JOB + "--params=attacks.p4d.steps=400": "This run does not read 'attacks.p4d', since its attack is …",
+    JOB + "--params=erasers.ac=3": "Parameter 'erasers.ac' cannot be 3: it must be a mapping of names to values.",
+    JOB + "--params=erasers.ac.lr=nan": "Parameter 'erasers.ac.lr' cannot be 'nan': it must be greater than 0.",
+    JOB + "--params=erasers.ac.lr=inf": "Parameter 'erasers.ac.lr' cannot be inf: it must be a finite number.",
+    JOB + "--params=erasers.ac.lr=-1": "Parameter 'erasers.ac.lr' cannot be -1: it must be greater than 0.",
+    JOB + "--params=erasers.ac.steps=0": (
+        "Parameter 'erasers.ac.steps' cannot be 0: it must be greater than or equal to 1."
     ),
-    JOB + "--params=erasers.esd.group=all": "Parameter 'erasers.esd.group' cannot be 'all': it must be 'esd-x', …",
-    JOB + "--params=erasers.esd.method=uce": "erasers.esd.method is 'uce': it must be the name that it stands under.",
-    JOB + "--params=erasers.esd.options.x=1": ("erasers.esd.options: x does not exist; remove it or correct its name."),
+    JOB + "--params=erasers.ac.group=all": "Parameter 'erasers.ac.group' cannot be 'all': it must be 'esd-x', …",
+    JOB + "--params=erasers.ac.method=uce": "erasers.ac.method is 'uce': it must be the name that it stands under.",
+    JOB + "--params=erasers.ac.options.x=1": ("erasers.ac.options: x does not exist; remove it or correct its name."),
     JOB + "--params=attacks.unlearndiffatk.options.tokens=0": (
         "attacks.unlearndiffatk.options: tokens cannot be 0: it must be greater than or equal to 1."
     ),
@@ -73,7 +75,7 @@ TYPED = {
     "run --pipeline=audit --params=checkpoint=conf": "There are no safetensors in the folder 'conf': point the parameter 'checkpoint' elsewhere.",
     "run --pipeline=audit --params=checkpoint=pyproject.toml": "…",
     # what a stage needs
-    "run --pipeline=rejudge": "There is no 'person.concept' yet: run what makes it first, …",
+    "run --pipeline=rejudge": "There is no 'person.ac.plain.images' yet: run what makes it first, …",
     "run --pipeline=export --params=export.rank=0": (
         "Parameter 'export.rank' cannot be 0: it must be greater than or equal to 1."
     ),
