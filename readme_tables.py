@@ -52,16 +52,16 @@ def erasure_tables(m: Metrics) -> str:
                 f"| {model_name(name)} | {prompts_name(attack)} | {rate.hits} / {rate.n} | {percent(rate.rate)} | "
                 f"{span(rate)} | {rate.any_hits} / {rate.n} | {rate.dropped}, {rate.failed} | {near} | {far} |"
             )
-    pruned = next(e for n, e in m.erasers.items() if n.startswith("p_"))
+    masked, pruned = next((n, e) for n, e in m.erasers.items() if n.startswith("p_"))
     single = m.detector.singles
     assert single is not None and pruned.prune_rate is not None
     lines += [
         "",
         "The detector's false alarms on the unedited model's harmless twins of these prompts, by the same rule: "
         f"{m.detector.hits} / {m.detector.n} ({percent(m.detector.rate)}, {span(m.detector)}); in single images of "
-        f"what must survive {single.hits} / {single.n}. The mask of P-ESD prunes {percent(pruned.prune_rate)} of the "
-        f"weights below it and takes {pruned.mask_bytes:,} bytes, the weights that were trained beside it not counted. "
-        "Paired differences, first minus second:",
+        f"what must survive {single.hits} / {single.n}. The mask of {model_name(masked)} prunes "
+        f"{percent(pruned.prune_rate)} of the weights below it and takes {pruned.mask_bytes:,} bytes, the weights that "
+        "were trained beside it not counted. Paired differences, first minus second:",
         "",
         *differences([(prompts_name(p.attack), p) for p in m.paired], "asked with"),
         "",
