@@ -3,7 +3,7 @@
 Every file is written whole or not at all, also by those that are Kedro's own (``drafted``).
 """
 
-from .drafted import CsvDataset, JsonDataset, TableDataset, TextDataset
+from .drafted import CsvDataset, JsonDataset, RowsDataset, TableDataset, TextDataset
 from .eraser import EraserDataset
 from .folder import FolderDataset
 from .image_set import ImageSetDataset
@@ -21,6 +21,7 @@ __all__ = [
     "MaskDataset",
     "PngDataset",
     "PromptTableDataset",
+    "RowsDataset",
     "TableDataset",
     "TensorsDataset",
     "TextDataset",

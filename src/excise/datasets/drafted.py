@@ -42,6 +42,16 @@ class JsonDataset(Drafted, JSONDataset):
     """Plain data as JSON."""
 
 
+class RowsDataset(JsonDataset):
+    """Rows that earlier runs may have committed; none, where there is no file yet."""
+
+    def load(self) -> Any:
+        return super().load() if super()._exists() else []
+
+    def _exists(self) -> bool:
+        return True
+
+
 class TableDataset(Drafted, ParquetDataset):
     """A table as Parquet."""
 

@@ -26,6 +26,7 @@ from excise.datasets import (
     MaskDataset,
     PngDataset,
     PromptTableDataset,
+    RowsDataset,
     TableDataset,
     TensorsDataset,
     TextDataset,
@@ -226,3 +227,10 @@ def test_no_catalog_entry_writes_into_the_file_that_is_read():
     catalogs = sorted((Path(__file__).parents[3] / "conf").glob("**/catalog*.yml"))
     kinds = {kind for path in catalogs for kind in re.findall(r"type: *([\w.]+)", path.read_text())}
     assert len(kinds) > 5 and {k for k in kinds if not k.startswith("excise.")} <= {"partitions.PartitionedDataset"}
+
+
+def test_rows_that_nobody_has_committed_yet_are_none(tmp_path: Path) -> None:
+    rows = RowsDataset(filepath=str(tmp_path / "docs/mine/rows.json"))
+    assert rows.exists() and rows.load() == []
+    JsonDataset(filepath=str(tmp_path / "docs/mine/rows.json")).save([{"hits": 3}])
+    assert rows.exists() and rows.load() == [{"hits": 3}]

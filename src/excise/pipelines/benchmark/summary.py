@@ -34,7 +34,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         parts += [
             f"## {concept} ({part['kind'].iloc[0]})\n",
             _rates(part),
-            _strongest(part),
+            strongest_table(part),
             _budgets(part),
             _apart(part),
             _collateral(part),
@@ -56,7 +56,7 @@ def _rates(part: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _strongest(part: pd.DataFrame) -> str:
+def strongest_table(part: pd.DataFrame) -> str:
     """What is left of each model under the strongest attack of each threat model, and under luck alone."""
     threats = tuple(str(t) for t in part["threat_model"].unique() if t != "plain prompt")
     names = list(part["name"].unique())

@@ -118,11 +118,15 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     return rows
 
 
-def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict) -> str:
-    """``docs/results.md``."""
+def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict, benchmark: list) -> str:
+    """``docs/results.md``.
+
+    Args:
+        benchmark: the benchmark's committed rows, of other attacks on fewer prompts.
+    """
     from .tables import results_page
 
-    return results_page(rows, run_info["command"], len(plan_cells(study)), model.name)
+    return results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark)
 
 
 def draw_results(rows: list[dict]) -> Image.Image:

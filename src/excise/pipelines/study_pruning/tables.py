@@ -33,8 +33,12 @@ def name_of(row: Any) -> str:
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
 
 
-def results_page(rows: list[dict], command: str, planned: int, model: str) -> str:
-    """The page: what was asked, a table a concept, the comparisons, what is missing."""
+def results_page(rows: list[dict], command: str, planned: int, model: str, benchmark: list[dict]) -> str:
+    """The page: what was asked, a table a concept, the comparisons, what is missing.
+
+    Args:
+        benchmark: rows of the benchmark: what is left of it all under the strongest attack of each threat model.
+    """
     table = own_rows(rows)
     parts = [
         "# Does pruning make an eraser robust?\n",
@@ -55,6 +59,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str) -> st
     woken = woken_table(table)
     if woken:
         parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
+    parts += _beyond(benchmark)
     for concept, part in table.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
@@ -67,6 +72,25 @@ def results_page(rows: list[dict], command: str, planned: int, model: str) -> st
         if NEVER_SAW not in set(part["eraser"]):
             parts.append(f"No model that never saw `{concept}` was asked, so this table has no floor.\n")
     return "\n".join(parts)
+
+
+def _beyond(benchmark: list[dict]) -> list[str]:
+    """What other attacks leave, from the benchmark's rows."""
+    from excise.pipelines.benchmark.standing import table_of
+    from excise.pipelines.benchmark.summary import strongest_table
+
+    table = table_of(benchmark)
+    if table.empty:
+        return []
+    parts = [
+        "## Under the strongest attack of each threat model\n",
+        "Two attacks are few. The [benchmark](benchmark.md) tries all of them, on other trainings, fewer prompts and a "
+        "smaller budget each:\n",
+    ]
+    for concept, part in table.groupby("concept", sort=False):
+        prompts = int(part["n"].max())
+        parts += [f"`{concept}`, {prompts} test prompts.\n", strongest_table(part)]
+    return parts
 
 
 def own_rows(rows: list[dict]) -> pd.DataFrame:
