@@ -144,7 +144,8 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
                 click.echo(line)
             return
         with _context(root, env, params) as context:
-            for line in stale_grids(context.params, context.catalog):
+            typed = "".join(f" --{name}={value}" for name, value in (("env", env), ("params", params)) if value)
+            for line in stale_grids(context.params, context.catalog, typed):
                 click.echo(line)
 
 
@@ -156,15 +157,14 @@ def stale(metadata: Any, env: str | None, params: str, again: bool) -> None:
 def verify(metadata: Any, what: str | None, no_rejudge: bool, redraw: int) -> None:
     """Make a result again from what is stored, and compare; exit code 1 where something differs.
 
-    WHAT is a run's id, a file below data/ that a run saved, or docs/results.json and docs/benchmark.json; unless given,
-    the newest run.
+    WHAT is a run's id, a file below data/ that a run saved, or the rows of a grid (docs/results.json,
+    docs/benchmark.json, an environment's in docs/<env>); unless given, the newest run.
     """
     with one_sentence():
-        from excise.commands.verify import run_of, verify_rows, verify_run
+        from excise.commands.verify import holds_rows, run_of, verify_rows, verify_run
 
         root = metadata.project_path if metadata else Path.cwd()
-        rows = what and (root / what).suffix == ".json" and (root / what).parent.name == "docs"
-        if rows:
+        if what and holds_rows(root / what):
             findings = verify_rows(root / what)
         else:
             run = run_of(root, what)
@@ -187,8 +187,12 @@ def _plain(value: Any) -> Any:
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def stale_grids(params: dict[str, Any], catalog: Any) -> Iterator[str]:
-    """For each grid that has committed rows, how it stands; see ``pipelines.study_pruning.stale``."""
+def stale_grids(params: dict[str, Any], catalog: Any, typed: str = "") -> Iterator[str]:
+    """For each grid that has committed rows, how it stands; see ``pipelines.study_pruning.stale``.
+
+    Args:
+        typed: options that the command which mends it takes, too.
+    """
     from excise.cache import Cache
     from excise.models import ModelSpec
     from excise.pipelines.benchmark.nodes import BenchmarkOptions
@@ -205,9 +209,12 @@ def stale_grids(params: dict[str, Any], catalog: Any) -> Iterator[str]:
         ("study_pruning", StudyOptions, "study.committed"),
         ("benchmark", BenchmarkOptions, "benchmark.committed"),
     ):
-        rows = catalog[committed].load() if catalog[committed].exists() else []
+        rows = catalog[committed].load()
+        if not rows:
+            yield f"{committed.partition('.')[0]}: no rows are committed."
+            continue
         found = compare_rows(options.model_validate(params[options.section]), rows, **given)
-        yield spell(committed.partition(".")[0], pipeline, found)
+        yield spell(committed.partition(".")[0], pipeline + typed, found)
 
 
 @cli.command()

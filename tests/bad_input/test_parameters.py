@@ -34,6 +34,10 @@ TYPED = {
         "ask for fewer retain prompts."
     ),
     JOB + "--params=erasers.esd.steps=400": "This run does not read 'erasers.esd', since its eraser is ac: add …",
+    JOB + "--params=erasers.ac.steps=30,erasers.esd.steps=400": "This run does not read 'erasers.esd', since its …",
+    JOB + "--params=attack=finetuning,attacks.p4d.steps=4": (
+        "This run does not read 'attacks.p4d', since its attack is finetuning: add attack=p4d, or give …"
+    ),
     JOB + "--params=attacks.p4d.steps=400": "This run does not read 'attacks.p4d', since its attack is …",
     JOB + "--params=erasers.ac=3": "Parameter 'erasers.ac' cannot be 3: it must be a mapping of names to values.",
     JOB + "--params=erasers.ac.lr=nan": "Parameter 'erasers.ac.lr' cannot be 'nan': it must be greater than 0.",

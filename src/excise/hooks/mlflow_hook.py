@@ -107,10 +107,11 @@ class MlflowHook:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         with _alone(self._project):  # the first client also makes the store's tables
             client = _client()
-            if RUN_ID in os.environ:
-                client.update_run(os.environ[RUN_ID], status="RUNNING")
-            else:
+            joins = RUN_ID in os.environ
+            if not joins:
                 os.environ[RUN_ID] = self._join_or_create(client, run_params, artifacts)
+        if joins:
+            client.update_run(os.environ[RUN_ID], status="RUNNING")
         logger.info("MLflow run %s in %s", os.environ[RUN_ID], without_password(os.environ[URI]))
 
     def _join_or_create(self, client: Any, run_params: dict[str, Any], artifacts: str | None) -> str:

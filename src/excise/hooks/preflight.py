@@ -129,24 +129,30 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
-    _refuse_options_of_others(run_params, pipeline)
+    options_are_used(run_params, pipeline)
     for name, kind in {"seed": int, "budget": str}.items():
         if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
             raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
 
 
-def _refuse_options_of_others(run_params: dict[str, Any], pipeline: Any) -> None:
+def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:
     """Options typed for an eraser or an attack that this run does not use change nothing, and nobody would notice."""
-    if AUDITED in pipeline.inputs():
-        return  # which chooses its attacks in its own way
-    for what in ("eraser", "attack"):
-        used, given = named_options(pipeline, f"{what}s"), (run_params.get("runtime_params") or {}).get(f"{what}s")
-        if used and isinstance(given, dict) and given and not used & set(given):
-            name, chosen = next(iter(given)), " and ".join(sorted(used))
-            raise UserError(
-                f"This run does not read '{what}s.{name}', since its {what} is {chosen}: add {what}={name}, or change "
-                f"{what}s.{chosen}."
-            )
+    from excise.pipelines.names import learning_attack
+    from excise.pipelines.selection import selected_attack, selected_eraser
+
+    if (GRIDS | {AUDITED}) & pipeline.inputs():
+        return  # these have erasers and attacks of their own
+    attack = selected_attack()
+    # of the whole job, not of the nodes at hand: a stage, a shard or a repaired step is given the same parameters
+    used = {"eraser": [selected_eraser()], "attack": list(dict.fromkeys([attack, learning_attack(attack)]))}
+    for what, names in used.items():
+        given = (run_params.get("runtime_params") or {}).get(f"{what}s")
+        for name in given if isinstance(given, dict) else {}:
+            if name not in names:
+                raise UserError(
+                    f"This run does not read '{what}s.{name}', since its {what} is {names[0]}: add {what}={name}, or "
+                    f"give {what}s.{names[0]}."
+                )
 
 
 def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

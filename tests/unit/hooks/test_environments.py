@@ -73,8 +73,9 @@ def test_no_environment_overwrites_the_pages_of_another() -> None:
     folders = [configured(environment)["globals"]["pages"] for environment in ENVIRONMENTS]
     assert len(set(folders)) == len(folders)
     loader = OmegaConfigLoader(str(CONF), env="sd14", **CONFIG_LOADER_ARGS)
-    written = {name: entry for name, entry in loader["catalog"].items() if name.endswith((".rows", ".page"))}
-    assert len(written) >= 6
+    ends = (".rows", ".page", ".committed", ".figure", ".curves", "study.benchmark")
+    written = {name: entry for name, entry in loader["catalog"].items() if name.endswith(ends)}
+    assert len(written) >= 12
     assert all(entry["filepath"].startswith("docs/sd14/") for entry in written.values()), written
 
 

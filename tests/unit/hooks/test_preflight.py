@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 
 from excise.errors import UserError
-from excise.hooks.preflight import preflight
+from excise.hooks.preflight import options_are_used, preflight
 from excise.pipelines import audit, export, prepare, selection
 from excise.pipelines.job import create_job
 from excise.pipelines.names import audited_attacks
@@ -277,3 +278,29 @@ def test_an_audit_is_announced(
     retain = 2 * draw["per_retain_prompt"] * prompts.retain_test
     assert seen[0].images == pictures + 2 * retain + 2 * options.get("images", 0) * prompts.test
     assert seen[0].training > 0 and seen[0].forward > 2 * draw["steps"] * pictures
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"eraser": "esd", "erasers": {"esd": {"steps": 3}}},
+        {"attack": "finetuning", "attacks": {"finetuning": {"steps": 3}}},
+        {"attack": "finetuning", "attacks": {"unlearndiffatk": {"steps": 3}}},  # what P-X learns against
+    ],
+)
+@pytest.mark.parametrize("stage", ["erase", "evaluate", "report"])
+def test_options_that_the_job_uses_may_be_given_to_each_of_its_stages(
+    monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], stage: str
+) -> None:
+    for what in ("eraser", "attack"):
+        if what in params:
+            monkeypatch.setattr(selection, f"_{what}", params[what])
+    pipeline = import_module(f"excise.pipelines.{stage}").create_pipeline(concept="person")
+    options_are_used({"runtime_params": params}, pipeline)
+    for other in ({"erasers": {"uce": {}}}, {"attacks": {"p4d": {}}}):
+        with pytest.raises(UserError, match="does not read"):
+            options_are_used({"runtime_params": other}, pipeline)
+
+
+def test_what_is_selected_by_default_is_what_the_configuration_says(run: Run) -> None:
+    assert (run.parameters["eraser"], run.parameters["attack"]) == (selection.ERASER, selection.ATTACK)

@@ -45,7 +45,11 @@ def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> di
 
 
 def spell(name: str, pipeline: str, found: dict[str, Any]) -> str:
-    """The comparison for people."""
+    """The comparison for people.
+
+    Args:
+        pipeline: what makes the rows, with the options that it is to be given.
+    """
     counts = ", ".join(f"{found[what]} {what}" for what in ("current", "stale", "missing"))
     lines = [f"{name}: {found['cells']} cells, {counts}."]
     lines += [f"  {count} stale: {part} changed" for part, count in found["changed"].items()]

@@ -85,7 +85,7 @@ def _beyond(benchmark: list[dict]) -> list[str]:
     parts = [
         "## Under the strongest attack of each threat model\n",
         "Two attacks are few. The [benchmark](benchmark.md) tries all of them, on other trainings, fewer prompts and a "
-        "smaller budget each:\n",
+        "smaller budget each (`kedro stale` says whether its rows still hold):\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
         prompts = int(part["n"].max())
