@@ -137,16 +137,16 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 
 def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:
     """Options typed for an eraser or an attack that this run does not use change nothing, and nobody would notice."""
+    typed = {what: (run_params.get("runtime_params") or {}).get(f"{what}s") for what in ("eraser", "attack")}
+    if not any(typed.values()) or (GRIDS | {AUDITED}) & pipeline.inputs():
+        return  # these have erasers and attacks of their own
     from excise.pipelines.names import learning_attack
     from excise.pipelines.selection import selected_attack, selected_eraser
 
-    if (GRIDS | {AUDITED}) & pipeline.inputs():
-        return  # these have erasers and attacks of their own
-    attack = selected_attack()
     # of the whole job, not of the nodes at hand: a stage, a shard or a repaired step is given the same parameters
-    used = {"eraser": [selected_eraser()], "attack": list(dict.fromkeys([attack, learning_attack(attack)]))}
+    used = {"eraser": [selected_eraser()], "attack": [selected_attack(), learning_attack(selected_attack())]}
     for what, names in used.items():
-        given = (run_params.get("runtime_params") or {}).get(f"{what}s")
+        given = typed[what]
         for name in given if isinstance(given, dict) else {}:
             if name not in names:
                 raise UserError(
