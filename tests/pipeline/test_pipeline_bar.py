@@ -11,8 +11,9 @@ import pytest
 
 from excise.pipelines.study_pruning.bar import bar_table
 from excise.pipelines.study_pruning.short import short_table
-from excise.pipelines.study_pruning.tables import own_rows
+from excise.pipelines.study_pruning.tables import own_rows, results_page
 from excise.pipelines.study_pruning.woken import woken_table
+from excise.reports.words import percent
 
 N = 50
 ROOT = Path(__file__).parents[2]
@@ -138,3 +139,14 @@ def test_what_an_earlier_version_made_is_marked():
 def test_the_first_page_shows_the_rows_that_are_committed():
     rows = json.loads((ROOT / "docs/results.json").read_text())
     assert short_table(own_rows(rows)) in (ROOT / "README.md").read_text()
+
+
+def test_the_page_ends_in_what_other_attacks_leave():
+    rows, other = (json.loads((ROOT / f"docs/{name}.json").read_text()) for name in ("results", "benchmark"))
+    heading = "## Under the strongest attack of each threat model"
+    page = results_page(rows, "kedro run", len(rows), "emoji64", other)
+    part = page[page.index(heading) :].partition("\n## ")[0]
+    found = {r["variant"]: r for r in other if r["eraser"] == "ac" and r["attack"] == "p4d" and not r.get("made_on")}
+    strongest = next(line for line in part.splitlines() if line.startswith("| white-box text "))
+    assert f"| {percent(found['unpruned']['hits'] / found['unpruned']['n'])} (P4D) |" in strongest
+    assert heading not in results_page(rows, "kedro run", len(rows), "emoji64", [])
