@@ -1,4 +1,8 @@
-"""What does an attack cost over the bare model evaluations that it makes? For 8 and for 32 prompts."""
+"""What does an attack cost over the bare model evaluations that it makes? For 8 and for 32 prompts.
+
+How many it makes, the attack says itself: with a gradient to the text states, and without one. An eraser is on that
+changes nothing, since an attacker who compares the erased model with its base needs one.
+"""
 
 from __future__ import annotations
 
@@ -12,59 +16,62 @@ from timing import in_turns, peak_mb, ratios, record
 
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.search import Knowledge
+from excise.erasers import Eraser
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 
-STEPS = 10
-WAYS = {  # attack -> options, and for each evaluation with a gradient how many without one it makes
-    "unlearndiffatk": ({"tokens": 10, "check_every": STEPS, "checks": 1}, 2 / STEPS),
-    "pez": ({"tokens": 10}, 0.0),
-    "p4d": ({"tokens": 10}, 1.0),
-}
+STEPS = 20  # the attacks' own defaults are many more: what is done once weighs more here than in use
+ATTACKS = ("unlearndiffatk", "pez", "p4d")
 
 
 def main() -> None:
     model = DiffusionModel.load(ModelSpec(name="emoji64", path="embedded:emoji64"))
-    for count in (8, 32):
-        words = ["a man", "a woman on a blue background", "an old man in flat style", "a lady"] * (count // 4)
-        prompts = pd.DataFrame({"prompt_id": [str(i) for i in range(count)], "prompt": words, "seed": range(count)})
-        states, references = model.encode(words), model.initial_noise(list(range(count)))
-        times = torch.full((count,), 500)
+    name = next(n for n, p in model.denoiser.named_parameters() if n.endswith("to_k.weight"))
+    header = {"base": {"name": "emoji64", "sha256": model.sha256}}
+    with model.wearing(Eraser(header, {name: model.denoiser.get_parameter(name).detach().clone()})):
+        for count in (8, 32):
+            for attack in ATTACKS:
+                measure(model, attack, count)
 
-        def forward(states=states, references=references, times=times) -> None:
-            with torch.no_grad():
-                model.predict(references, times, states)
 
-        def backward(states=states, references=references, times=times) -> None:
+def measure(model: DiffusionModel, name: str, count: int) -> None:
+    """The attack on so many prompts at once, in turns with its bare evaluations."""
+    words = ["a man", "a woman on a blue background", "an old man in flat style", "a lady"] * (count // 4)
+    prompts = pd.DataFrame({"prompt_id": [str(i) for i in range(count)], "prompt": words, "seed": range(count)})
+    references = model.initial_noise(list(range(count)))
+    states, times = model.encode(words), torch.full((count,), 500)
+    options = AttackOptions(method=name, steps=STEPS, batch=count)
+
+    def attack() -> pd.DataFrame:
+        with tempfile.TemporaryDirectory() as folder:
+            return make_attack(options).run(model, prompts, references, options, Path(folder), "", Knowledge())
+
+    found = attack()
+    if (found["dropped"] != "").any():
+        raise RuntimeError(f"{name} attacked nothing: {found['dropped'].max()}")
+    gradients, evaluations = (int(found[k].max()) for k in ("gradient_steps", "model_evaluations"))
+
+    def bare() -> None:
+        for _ in range(gradients):
             leaf = states.detach().requires_grad_(True)
             model.predict(references, times, leaf).pow(2).mean().backward()
+        with torch.no_grad():
+            for _ in range(evaluations - gradients):
+                model.predict(references, times, states)
 
-        for name, (own, plain) in WAYS.items():
-            options = AttackOptions(method=name, steps=STEPS, batch=count, options=own)
-
-            def attack(options=options, prompts=prompts, references=references) -> None:
-                with tempfile.TemporaryDirectory() as folder:
-                    make_attack(options).run(model, prompts, references, options, Path(folder), "", Knowledge())
-
-            def bare(plain=plain) -> None:
-                for _ in range(STEPS):
-                    backward()
-                for _ in range(round(STEPS * plain)):
-                    forward()
-
-            seconds = in_turns(3, bare=bare, attack=attack)
-            ratio, low, high = ratios(seconds, "attack", "bare")
-            record(
-                f"attack {name}, {count} prompts",
-                model="emoji64",
-                prompts=count,
-                seconds=round(statistics.median(seconds["attack"]), 2),
-                model_evaluations=count * (STEPS + round(STEPS * plain)),
-                bare_seconds=round(statistics.median(seconds["bare"]), 2),
-                ratio=round(ratio, 3),
-                ratio_range=[round(low, 3), round(high, 3)],
-                peak_mb=peak_mb(),
-            )
+    seconds = in_turns(5, bare=bare, attack=attack)
+    ratio, low, high = ratios(seconds, "attack", "bare")
+    record(
+        f"attack {name}, {count} prompts",
+        model="emoji64",
+        prompts=count,
+        seconds=round(statistics.median(seconds["attack"]), 2),
+        model_evaluations=count * evaluations,
+        bare_seconds=round(statistics.median(seconds["bare"]), 2),
+        ratio=round(ratio, 3),
+        ratio_range=[round(low, 3), round(high, 3)],
+        peak_mb=peak_mb(),
+    )
 
 
 if __name__ == "__main__":
