@@ -31,6 +31,7 @@ from kedro.framework.hooks import hook_impl
 
 from .airflow import airflow_tags
 from .given_id import given_id
+from .left_over import close_left_over, process_tags
 
 logger = logging.getLogger(__name__)
 
@@ -124,12 +125,16 @@ class MlflowHook:
             if runs := client.search_runs([experiment], same, max_results=1):
                 client.update_run(runs[0].info.run_id, status="RUNNING")
                 return runs[0].info.run_id
+        if killed := close_left_over(client, experiment):
+            logger.info("Marked %d MLflow runs as killed, whose process is gone", killed)
         tags = {
             "kedro.run_id": run_params["run_id"],
             "kedro.env": run_params.get("env") or "local",
             "pipeline": pipelines,
             **_git_tag(self._project),
             **airflow_tags(),
+            # a run of several processes stays open between them
+            **({} if given_id() else process_tags()),
         }
         return client.create_run(experiment, tags=tags, run_name=pipelines).info.run_id
 

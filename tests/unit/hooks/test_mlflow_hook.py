@@ -116,7 +116,7 @@ def test_a_run_is_recorded(store: Path, tmp_path: Path) -> None:
         "draw.guidance": "4.5",
         "draw.sizes": "[1, 2]",
     }
-    assert {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow")} == {
+    assert {k: v for k, v in run.data.tags.items() if not k.startswith(("mlflow", "excise"))} == {
         "kedro.run_id": "2026-01-01T00.00.00.000Z",
         "kedro.env": "sd14",
         "pipeline": "erase_nsfw",
@@ -159,6 +159,34 @@ def test_an_interrupted_run_is_killed_by_the_next_one(store: Path, tmp_path: Pat
     project.run(_pipeline())
     states = {run.info.run_id: run.info.status for run in _runs(store)}
     assert states.pop(interrupted) == "KILLED" and "RUNNING" not in states.values()
+
+
+@pytest.mark.jobs
+@pytest.mark.parametrize(("ends", "status"), [(True, "KILLED"), (False, "RUNNING")])
+def test_what_a_killed_process_left_is_closed_by_the_next_run(tmp_path: Path, ends: bool, status: str) -> None:
+    spawn = get_context("spawn")
+    begun, may_end = spawn.Event(), spawn.Event()
+    other = spawn.Process(target=_begins_and_dies, args=(tmp_path, begun, may_end))
+    other.start()
+    try:
+        assert begun.wait(120)
+        if ends:
+            may_end.set()
+            other.join(60)
+        Project(tmp_path, tmp_path).run(_pipeline())
+        assert [run.info.status for run in _runs(tmp_path)] == ["FINISHED", status]
+    finally:
+        may_end.set()
+        other.join(60)
+
+
+def _begins_and_dies(folder: Path, begun: Any, may_end: Any) -> None:
+    project = Project(folder, folder / "killed")
+    arguments = {"run_params": {"run_id": "a"}, "pipeline": _pipeline(), "catalog": project.catalog}
+    project.manager.hook.before_pipeline_run(**arguments)
+    begun.set()
+    may_end.wait(120)
+    os._exit(9)  # as after SIGKILL: nothing is closed
 
 
 def test_a_given_run_is_joined(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
