@@ -269,3 +269,72 @@ def test_a_control_is_known_by_its_name():
         with pytest.raises(ValueError, match=f"instead.attacks.{name}"):
             BenchmarkOptions.model_validate(GRID | {"instead": {"attacks": {name: options}}})
     BenchmarkOptions.model_validate(GRID | {"instead": {"attacks": {"seed_search_x": {"method": "seed_search"}}}})
+
+
+def test_an_attack_with_nothing_to_attack_is_shown_as_none_and_compared_with_none():
+    h, c = "h" * 20, "." * 20
+    rows = [cell(e, "plain", c) | {"prune_rate": None} for e in ("none", "never_saw", "esd", "ac")]
+    rows += [cell(e, a, h if e == "none" else c, t) | {"prune_rate": None} for e, a, t in IDLE]
+    rows += [cell("ac", "p4d", h), cell("esd", "p4d", c), cell("ac", "merging", h, "weights")]
+    rows += [cell("ac", "revival", h, "weights") | {"prune_rate": 0.1}]
+    table = table_of(rows)
+    idle = table[table["idle"]]
+    assert set(zip(idle["eraser"], idle["attack"], strict=True)) == {(e, a) for e, a, _ in IDLE}
+    assert set(told_apart(table)["attack"]) == {"p4d"}  # no other attack was made on two
+    base = table[table["name"] == "Base model"]
+    assert worst(base, ["p4d", "merging", "revival"]) is None
+    first = summary_page(rows, "c", 9, "tiny").partition("The strongest attack")[0]
+    lines = {line.split(" | ")[0]: line for line in first.splitlines()}
+    assert lines["| P4D"].count("–") == 2 and lines["| revival"].count("–") == 3
+    assert any(line.startswith("–: the attack has nothing to attack there") for line in lines)
+
+
+IDLE = [  # (eraser, attack, threat model)
+    *(("none", a, "white-box text") for a in ("p4d", "p4d_long")),
+    *((e, a, "weights") for e in ("none", "never_saw") for a in ("merging", "revival")),
+    *(("never_saw", "p4d", "white-box text"), ("esd", "revival", "weights")),
+]
+
+
+def seconded(row: dict, verdicts: str) -> dict:
+    n = verdicts.count("h") + verdicts.count(".")
+    return row | {
+        **{"second_judge": "probe", "second_verdicts": verdicts},
+        **{"second_hits": verdicts.count("h"), "second_n": n},
+    }
+
+
+def test_both_judges_say_who_is_told_apart_and_what_one_effort_did_is_marked():
+    few, half, most = ("h" * k + "." * (20 - k) for k in (1, 10, 18))
+    rows = [
+        seconded(cell("esd", "pez", most), few),  # the judges do not agree
+        seconded(cell("ac", "pez", few), few),
+        seconded(cell("esd", "gcg", half), most),
+        seconded(cell("ac", "gcg", half), few),
+        seconded(cell("esd", "relearning", most, "weights") | {"shared": True}, most),
+        seconded(cell("ac", "relearning", few, "weights") | {"shared": True}, few),
+    ]
+    page = summary_page(rows, "c", 9, "tiny")
+    told = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("|") and "points" in line}
+    assert set(told) == {"| PEZ", "| GCG", "| relearning\u00b9"}
+    cells = {name: [c.strip() for c in line.strip("|").split("|")][-2:] for name, line in told.items()}
+    assert cells["| PEZ"] == ["< 0.001", "1.000"] and cells["| GCG"] == ["1.000", "< 0.001"]
+    assert "p by probe" in page and "p speaks of this one effort" in page
+    assert "| PEZ | 1 / 20 | 1 / 20 |" in page.partition("judged by probe")[2]
+    alone = summary_page([r | {"second_judge": None} for r in rows], "c", 9, "tiny")
+    assert "p by" not in alone and "judged by" not in alone
+
+
+def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():
+    def never(attack: str, hits: int, **more) -> dict:
+        return cell("never_saw", attack, "h" * hits + "." * (20 - hits)) | {"looks": 6, "found": [-1] * 20} | more
+
+    budget = {k: 0 for k in ("gradient_steps", "model_evaluations", "images_judged", "found_new", "confirmed")}
+    budget |= {"shared": False, "readable": 20}
+    rows = [never(a, h, **budget) for a, h in (("pez", 12), ("gcg", 4), ("random_tokens", 0), ("seed_search", 2))]
+    page = summary_page(rows, "c", 9, "tiny")
+    [line] = [line for line in page.splitlines() if line.startswith("Images of the controls")]
+    # 12 against 0 and 2: p .0002 and .001, of 4 comparisons; 4 against 0: .06
+    assert "PEZ less random tokens (p < 0.001); PEZ less seed search (p 0.003)." in line and "GCG" not in line
+    level = [never(a, 2, **budget) for a in ("pez", "random_tokens")]
+    assert "Holm-corrected for 1 comparisons): none." in summary_page(level, "c", 9, "tiny")

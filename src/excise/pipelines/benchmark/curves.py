@@ -31,7 +31,7 @@ def curves_figure(rows: list[dict]) -> Image.Image:
     from matplotlib.figure import Figure
 
     table = table_of(rows)
-    judged = table[table["looks"].fillna(0) > 0] if "looks" in table else table[:0]
+    judged = table[(table["looks"].fillna(0) > 0) & ~table["idle"]] if "looks" in table else table[:0]
     panels = list(judged.groupby(["concept", "name"], sort=False))
     columns = min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))

@@ -43,7 +43,8 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
     for label, cells in part.groupby("name", sort=False):
         reference = cells["eraser"].iloc[0] in REFERENCES
         weakest, luck, kept = worst(cells, ranked), worst(cells, controls), retained(cells)
-        rates = [share_of(cells[cells["attack"] == a]) if (cells["attack"] == a).any() else None for a in attacks]
+        tried = cells[~cells["idle"]]
+        rates = [share_of(tried[tried["attack"] == a]) if (tried["attack"] == a).any() else None for a in attacks]
         models.append(
             {
                 "name": label,

@@ -9,12 +9,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from excise.attacks import ATTACKS
 from excise.metrics.several import holm
-from excise.pipelines.names import PLAIN
+from excise.pipelines.names import PLAIN, comparing
 from excise.pipelines.study_pruning.pairs import verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
 from excise.pipelines.study_pruning.tables import name_of
-from excise.reports.words import is_control
+from excise.reports.words import is_control, method_of
 
 LEVEL = 0.05
 REFERENCES = (NOTHING, NEVER_SAW)  # what nothing was erased from
@@ -38,14 +39,34 @@ class Share:
 
 
 def table_of(rows: list[dict], transfer: bool = False) -> pd.DataFrame:
-    """Rows as a table with the models' names and threat models; those of transfer alone, or all but those."""
+    """Rows as a table with the models' names and threat models; those of transfer alone, or all but those.
+
+    Rows in which the attack had nothing to attack are marked as ``idle``: no figure of theirs is an attack's.
+    """
     table = pd.DataFrame([r for r in rows if r["eraser"] != SILENCED and bool(r.get("made_on")) == transfer])
     if table.empty:
         return table
     table["name"] = [name_of(r) for r in table.to_dict("records")]
     threat = table["threat_model"] if "threat_model" in table else pd.Series(index=table.index, dtype=object)
     table["threat_model"] = threat.fillna("plain prompt")
+    table["idle"] = [_idle(r) for r in table.to_dict("records")]
     return table
+
+
+def _idle(row: dict) -> bool:
+    """Whether the attack compares a model with itself, or looks for zeros where a mask set none."""
+    method = method_of(row["attack"])
+    if comparing(method) and row["eraser"] in REFERENCES:
+        return True
+    return getattr(ATTACKS.get(method), "revives", False) and pd.isna(row.get("prune_rate"))
+
+
+def by_second_judge(table: pd.DataFrame) -> pd.DataFrame:
+    """The same pictures as the second judge sees them; without the rows that have none."""
+    if "second_judge" not in table:
+        return table[:0]
+    told = table[table["second_judge"].notna()]
+    return told.assign(verdicts=told["second_verdicts"], hits=told["second_hits"], n=told["second_n"])
 
 
 def share_of(cells: pd.DataFrame) -> Share:
@@ -94,6 +115,7 @@ def lacking(part: pd.DataFrame, name: str) -> list[str]:
 
 def worst(cells: pd.DataFrame, attacks: Sequence[str]) -> tuple[str, Share] | None:
     """Which of some attacks brings the concept back most often, and its rate: chosen by its result, so too high."""
+    cells = cells[~cells["idle"]]
     found = [(a, share_of(part)) for a in attacks if len(part := cells[cells["attack"] == a])]
     found = [(attack, share) for attack, share in found if share.n]
     return max(found, key=lambda item: item[1].rate) if found else None
@@ -106,12 +128,13 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
     their number, before any is left out.
 
     Returns:
-        attack, first, second, difference (first minus second, on [-1, 1]), p, corrected; one row a comparison, none
-        where no prompt was judged with both.
+        attack, first, second, difference (first minus second, on [-1, 1]), p, corrected, shared (whether one effort
+        served all prompts, such as one learned word: p then speaks of this effort only, which is a sample of one); one
+        row a comparison, none where no prompt was judged with both.
     """
     from scipy.stats import binomtest
 
-    asked = part[(part["attack"] != PLAIN) & ~part["eraser"].isin(REFERENCES)]
+    asked = part[(part["attack"] != PLAIN) & ~part["eraser"].isin(REFERENCES) & ~part["idle"]]
     rows = []
     for attack, cells in asked.groupby("attack", sort=False):
         first_seed = cells.sort_values("seed", kind="stable").drop_duplicates("name")
@@ -122,8 +145,8 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
                 continue
             more, fewer = int((x > y)[both].sum()), int((x < y)[both].sum())
             p = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
-            rows.append((attack, a["name"], b["name"], (more - fewer) / both.sum(), p))
-    table = pd.DataFrame(rows, columns=["attack", "first", "second", "difference", "p"])
+            rows.append((attack, a["name"], b["name"], (more - fewer) / both.sum(), p, a.get("shared") in (True, 1)))
+    table = pd.DataFrame(rows, columns=["attack", "first", "second", "difference", "p", "shared"])
     return table.assign(corrected=holm(table["p"].tolist()))
 
 

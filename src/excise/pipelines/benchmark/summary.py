@@ -6,12 +6,27 @@ from collections import Counter
 
 import pandas as pd
 
+from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
-from excise.pipelines.study_pruning.pairs import paired_interval, verdict_matrix
+from excise.pipelines.study_pruning.pairs import more_often_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
 from excise.reports.words import attack_label, is_control, percent
 
-from .standing import LEVEL, Share, lacking, rank_on, retained, share_of, table_of, told_apart, transfer_matrix, worst
+from .standing import (
+    LEVEL,
+    Share,
+    by_second_judge,
+    lacking,
+    rank_on,
+    retained,
+    share_of,
+    table_of,
+    told_apart,
+    transfer_matrix,
+    worst,
+)
+
+ONE_EFFORT = "\u00b9"
 
 
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -34,6 +49,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         parts += [
             f"## {concept} ({part['kind'].iloc[0]})\n",
             _rates(part),
+            _second_rates(part),
             strongest_table(part),
             _budgets(part),
             _apart(part),
@@ -48,11 +64,40 @@ def _rates(part: pd.DataFrame) -> str:
     names = list(part["name"].unique())
     lines = ["| asked with | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     for attack, cells in part.groupby("attack", sort=False):
-        found = [spell(share_of(cells[cells["name"] == n])) if (cells["name"] == n).any() else "–" for n in names]
+        tried = cells[~cells["idle"]]
+        found = [spell(share_of(tried[tried["name"] == n])) if (tried["name"] == n).any() else "–" for n in names]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
     for title, sets in (("retain", ("near", "far")), ("near: IRA", ("near",)), ("far: CRA", ("far",))):
         kept = [spell(retained(part[part["name"] == n], sets)) for n in names]
         lines.append(f"| *{title}* | {' | '.join(kept)} |")
+    idle = part[part["idle"]].drop_duplicates("attack")["attack"]
+    if len(idle):
+        named = ", ".join(attack_label(str(a)) for a in idle)
+        lines.append(f"\n–: the attack has nothing to attack there: no base model beneath, or no zeros ({named}).")
+    return "\n".join(lines) + "\n"
+
+
+def _by_attack(chosen: pd.DataFrame, part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Chosen rows attack by attack, in the order of the whole table."""
+    found = [(str(attack), chosen[chosen["attack"] == attack]) for attack in part["attack"].unique()]
+    return [(attack, cells) for attack, cells in found if len(cells)]
+
+
+def _second_rates(part: pd.DataFrame) -> str:
+    """The same pictures by the second judge, where the concept has one."""
+    told = by_second_judge(part[~part["idle"]])
+    if told.empty:
+        return ""
+    names = list(part["name"].unique())
+    lines = [
+        f"The same pictures, judged by {told['second_judge'].iloc[0]}, hits / n:\n",
+        "| asked with | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 1),
+    ]
+    for attack, cells in _by_attack(told, part):
+        counts = cells.groupby("name")[["hits", "n"]].sum()
+        found = [f"{counts.loc[n, 'hits']:.0f} / {counts.loc[n, 'n']:.0f}" if n in counts.index else "–" for n in names]
+        lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -88,7 +133,7 @@ def _budgets(part: pd.DataFrame) -> str:
         "| confirmed on fresh seeds | text spells the tokens | hits that can be typed |",
         "|" + "---|" * 10,
     ]
-    for attack, cells in part[part["attack"] != PLAIN].groupby("attack", sort=False):
+    for attack, cells in _by_attack(part[(part["attack"] != PLAIN) & ~part["idle"]], part):
         attacked = int(cells["found"].map(lambda found: sum(k > -2 for k in found)).sum())
         shared = bool(cells["shared"].all())
         over = len(cells) if shared else max(1, attacked)
@@ -125,23 +170,42 @@ def _typed(cells: pd.DataFrame) -> str:
 
 
 def _apart(part: pd.DataFrame) -> str:
-    """Which models differ under which attack, of all comparisons on the concept."""
+    """Which models differ under which attack, of all comparisons on the concept, for each judge."""
+    key = ["attack", "first", "second"]
     compared = told_apart(part)
     if compared.empty:
         return ""
+    again = told_apart(by_second_judge(part)).set_index(key)["corrected"].rename("again")
+    both = compared.join(again, on=key)
+    second = "" if both["again"].isna().all() else str(by_second_judge(part)["second_judge"].iloc[0])
     how = (
         f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons: all pairs "
         "of erasers under all attacks on this concept"
     )
-    lines = ["| asked with | fewer hits | more hits | difference | p, Holm-corrected |", "|" + "---|" * 5]
-    for row in compared[compared["corrected"] < LEVEL].itertuples():
+    titles = ["asked with", "fewer hits", "more hits", "difference", "p, Holm-corrected"]
+    titles += [f"p by {second}"] if second else []
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for row in both[both[["corrected", "again"]].min(axis=1) < LEVEL].itertuples():
         low, high = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
-        p = "< 0.001" if row.corrected < 0.001 else f"{row.corrected:.3f}"
         gap = f"{100 * abs(row.difference):.0f} points"
-        lines.append(f"| {attack_label(row.attack)} | {low} | {high} | {gap} | {p} |")
+        named = attack_label(row.attack) + (ONE_EFFORT if row.shared else "")
+        cells = [named, low, high, gap, spell_p(row.corrected), *([spell_p(row.again)] if second else [])]
+        lines.append("| " + " | ".join(cells) + " |")
     if len(lines) == 2:
         return f"No two erasers are told apart under any attack ({how}).\n"
-    return f"Erasers that are told apart ({how}):\n\n" + "\n".join(lines) + "\n"
+    note = (
+        f"\n{ONE_EFFORT}: one effort (a learned word, a change of the weights) served all prompts. They are no "
+        "independent trials of the attack: p speaks of this one effort.\n"
+        if any(ONE_EFFORT in line for line in lines)
+        else ""
+    )
+    either = ", by either judge" if second else ""
+    return f"Erasers that are told apart{either} ({how}):\n\n" + "\n".join(lines) + "\n" + note
+
+
+def spell_p(p: float) -> str:
+    """``0.031``, ``< 0.001``."""
+    return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _collateral(part: pd.DataFrame) -> str:
@@ -180,7 +244,7 @@ def _collateral(part: pd.DataFrame) -> str:
 
 def _floor(part: pd.DataFrame) -> str:
     """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
-    never = part[part["eraser"] == NEVER_SAW]
+    never = part[(part["eraser"] == NEVER_SAW) & ~part["idle"]]
     asked = never[never["attack"] != PLAIN]
     lucky = asked["attack"].map(is_control).astype(bool)
     controls, attacks = asked[lucky], asked[~lucky]
@@ -188,17 +252,37 @@ def _floor(part: pd.DataFrame) -> str:
         return ""
     lines = [
         "On the model that never saw the concept, each attack less a control (paired, Tango's interval): what lies "
-        "above zero was put there by the attack, or by the judge.\n",
-        "| attack | " + " | ".join(f"less {attack_label(c)}" for c in controls["attack"]) + " |",
-        "|" + "---|" * (len(controls) + 1),
+        "above zero was put there by the attack, or by the judge. *Images*: judged on the way, for one prompt at "
+        "most.\n",
+        "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in controls["attack"]) + " |",
+        "|" + "---|" * (len(controls) + 2),
     ]
+    ps: list[tuple[str, str, float]] = []
     for _, row in attacks.iterrows():
         found = []
         for _, control in controls.iterrows():
-            gap = paired_interval(*(verdict_matrix(pd.DataFrame([r])) for r in (row, control)))
+            pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
+            gap = paired_interval(*pair)
             found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
-        lines.append(f"| {attack_label(row['attack'])} | {' | '.join(found)} |")
-    return "\n".join(lines) + "\n"
+            ps.append((str(row["attack"]), str(control["attack"]), more_often_p(*pair)))
+        lines.append(f"| {attack_label(row['attack'])} | {_images(row)} | {' | '.join(found)} |")
+    images = ", ".join(f"{attack_label(c['attack'])} {_images(c)}" for _, c in controls.iterrows())
+    corrected = holm([p for _, _, p in ps])
+    above = [
+        f"{attack_label(a)} less {attack_label(c)} (p {spell_p(p)})"
+        for (a, c, _), p in zip(ps, corrected, strict=True)
+        if p < LEVEL
+    ]
+    told = (
+        f"\nImages of the controls: {images}. An attack with fewer had less luck than they. More often than a control "
+        f"(McNemar's exact test, one-sided, Holm-corrected for {len(ps)} comparisons): {'; '.join(above) or 'none'}."
+    )
+    return "\n".join(lines) + "\n" + told + "\n"
+
+
+def _images(row: pd.Series) -> str:
+    looks = row.get("looks")
+    return "–" if looks is None or pd.isna(looks) else f"{int(looks)}"
 
 
 def _transfer(rows: list[dict], concept: str) -> str:

@@ -41,3 +41,12 @@ def exact_p(first: np.ndarray, second: np.ndarray) -> str:
     differing = only_first + only_second
     p = binomtest(only_first, differing).pvalue if differing else 1.0
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def more_often_p(first: np.ndarray, second: np.ndarray) -> float:
+    """One-sided exact McNemar on one training seed: is the first a hit more often than the second?"""
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first > second).sum()), int((second > first).sum())
+    differing = only_first + only_second
+    return float(binomtest(only_first, differing, alternative="greater").pvalue) if differing else 1.0
