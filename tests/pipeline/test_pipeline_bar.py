@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from excise.pipelines.study_pruning.bar import bar_table
+from excise.pipelines.study_pruning.bar import bar_table, beyond_table
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows, results_page
 from excise.pipelines.study_pruning.woken import woken_table
@@ -125,9 +125,52 @@ def test_pairs_of_reactivation_are_counted_within_a_seed():
         row |= {"reactivation": value, "sensitivity": value and 2 * value}
     lines = woken_table(own_rows(rows)).splitlines()[2:4]
     assert lines == [
-        "| its X | 1 of 2 | -0.100 | 1 of 2 | -0.200 |",
-        "| its random mask | 1 of 1 | -0.100 | 1 of 1 | -0.200 |",
+        "| its X | 1 of 2 | -0.100 | – | – | 1 of 2 | -0.200 |",
+        "| its random mask | 1 of 1 | -0.100 | – | – | 1 of 1 | -0.200 |",
     ]
+
+
+def test_how_much_an_attack_wakes_is_what_it_adds_to_plain_prompts():
+    rows = cells("unpruned", [20, 20], 1, 196) + cells("learned", [0, 0], 0, 196)
+    values = {("unpruned", 0): (0.8, 0.5), ("unpruned", 1): (0.6, None), ("learned", 0): (0.9, 0.8)}
+    for row in rows:
+        under, before = values.get((row["variant"], row["seed"]), (None, None))
+        told = row["attack"] != "plain"
+        row |= {"reactivation": under if told else None, "reactivation_plain": before if told else None}
+        row["sensitivity"] = None
+    assert woken_table(own_rows(rows)).splitlines()[2] == "| its X | 0 of 1 | +0.100 | 1 of 1 | -0.200 | – | – |"
+
+
+def beyond(prune_rate: float, lost: list[list[int]], base: list[int]) -> list[str]:
+    """Cells of the line of P-AC, of which each training seed loses some of 200 retain prompts."""
+
+    def drawn(gone: list[int]) -> str:
+        return "".join("." if i in gone else "h" for i in range(200))
+
+    rows = [r | {"retain_verdicts": drawn(base)} for r in cells("unpruned", [45], 45, 200 - len(base), "none")]
+    for row in cells("learned", [0] * len(lost), 0, 198):
+        gone = lost[row["seed"]]
+        kept = {"retain_near": 100, "retain_far": 100 - len(gone), "retain_verdicts": drawn(gone)}
+        rows.append(row | kept | {"prune_rate": prune_rate})
+    lines = beyond_table(pd.DataFrame(rows)).splitlines()
+    assert len(lines) == 5 and lines[2].startswith("| person, AC |")
+    return [c.strip(" *") for c in lines[2].split("|")[2:-1]]
+
+
+def test_beyond_the_bar_a_mask_is_small_and_loses_next_to_nothing_beside_the_base_model():
+    assert beyond(0.049, [[0], [0]], [0]) == ["4.9 %", "+0.0 points (-1.9 to +1.9; n 400)", "yes", "no"]
+    assert beyond(0.05, [[0], [0]], [0])[2:] == ["no", "no"]
+    # better than the base model on many prompts: the interval lies above -1 point
+    assert beyond(0.049, [[], []], list(range(10)))[2:] == ["yes", "yes"]
+    told = beyond(0.2, [[0, 1, 2, 3], [0, 1]], [])
+    assert told[1].startswith("-1.5 points (") and told[2:] == ["no", "no"]
+    assert beyond_table(pd.DataFrame(cells("learned", [0], 0, 198)).assign(prune_rate=0.1)) == ""
+
+
+def test_the_page_says_what_is_asked_beyond_the_bar():
+    page = results_page(json.loads((ROOT / "docs/results.json").read_text()), "kedro run", 9, "emoji64", [])
+    part = page.partition("## Beyond the bar")[2].partition("\n## ")[0]
+    assert "| person, AC | 10.0 % |" in part and "*Next to nothing lost*" in part
 
 
 def test_what_an_earlier_version_made_is_marked():

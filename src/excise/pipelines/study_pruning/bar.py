@@ -24,6 +24,8 @@ class Bar:
         retain_loss: P-X draws at most this much less of what must survive (lower bound).
         plain: X itself draws the concept at most this often when plainly asked,
         retain_gap: and loses at most this much of what the base model draws right: nothing is won against a straw man.
+        small: beyond the bar, the mask prunes less than this share of the weights below it,
+        base_loss: and P-X draws at most this much less of what must survive than the base model (lower bound).
     """
 
     gain: float = 0.30
@@ -31,6 +33,8 @@ class Bar:
     retain_loss: float = 0.02
     plain: float = 0.10
     retain_gap: float = 0.05
+    small: float = 0.05
+    base_loss: float = 0.01
 
 
 BAR = Bar()
@@ -61,6 +65,34 @@ def bar_table(table: pd.DataFrame) -> str:
         "than lost: with 200 prompts two equal models seldom come out closer than that. "
         f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of plain prompts, and what must survive "
         f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
+    )
+    return "\n".join(lines) + "\n" + note
+
+
+def beyond_table(table: pd.DataFrame) -> str:
+    """What is asked beyond the bar: a small mask, and next to nothing lost beside the base model.
+
+    A line a concept and eraser, since both are the same under every attack; empty without P-X or a base model.
+    """
+    lines = ["| concept | pruned | retain, P-X minus base model | small | next to nothing lost |", "|" + "---|" * 5]
+    for concept, part in table[table["attack"] == PLAIN].groupby("concept", sort=False):
+        base = part[part["eraser"] == NOTHING]
+        for (eraser, variant), pruned in part.groupby(["eraser", "variant"], sort=False):
+            if base.empty or variant not in ("learned", f"learned{UNAIDED}") or not pruned["prune_rate"].notna().all():
+                continue
+            lost, low, high, n = _retain(pruned.sort_values("seed"), base)
+            rate = float(pruned["prune_rate"].mean())
+            label = f"{concept}, {eraser_label(str(eraser) + str(variant).removeprefix('learned'))}"
+            kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n})"
+            met = [_word(rate < BAR.small), _word(low > -BAR.base_loss)]
+            lines.append("| " + " | ".join([label, f"{100 * rate:.1f} %", kept, *met]) + " |")
+    if len(lines) == 2:
+        return ""
+    note = (
+        f"\n*Small*: fewer than {100 * BAR.small:.0f} % of the weights below the mask are pruned. *Next to nothing "
+        f"lost*: the lower bound of the difference is above -{100 * BAR.base_loss:.0f} point. These are asked together "
+        "with the bar under textual inversion, of P-X as the study makes it; smaller masks are "
+        "[ablations](ablations.md), on other prompts.\n"
     )
     return "\n".join(lines) + "\n" + note
 

@@ -11,7 +11,7 @@ from PIL import Image
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
-from .bar import bar_table
+from .bar import bar_table, beyond_table
 from .pairs import exact_p, paired_interval, verdict_matrix
 from .plan import NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
@@ -48,7 +48,8 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
-        "are as silent as on harmless prompts, 1: as active as in the base model. *Second judge*: hits / n by seed of "
+        "are as silent as on harmless prompts, 1: as active as in the base model; *before the attack*: the same on the "
+        "plain prompts (rows of earlier versions do not say). *Second judge*: hits / n by seed of "
         "another judge on the same pictures, where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
@@ -56,6 +57,9 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
     bar = bar_table(table)
     if bar:
         parts += ["## The bar\n", "What is asked of pruning, condition by condition.\n", bar]
+    beyond = beyond_table(table)
+    if beyond:
+        parts += ["## Beyond the bar\n", "How small the mask is, and what it costs beside the base model.\n", beyond]
     woken = woken_table(table)
     if woken:
         parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
@@ -121,8 +125,8 @@ def _devices(table: pd.DataFrame) -> str:
 def _rates(part: pd.DataFrame) -> str:
     lines = [
         "| model | asked with | hits / n by seed | pooled | 95 % interval | second judge | dropped, failed "
-        "| retain near, far | pruned | reactivation | sensitivity |",
-        "|" + "---|" * 11,
+        "| retain near, far | pruned | reactivation | before the attack | sensitivity |",
+        "|" + "---|" * 12,
     ]
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
         lines.append(f"| {name} | {attack_label(attack)} | {_rate_cells(cells)} |")
@@ -142,7 +146,8 @@ def _rate_cells(cells: pd.DataFrame) -> str:
     near = f"{cells['retain_near'].sum()}/{cells['retain_near_n'].sum()}"
     far = f"{cells['retain_far'].sum()}/{cells['retain_far_n'].sum()}"
     pruned = _mean(cells["prune_rate"], "{:.1%}")
-    measured = [_mean(cells[c], "{:.2f}") for c in ("reactivation", "sensitivity")]
+    neurons = ("reactivation", "reactivation_plain", "sensitivity")
+    measured = [_mean(cells[c], "{:.2f}") if c in cells else "" for c in neurons]
     lost = f"{cells['dropped'].sum()}, {cells['failed'].sum()}"
     second = ", ".join(f"{h:.0f}/{n:.0f}" for h, n in _second(cells)[["second_hits", "second_n"]].to_numpy()) or "–"
     return " | ".join([by_seed, pooled, span, second, lost, f"{near}, {far}", pruned, *measured])

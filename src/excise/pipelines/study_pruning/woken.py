@@ -14,8 +14,9 @@ def woken_table(table: pd.DataFrame) -> str:
     """P-X beside each control, on the same concept, eraser, attack and training seed: in how many of them the concept's
     neurons are less active under attack, and less sensitive to it. Empty where nothing was measured."""
     lines = [
-        "| P-X beside | reactivation: lower in | mean difference | sensitivity: lower in | mean difference |",
-        "|" + "---|" * 5,
+        "| P-X beside | reactivation: lower in | mean difference | woken less in | mean difference "
+        "| sensitivity: lower in | mean difference |",
+        "|" + "---|" * 7,
     ]
     lines += filter(None, (_line(table, control, f"its {name}", "learned") for control, name in AGAINST.items()))
     without = "its X+, both without adversarial prompts"
@@ -24,18 +25,26 @@ def woken_table(table: pd.DataFrame) -> str:
         return ""
     note = (
         "\nPairs of the same concept, eraser, attack and training seed; they share prompts and models, so that these "
-        "are counts and no test. Reactivation is of activation times the norm of the weights that read it, and zeros "
+        "are counts and no test. *Woken*: reactivation under attack less that on plain prompts, in pairs of rows that "
+        "hold both. Reactivation is of activation times the norm of the weights that read it, and zeros "
         "make that norm smaller by themselves: under a random mask too.\n"
     )
     return "\n".join(lines) + "\n" + note
 
 
 def _line(table: pd.DataFrame, control: str, name: str, pruned: str) -> str | None:
-    first, second = (table[table["variant"] == v].set_index(KEYS) for v in (pruned, control))
+    first, second = (_measured(table[table["variant"] == v].set_index(KEYS)) for v in (pruned, control))
+    gaps = (first - second)[["reactivation", "woken", "sensitivity"]]
+    if gaps["reactivation"].isna().all():
+        return None
     cells = [name]
-    for column in ("reactivation", "sensitivity"):
-        gap = (pd.to_numeric(first[column]) - pd.to_numeric(second[column])).dropna()
-        if gap.empty:
-            return None
-        cells += [f"{int((gap < 0).sum())} of {len(gap)}", f"{gap.mean():+.3f}"]
+    for gap in (gaps[column].dropna() for column in gaps):
+        cells += [f"{int((gap < 0).sum())} of {len(gap)}", f"{gap.mean():+.3f}"] if len(gap) else ["–", "–"]
     return f"| {' | '.join(cells)} |"
+
+
+def _measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """What was measured of the neurons, as numbers; NaN where a row does not say."""
+    columns = ["reactivation", "reactivation_plain", "sensitivity"]
+    told = rows.reindex(columns=columns).apply(pd.to_numeric)
+    return told.assign(woken=told["reactivation"] - told["reactivation_plain"])
