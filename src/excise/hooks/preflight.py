@@ -174,6 +174,29 @@ def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
             )
 
 
+def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Whole neurons are pruned by a learned mask of all neurons only: its controls close single weights, and beside
+    correlated neurons alone nearly all of what may be pruned would go."""
+    if "params:prune" not in pipeline.inputs():
+        return
+    from excise.pipelines.names import variants
+    from excise.pipelines.selection import selected_eraser
+
+    prune = dict(catalog["params:prune"].load())
+    if prune.get("unit") != "neuron":
+        return
+    if prune.get("neurons") == "correlated":
+        raise UserError(
+            "prune.unit is neuron and prune.neurons correlated, which would prune nearly all weights of these neurons: "
+            "set prune.neurons to all, or prune.unit to weight."
+        )
+    if {"scored", "random"} & set(variants(selected_eraser())):
+        raise UserError(
+            "prune.unit is neuron, and the scored and random masks close single weights, so that they are no controls: "
+            "leave masks at learned, or set prune.unit to weight."
+        )
+
+
 def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a checkpoint to audit, of a kind that is known; its attacks may be run on the concept."""
     if AUDITED not in pipeline.inputs():
@@ -404,6 +427,7 @@ CHECKS: list[Check] = [
     memory_suffices,
     checkpoint_fits,
     variant_is_made,
+    masks_can_be_made,
     inputs_are_whole,
     inputs_are_there,
     nothing_newer_is_read,

@@ -185,6 +185,29 @@ def test_export_of_what_no_job_makes(
     assert said in run.sentence()
 
 
+@pytest.mark.parametrize(
+    ("prune", "masks", "said"),
+    [
+        ({"unit": "neuron", "neurons": "correlated"}, "learned", "set prune.neurons to all, or prune.unit to weight."),
+        ({"unit": "neuron"}, "all", "leave masks at learned, or set prune.unit to weight."),
+    ],
+)
+def test_whole_neurons_have_no_mask_that_would_be_no_control(
+    run: Run, monkeypatch: pytest.MonkeyPatch, prune: dict[str, str], masks: str, said: str
+) -> None:
+    run.parameters["prune"] |= prune
+    monkeypatch.setattr(selection, "_masks", masks)
+    run.pipeline = create_job("person")
+    assert said in run.sentence()
+    run.parameters["prune"] |= {"unit": "weight"}
+    run.check()
+
+
+def test_a_learned_mask_of_whole_neurons_is_accepted(run: Run) -> None:
+    run.parameters["prune"] |= {"unit": "neuron", "neurons": "all"}
+    run.check()
+
+
 def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(**chosen: str) -> set[str]:
         with monkeypatch.context() as patch:
