@@ -51,3 +51,23 @@ def test_pictures_are_counted_for_every_model():
 def test_a_method_that_reads_the_anchor_samples_it():
     esd, ac = (count_work(PROMPTS, eraser(m), PRUNE, TEXT, DRAW).forward for m in ("esd", "ac"))
     assert ac - esd == 4 * 5 * 2 * 10
+
+
+def test_a_study_counts_the_training_beside_a_mask_that_nobody_learned():
+    from excise.pipelines.study_pruning.nodes import _work
+    from excise.pipelines.study_pruning.plan import Cell
+    from excise.pipelines.study_pruning.workshop import Settings
+    from excise.planning import sum_work
+
+    def training(*variants: str, weight_lr: float | None = None) -> int:
+        prune = PruneOptions(steps=7, weight_lr=weight_lr)
+        last = ({}, None, 0, TEXT)
+        settings = Settings(None, PROMPTS, {"esd": eraser("esd")}, {}, prune, None, DRAW, *last)
+        return sum_work(_work(settings, [Cell("person", "esd", v, "plain", 1) for v in variants])).training
+
+    x, one = 20 * 8 + 3 * 10, 7 * 8  # X with the attack on it; X+, P-X or what stays under another mask
+    assert training("unpruned") == x
+    assert training("learned") == training("unpruned", "learned") == x + one
+    assert training("random") == training("scored") == x + 2 * one  # and the learned mask, which it is held against
+    assert training("learned", "plus", "scored", "random") == x + 4 * one
+    assert training("random", weight_lr=0.0) == x + one  # there is nothing to train beside it

@@ -226,8 +226,9 @@ def _work(s: Settings, missing: list[Cell]):
             options = s.erasers[cell.eraser]
             for variant in {"unpruned", cell.variant, *(["learned"] if cell.variant in ("scored", "random") else [])}:
                 key = (cell.concept, cell.eraser, variant, cell.seed)
-                if key in seen or variant in ("scored", "random"):
-                    continue
+                fixed = variant in ("scored", "random")
+                if key in seen or (fixed and not s.prune.rate_of_weights(options.lr)):
+                    continue  # over frozen weights such a mask is written down, and nothing is trained
                 seen.add(key)
                 if variant == "unpruned":  # X, and the attack that P-X learns against
                     training = make_method(options).work(options)
