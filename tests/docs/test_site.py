@@ -117,12 +117,18 @@ def test_the_example_is_shown_as_it_is() -> None:
     assert entry == yaml.safe_load((plugin / "conf/parameters_boat.yml").read_text())["erasers"]
 
 
-def test_the_concept_that_is_shown_makes_prompts() -> None:
-    [block] = [b for b in blocks(ROOT / "docs/concepts.md") if b.language == "yaml"]
-    [(name, _)] = (described := yaml.safe_load(block.text)).items()
+def test_the_concepts_that_are_shown_make_prompts() -> None:
+    first, second = (b for b in blocks(ROOT / "docs/concepts.md") if b.language == "yaml")
+    [(name, castle)] = (described := yaml.safe_load(first.text)).items()
+    [(several, both)] = yaml.safe_load(second.text).items()
+    described[several] = castle | both  # what it does not say is as above
     told = yaml.safe_load((ROOT / "conf/base/prepare/parameters.yml").read_text())["prompts"]
-    table, _ = build_prompts(load_concept(name, described), PromptOptions(**told))
-    assert len(table) > 0
+    tables = {n: build_prompts(load_concept(n, described), PromptOptions(**told))[0] for n in (name, several)}
+    assert len(tables[name]) > 0
+    target = tables[several][lambda t: t["set"] == "target"]
+    for split, words in both["target"].items():  # each of its things is asked for in every split
+        asked = target[target["split"] == split]["prompt"]
+        assert all(asked.str.contains(word).any() for word in words), split
 
 
 def test_the_prompt_source_that_is_shown_is_one() -> None:
