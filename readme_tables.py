@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from excise.metrics.several import holm_of_known
 from excise.metrics.summary import Metrics
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows
-from excise.reports.words import BASE, PLAIN, attack_label, eraser_label
+from excise.reports.words import BASE, PLAIN, attack_label, eraser_label, spell_p
 
 ROOT = Path(__file__).parent
 METRICS = "data/08_reporting/emoji64/person/metrics.json"  # a folder of versions
@@ -61,7 +62,8 @@ def erasure_tables(m: Metrics) -> str:
         f"{m.detector.hits} / {m.detector.n} ({percent(m.detector.rate)}, {span(m.detector)}); in single images of "
         f"what must survive {single.hits} / {single.n}. The mask of {model_name(masked)} prunes "
         f"{percent(pruned.prune_rate)} of the weights below it and takes {pruned.mask_bytes:,} bytes, the weights that "
-        "were trained beside it not counted. Paired differences, first minus second:",
+        "were trained beside it not counted. Paired differences, first minus second (*Holm*: p, corrected for the "
+        "number of comparisons in the table):",
         "",
         *differences([(prompts_name(p.attack), p) for p in m.paired], "asked with"),
         "",
@@ -73,13 +75,13 @@ def erasure_tables(m: Metrics) -> str:
 
 
 def differences(pairs: list[tuple[str, Any]], head: str) -> list[str]:
-    """A line a pair: its difference in points, interval and exact p."""
-    lines = [f"| {head} | first | second | difference | 95 % interval | p (exact McNemar) |", "|" + "---|" * 6]
-    for asked, d in pairs:
-        p = "< 0.001" if d.p_value < 0.001 else f"{d.p_value:.3f}"
+    """A line a pair: its difference in points, interval, exact p, and p corrected for the table's number of pairs."""
+    lines = [f"| {head} | first | second | difference | 95 % interval | p (McNemar) | Holm |", "|" + "---|" * 7]
+    corrected = holm_of_known([d.p_value for _, d in pairs])
+    for (asked, d), p in zip(pairs, corrected, strict=True):
         lines.append(
             f"| {asked} | {model_name(d.first)} | {model_name(d.second)} | {100 * d.difference:+.1f} points | "
-            f"{100 * d.low:+.1f} to {100 * d.high:+.1f} | {p} |"
+            f"{100 * d.low:+.1f} to {100 * d.high:+.1f} | {spell_p(d.p_value)} | {spell_p(p)} |"
         )
     return lines
 

@@ -59,9 +59,9 @@ def test_every_rate_and_difference_has_its_line(tables):
         "| base model | plain prompts | 27 / 30 | 90.0 % | 12.5 % to 50.0 % | 28 / 30 | 2, 3 | 7 / 8 | 5 / 8 |" in lines
     )
     assert "| P-ESD | UnlearnDiffAtk | 9 / 30 | 30.0 % | 12.5 % to 50.0 % | 10 / 30 | 2, 3 |  |  |" in lines
-    assert "| plain prompts | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 |" in lines
-    assert "| UnlearnDiffAtk | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | < 0.001 |" in lines
-    assert "| retain near | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 |" in lines
+    assert "| plain prompts | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 | 0.375 |" in lines
+    assert "| UnlearnDiffAtk | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | < 0.001 | < 0.001 |" in lines
+    assert "| retain near | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 | 0.375 |" in lines
     [said] = [line for line in lines if line.startswith("The detector")]
     assert "1 / 30 (3.3 %" in said and "2 / 80" in said and "10.0 %" in said and "165,376 bytes" in said
 

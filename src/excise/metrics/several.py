@@ -14,6 +14,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
 
 
+def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
+    """The same where some comparisons could not be made: those stay None, and do not count."""
+    found = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(found) for p in p_values]
+
+
 def clustered_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """95 % percentile interval of a mean by bootstrap over what was really independent.
 

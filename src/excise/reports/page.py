@@ -11,6 +11,8 @@ from typing import Any
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from excise.metrics.several import holm_of_known
+
 from . import words
 from .findings import findings, headline
 from .masking import for_people, mask_words
@@ -70,6 +72,8 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         "percent": words.percent,
         "span": words.span,
         "points": words.points,
+        "p": words.spell_p,
+        "corrected": lambda pairs: holm_of_known([pair["p_value"] for pair in pairs]),
     }
     context = context.model_copy(
         update={

@@ -58,6 +58,11 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}".removesuffix(".0") + "\u00a0%"
 
 
+def spell_p(value: float | None) -> str:
+    """``0.031``, ``< 0.001``; a test that could not be made is a dash."""
+    return "–" if value is None or value != value else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def span(interval: dict[str, Any]) -> str:
     """The 95 % interval of a rate."""
     low, high = interval["low"], interval["high"]

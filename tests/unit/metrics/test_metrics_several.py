@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excise.metrics.several import clustered_interval, holm
+from excise.metrics.several import clustered_interval, holm, holm_of_known
 
 
 def test_holm_equals_its_definition():
     p = [0.01, 0.04, 0.03, 0.2]
     assert holm(p) == pytest.approx([0.04, 0.09, 0.09, 0.2])
     assert holm([]) == [] and holm([0.5]) == [0.5]
+    # what could not be compared does not count
+    assert holm_of_known([0.01, None, 0.04, 0.03, None, 0.2]) == pytest.approx([0.04, None, 0.09, 0.09, None, 0.2])
+    assert holm_of_known([None]) == [None]
 
 
 def test_prompts_that_share_a_unit_do_not_narrow_the_interval():

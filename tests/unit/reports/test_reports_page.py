@@ -72,6 +72,17 @@ def test_says_every_denominator_failure_and_interval(metrics):
         assert f"{pair['first_only']} / {pair['second_only']}" in html
 
 
+def test_every_p_stands_beside_the_one_corrected_for_its_table(metrics):
+    from statsmodels.stats.multitest import multipletests
+
+    told = re.findall(r'data-name="Exact test, p"[^>]*>([^<]*)<.*?data-name="Corrected p"[^>]*>([^<]*)<', page(metrics))
+    raw = [[pair["p_value"] for pair in metrics[table]] for table in ("paired", "kept")]
+    corrected = [multipletests(p, method="holm")[1] for p in raw]
+    assert all((c >= p).all() for c, p in zip(corrected, raw, strict=True)) and (corrected[0] > raw[0]).any()
+    pairs = [pair for p, c in zip(raw, corrected, strict=True) for pair in zip(p, c, strict=True)]
+    assert told == [tuple("&lt; 0.001" if v < 0.001 else f"{v:.3f}" for v in pair) for pair in pairs]
+
+
 def test_says_how_to_run_it_again_and_what_it_does_not_show(metrics):
     html = page(metrics, notes=["Only nineteen prompts."])
     for part in (CONTEXT["command"], metrics["run"]["id"], "torch 2.9", "ab" * 32, "metrics.json", "1,234 bytes"):

@@ -10,7 +10,7 @@ from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.pairs import more_often_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
-from excise.reports.words import attack_label, is_control, percent
+from excise.reports.words import attack_label, is_control, percent, spell_p
 
 from .standing import (
     LEVEL,
@@ -201,11 +201,6 @@ def _apart(part: pd.DataFrame) -> str:
     )
     either = ", by either judge" if second else ""
     return f"Erasers that are told apart{either} ({how}):\n\n" + "\n".join(lines) + "\n" + note
-
-
-def spell_p(p: float) -> str:
-    """``0.031``, ``< 0.001``."""
-    return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _collateral(part: pd.DataFrame) -> str:
