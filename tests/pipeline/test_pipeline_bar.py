@@ -193,3 +193,33 @@ def test_the_page_ends_in_what_other_attacks_leave():
     strongest = next(line for line in part.splitlines() if line.startswith("| white-box text "))
     assert f"| {percent(found['unpruned']['hits'] / found['unpruned']['n'])} (P4D) |" in strongest
     assert heading not in results_page(rows, "kedro run", len(rows), "emoji64", [])
+
+
+def test_the_page_says_with_which_budgets_its_rows_were_made():
+    from excise.attacks import AttackOptions
+    from excise.erasers import EraserOptions
+    from excise.images import DrawOptions
+    from excise.masks import PruneOptions
+    from excise.pipelines.study_pruning.budgets import budgets_table
+    from excise.pipelines.study_pruning.workshop import Settings
+    from excise.prompts import PromptOptions
+
+    attacks = {
+        "p4d_long": AttackOptions(method="p4d", steps=77, images=5, confirm=2, batch=9, options={"tokens": 13}),
+        "textual_inversion": AttackOptions(method="textual_inversion", steps=21, batch=4),
+    }
+    esd = EraserOptions(
+        method="esd", steps=33, batch=6, lr=2.5e-4, retain_weight=3.0, options={"erase_from": "concept"}
+    )
+    prompts = PromptOptions(fit=11, tune=2, test=5, retain_fit=14, retain_test=6)
+    prune = PruneOptions(steps=19, gates="top_k", rate=0.07, weight_lr=None, adversarial=False)
+    draw = DrawOptions(steps=8, per_prompt=3, guidance=2.5)
+    table = budgets_table(Settings(None, prompts, {"esd": esd}, attacks, prune, None, draw, {}, None, 0))
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    told = {cells[0]: cells[1:] for cells in lines}
+    assert told["p4d long"][:4] == ["77", "5", "2", "9"] and "tokens 13" in told["p4d long"][4]
+    assert told["textual inversion"][:4] == ["21", "blind", "–", "4"]
+    assert told["ESD"][:4] == ["33", "6", "0.00025", "3"] and "erase_from concept" in told["ESD"][4]
+    assert told["P-X's mask, and X+"][0] == "19" and told["P-X's mask, and X+"][2] == "the eraser's"
+    assert "rate 0.07" in table and "adversarial False" in table
+    assert "drawn 3 times in 8 steps at guidance 2.5" in table and "11 of the concept, 14 of other things" in table

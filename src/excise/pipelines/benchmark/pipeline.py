@@ -25,7 +25,7 @@ def create_pipeline(**_) -> Pipeline:
             ),
             node(collect, [f"{B}.cells", f"{B}.order"], f"{B}.rows"),
             node(write_leaderboard, [f"{B}.rows", f"params:{B}", "params:model", "run_info"], f"{B}.leaderboard"),
-            node(write_summary, [f"{B}.rows", f"params:{B}", "params:model", "run_info"], f"{B}.page"),
+            node(write_summary, [f"{B}.rows", f"params:{B}", *parameters, "run_info"], f"{B}.page"),
             node(draw_curves, f"{B}.rows", f"{B}.curves"),
         ]
     )

@@ -118,7 +118,18 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     return rows
 
 
-def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict, benchmark: list) -> str:
+def write_results(
+    rows: list[dict],
+    study: StudyOptions,
+    model: ModelSpec,
+    erasers: dict,
+    attacks: dict,
+    prune: dict,
+    neurons: NeuronOptions,
+    seed: int,
+    run_info: dict,
+    benchmark: list,
+) -> str:
     """``docs/results.md``.
 
     Args:
@@ -126,7 +137,18 @@ def write_results(rows: list[dict], study: StudyOptions, model: ModelSpec, run_i
     """
     from .tables import results_page
 
-    return results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark)
+    page = results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark)
+    return f"{page}\n{tell_budgets(study, model, erasers, attacks, prune, neurons, seed)}"
+
+
+def tell_budgets(
+    study: StudyOptions, model: ModelSpec, erasers: dict, attacks: dict, prune: dict, neurons: NeuronOptions, seed: int
+) -> str:
+    """The last part of a grid's page: with which budgets its rows were made."""
+    from .budgets import budgets_table
+
+    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
+    return f"## Budgets\n\nOf all rows without a mark.\n\n{budgets_table(settings)}"
 
 
 def draw_results(rows: list[dict]) -> Image.Image:

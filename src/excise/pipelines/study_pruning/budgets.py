@@ -1,0 +1,48 @@
+"""With which budgets a grid's rows were made, as text: from the very parameters that its cells are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from excise.reports.words import attack_label, eraser_label
+
+from .workshop import Settings
+
+
+def budgets_table(settings: Settings) -> str:
+    """A table of the attacks and one of the erasers and the mask, every value that is not zero or empty."""
+    from excise.attacks import make_attack
+    from excise.erasers import make_method
+
+    lines = [
+        "| attack | steps | judged images a prompt | to confirm a hit | batch | its own options |",
+        "|" + "---|" * 6,
+    ]
+    for name, options in settings.attacks.items():
+        cells = [attack_label(name), options.steps, options.images or "blind", options.confirm or "–", options.batch]
+        lines.append("| " + " | ".join(map(str, [*cells, spelled(make_attack(options))])) + " |")
+    lines += ["\n| what is trained | steps | batch | rate | retain weight | its own options |", "|" + "---|" * 6]
+    for name, options in settings.erasers.items():
+        cells = [eraser_label(name), options.steps, options.batch, f"{options.lr:g}", f"{options.retain_weight:g}"]
+        lines.append("| " + " | ".join(map(str, [*cells, spelled(make_method(options))])) + " |")
+    p = settings.prune
+    own = spelled(p.model_dump(exclude={"steps", "weight_lr", "retain_weight"}))
+    beside = "the eraser's" if p.weight_lr is None else f"{p.weight_lr:g}"
+    lines.append(f"| P-X's mask, and X+ | {p.steps} | the eraser's | {beside} | {p.retain_weight:g} | {own} |")
+    drawn, asked = settings.draw, settings.prompts
+    lines.append(
+        f"\nEach test prompt is drawn {drawn.per_prompt} times in {drawn.steps} steps at guidance {drawn.guidance:g}, "
+        f"and is a hit if most of its pictures show the concept. Prompts to learn from: {asked.fit} of the concept, "
+        f"{asked.retain_fit} of other things. P-X and X+ learn against {attack_label(settings.fit_attack.method)}, "
+        "tried on the former.\n"
+    )
+    return "\n".join(lines)
+
+
+def spelled(options: BaseModel | Mapping) -> str:
+    """``tokens 10, lr 0.1``."""
+    values = options.model_dump() if isinstance(options, BaseModel) else dict(options)
+    told = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in values.items() if v or v is False}
+    return ", ".join(f"{k} {v}" for k, v in told.items())
