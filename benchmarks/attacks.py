@@ -21,7 +21,7 @@ from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 
 STEPS = 20  # the attacks' own defaults are many more: what is done once weighs more here than in use
-ATTACKS = ("unlearndiffatk", "pez", "p4d")
+ATTACKS = ("unlearndiffatk", "pez", "p4d", "textual_inversion", "tina")  # all that ask the denoiser for what they learn
 
 
 def main() -> None:
@@ -41,15 +41,18 @@ def measure(model: DiffusionModel, name: str, count: int) -> None:
     references = model.initial_noise(list(range(count)))
     states, times = model.encode(words), torch.full((count,), 500)
     options = AttackOptions(method=name, steps=STEPS, batch=count)
+    knowledge = Knowledge(concept=references, concept_prompts=words)  # what is learned for all prompts is learned from
 
     def attack() -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:
-            return make_attack(options).run(model, prompts, references, options, Path(folder), "", Knowledge())
+            return make_attack(options).run(model, prompts, references, options, Path(folder), "", knowledge)
 
     found = attack()
     if (found["dropped"] != "").any():
         raise RuntimeError(f"{name} attacked nothing: {found['dropped'].max()}")
     gradients, evaluations = (int(found[k].max()) for k in ("gradient_steps", "model_evaluations"))
+    if found["shared"].all():  # one effort for all, counted in pictures: each step is on a batch of them
+        evaluations //= count
 
     def bare() -> None:
         for _ in range(gradients):

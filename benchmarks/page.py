@@ -49,16 +49,22 @@ def _shared(row: dict) -> str:
     """Two loops beside each other; the ratio of their times says something only where the losses are equal."""
     steps = row.get("steps", round(row["model_evaluations"] / row["evaluations_a_step"]))  # older records have no steps
     loops = {
-        "trajectories sampled once": [steps, row["rows_a_step"], *_told(row, ""), "the mark"],
-        "naive: a trajectory of the student a step": [row["naive_steps"], 1, *_told(row, "naive_")],
+        "trajectories sampled once": [
+            *(steps, row["rows_a_step"], row.get("evaluations_a_step", "–")),
+            *(*_told(row, ""), "the mark"),
+        ],
+        "naive: a trajectory of the student a step": [
+            *(row["naive_steps"], 1, row.get("naive_evaluations_a_step", "–")),
+            *_told(row, "naive_"),
+        ],
     }
     loops["naive: a trajectory of the student a step"].append("yes" if row["naive_reached_it"] else "**not reached**")
     lines = [
         "## ESD: trajectories sampled once, or one a step\n",
         f"Both train the same weights on {row['prompts']} prompts, until the same loss on rows that neither trains on. "
         f"It is {row['loss_before']} before training. Threads: {row['threads']}.\n",
-        "| loop | steps | rows a step | seconds | seconds a step | loss at the end | that loss |",
-        "|" + "---|" * 7,
+        "| loop | steps | rows a step | evaluations a step | seconds | seconds a step | loss at the end | that loss |",
+        "|" + "---|" * 8,
         *(f"| {title} | {' | '.join(map(str, cells))} |" for title, cells in loops.items()),
     ]
     if row["naive_reached_it"]:
