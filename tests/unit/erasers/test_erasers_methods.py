@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from excise.erasers import ERASERS, Eraser, EraserOptions, make_method
-from excise.erasers.bank import build_bank
 from excise.erasers.conceptprune.method import skilled
 from excise.erasers.finetune import erasure_loss
 from excise.erasers.make import make_erased
-from excise.erasers.material import Material, Words
 from excise.erasers.method import noised
 from excise.erasers.rece.method import still_meant
 from excise.erasers.registry import method_class
@@ -21,42 +19,10 @@ from excise.erasers.salun.method import largest
 from excise.erasers.uce.method import edit, word_states
 from excise.errors import UserError
 from excise.masks import PruneOptions, mask_support
-from excise.models.diffusion import DiffusionModel
 from excise.models.layers import feed_forwards, parameter_names
+from material import RETAIN, STEPS, TARGETS, TWINS
 
-TARGETS = ["an old man", "a woman", "a guy"]
-TWINS = ["a robot", "a robot", "a robot"]
-RETAIN = ["a church", "a fish", "a bee", "a rose"]
-STEPS = 4
-
-
-@pytest.fixture(scope="module")
-def model(tiny_spec):
-    return DiffusionModel.load(tiny_spec)
-
-
-@pytest.fixture(scope="module")
-def material(model, tmp_path_factory) -> Material:
-    folder = tmp_path_factory.mktemp("banks")
-
-    def bank(name, prompts):
-        return build_bank(model, prompts, list(range(len(prompts))), STEPS, 3.0, folder / f"{name}.safetensors", name)
-
-    words = Words(["man", "old woman", "guy"], "robot", ["church", "delivery truck", "fish", "rose"])
-    return Material(bank("concept", TARGETS), bank("anchor", TWINS), bank("retain", RETAIN), words)
-
-
-@pytest.fixture(autouse=True)
-def base_model_is_untouched(model):
-    parts = (model.pipe.unet, model.pipe.text_encoder)
-    before = [p.clone() for part in parts for p in part.state_dict().values()]
-    yield
-    after = [p for part in parts for p in part.state_dict().values()]
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert not any(p.grad is not None or p.requires_grad for part in parts for p in part.parameters())
-    assert not model.pipe.text_encoder.get_input_embeddings()._forward_hooks
-
-
+pytestmark = pytest.mark.usefixtures("base_model_is_untouched")
 SHORT = {"stereo": {"rounds": 2, "round_steps": 2, "attack_steps": 2}}  # its paper's search takes hours
 
 

@@ -64,6 +64,19 @@ def test_parameter_groups_partition_as_in_the_paper(tiny_model):
     )
 
 
+def test_esd_u_holds_all_outside_cross_attention_but_output_and_time_embedding(tiny_model):
+    """Module by module; what ends blocks, and what hands the time to them, is neither."""
+    unet, outside = tiny_model.denoiser, ("conv_norm_out", "conv_out", "time_embedding")
+    held = set()
+    for name, module in unet.named_modules():
+        parts = name.split(".")
+        if parts[0] not in outside and "attn2" not in parts:
+            held |= {f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)}
+    found = parameter_names(unet, "esd-u")
+    assert set(found) == held and len(found) == len(held)
+    assert any("attentions.0.proj_out" in n for n in found) and any("time_emb_proj" in n for n in found)
+
+
 def test_noise_is_added_as_diffusers_adds_it(tiny_model):
     scheduler = DDPMScheduler.from_config(tiny_model.pipe.scheduler.config)
     clean, noise, times = torch.randn(3, 4, 16, 16), torch.randn(3, 4, 16, 16), torch.tensor([5, 400, 999])

@@ -21,7 +21,7 @@ from excise.images.tokens import states_of_tokens
 from excise.masks import PruneOptions, mask_support
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
-from excise.models.layers import cross_attentions, feed_forwards
+from excise.models.layers import cross_attentions, feed_forwards, parameter_names
 from excise.models.schedule import Schedule
 from excise.neurons import find_units
 from excise.neurons.activations import collect_activations
@@ -29,6 +29,7 @@ from excise.neurons.activations import collect_activations
 PROMPTS = ["a church", "a man in flat style", ""]
 ONE_ENCODER = ("sd15", "sd21")  # what reads with one CLIP encoder
 ATTACKED = pd.DataFrame({"prompt_id": ["one", "two"], "prompt": PROMPTS[:2], "seed": [10, 20]})
+READERS = ("BasicTransformerBlock", "JointTransformerBlock", "FluxTransformerBlock")  # blocks that read the prompt
 SHORT = {"stereo": {"rounds": 1, "round_steps": 1, "attack_steps": 1}, "remap": {"words": ["guy"]}}
 SHORT |= {"rename": SHORT["remap"]}
 SMALL = {
@@ -177,6 +178,18 @@ def test_layers_are_found_by_structure(model):
         assert modules[f.up].out_features == (2 if f.gated else 1) * modules[f.down].in_features
     assert {c.key for c in crosses} <= set(modules)
     assert set(model.family.prompt_readers()) <= {n for n, _ in model.denoiser.named_parameters()}
+
+
+def test_esd_u_leaves_out_what_reads_the_prompt_the_output_and_the_time(model, architecture):
+    """By the parameters themselves; each architecture calls its modules otherwise."""
+    denoiser, of_unet = model.denoiser, architecture in ("sd15", "sd21", "sdxl")
+    ends = ("conv_norm_out", "conv_out", "time_embedding") if of_unet else ("norm_out", "proj_out", "time_text_embed")
+    blocks = [m for m in denoiser.modules() if type(m).__name__ in READERS]
+    out = [*(denoiser.get_submodule(n) for n in ends), *(m.attn2 if of_unet else m.attn for m in blocks)]
+    left = {id(p) for module in out for p in module.parameters()}
+    assert blocks and parameter_names(denoiser, "esd-u") == [
+        n for n, p in denoiser.named_parameters() if id(p) not in left
+    ]
 
 
 def test_pictures_there_and_back_stay_in_their_range(model):
