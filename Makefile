@@ -21,14 +21,14 @@ PYTEST_ARGS ?=
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-jobs test-slow test-docs test-airflow airflow-dags lint viz docs readme notebooks bench clean
+.PHONY: run test test-jobs test-slow test-docs test-airflow test-browser airflow-dags lint viz docs readme notebooks bench clean
 
 run: $(VENV)/.installed-run
 	$(BIN)/kedro run --pipeline=erase_nsfw
 
 # two processes of one thread each are faster than one of two: the models are tiny
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not jobs and not airflow" -n 2 --dist loadscope $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not jobs and not airflow and not browser" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 test-jobs: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "jobs and not slow" -n 2 --dist loadscope $(PYTEST_ARGS)
@@ -45,6 +45,10 @@ airflow-dags: $(VENV)/.installed-run
 # Airflow's packages and the models' do not go into one environment
 test-airflow: $(VENV)/.installed-dev $(VENV)-airflow/.installed
 	EXCISE_AIRFLOW=$(VENV)-airflow $(BIN)/python -m pytest -m airflow tests/airflow $(PYTEST_ARGS)
+
+# report and leaderboard in Chromium, which must be on the PATH
+test-browser: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m browser tests/unit/reports $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py readme_tables.py
