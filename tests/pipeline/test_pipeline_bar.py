@@ -223,3 +223,20 @@ def test_the_page_says_with_which_budgets_its_rows_were_made():
     assert told["P-X's mask, and X+"][0] == "19" and told["P-X's mask, and X+"][2] == "the eraser's"
     assert "rate 0.07" in table and "adversarial False" in table
     assert "drawn 3 times in 8 steps at guidance 2.5" in table and "11 of the concept, 14 of other things" in table
+
+
+def test_a_difference_has_an_interval_over_prompts_and_one_over_trainings():
+    from scipy.stats import bootstrap
+
+    rows = cells("unpruned", [20, 30, 40], 1, 196) + cells("learned", [0, 20, 25], 0, 196)
+    for row in rows:
+        row |= {"dropped": 0, "failed": 0, "retain_near_n": 100, "retain_far_n": 100, "prune_rate": None}
+        row |= {"device": "cpu", "reactivation": None, "reactivation_plain": None, "sensitivity": None}
+    [line] = [x for x in results_page(rows, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
+    told = [c.strip() for c in line.strip("|").split("|")]
+    gaps = np.array([20, 10, 15]) / N
+    low, high = bootstrap((gaps,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    assert told[4] == "+30.0 points" and told[6] == f"{100 * low:+.1f} to {100 * high:+.1f}"
+    one = [r for r in rows if r["seed"] == 0]
+    [line] = [x for x in results_page(one, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
+    assert line.split("|")[7].strip() == "–"  # one training says nothing of others

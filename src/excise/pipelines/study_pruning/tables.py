@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from excise.metrics.several import clustered_interval
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
@@ -181,8 +182,9 @@ def _by_prompt(cells: pd.DataFrame) -> np.ndarray:
 def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
     """P-X against X and its controls, prompt by prompt, seeds averaged; by one judge's verdicts."""
     lines = [
-        "| asked with | first | second | seeds | first minus second | 95 % interval | p by seed | relative |",
-        "|" + "---|" * 8,
+        "| asked with | first | second | seeds | first minus second | 95 % interval | over trainings | p by seed "
+        "| relative |",
+        "|" + "---|" * 9,
     ]
     for eraser in part[part["variant"] == "learned"]["eraser"].unique():
         for attack in part["attack"].unique():
@@ -194,9 +196,11 @@ def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
                     if set(first["seed"]) & set(second["seed"]):
                         lines.append(_difference(first, second, attack, verdicts))
     note = (
-        "\nIntervals: Tango's, on pairs averaged over the seeds that both have. p: McNemar's exact test, one for each "
-        "seed, not corrected for their number. *Relative*: how much less often the second draws the concept than the "
-        "first, in per cent of the first.\n"
+        "\nIntervals: Tango's, on pairs averaged over the seeds that both have, with prompts as the units. *Over "
+        "trainings*: the bootstrap's over training seeds, for where one learned word serves all prompts these are the "
+        "units; of three it is hardly more than the smallest and the largest, and too narrow. p: McNemar's exact test, "
+        "one for each seed, not corrected for their number. *Relative*: how much less often the second draws the "
+        "concept than the first, in per cent of the first.\n"
     )
     return "\n".join(lines) + "\n" + note if len(lines) > 2 else ""
 
@@ -223,8 +227,16 @@ def _causal(part: pd.DataFrame) -> str:
         f"{drawn(top)}, with as many random ones of the same layers for {drawn(others)} (draws: {len(others)}), "
         f"by the whole model for {drawn(base)}. Random minus concept neurons: {100 * gap:+.1f} points, "
         f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}. Retain prompts drawn right: {kept(top)}, {kept(others)} "
-        f"and {kept(base)}.\n"
+        f"and {kept(base)}{_kept_gap(others, top)}.\n"
     )
+
+
+def _kept_gap(others: pd.DataFrame, top: pd.DataFrame) -> str:
+    """Random minus concept neurons in what must survive; rows of an older make have counts alone."""
+    if not all("retain_verdicts" in c and c["retain_verdicts"].notna().all() for c in (others, top)):
+        return ""
+    gap, low, high = paired_interval(*(verdict_matrix(c, "retain_verdicts") for c in (others, top)))
+    return f"; random minus concept neurons: {100 * gap:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts: str) -> str:
@@ -237,8 +249,17 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
     ]
     names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
     p_values = ", ".join(exact_p(x, y) for x, y in zip(a, b, strict=True))
-    difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f}"
+    difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
+
+
+def _over_trainings(difference: np.ndarray) -> str:
+    """The interval with training seeds as the units; (seeds, prompts) differences."""
+    told = difference[~np.isnan(difference).all(1)]
+    if len(told) < 2:
+        return "–"
+    low, high = clustered_interval(told)
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def results_figure(rows: list[dict]) -> Image.Image:
