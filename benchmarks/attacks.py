@@ -62,7 +62,7 @@ def measure(model: DiffusionModel, name: str, count: int) -> None:
             for _ in range(evaluations - gradients):
                 model.predict(references, times, states)
 
-    seconds = in_turns(5, bare=bare, attack=attack)
+    seconds = in_turns(3, bare=bare, attack=attack)
     ratio, low, high = ratios(seconds, "attack", "bare")
     record(
         f"attack {name}, {count} prompts",
@@ -73,7 +73,7 @@ def measure(model: DiffusionModel, name: str, count: int) -> None:
         bare_seconds=round(statistics.median(seconds["bare"]), 2),
         ratio=round(ratio, 3),
         ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(),
+        peak_mb=peak_mb(attack),
     )
 
 

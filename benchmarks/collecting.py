@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import torch
-from timing import in_turns, ratios, record
+from timing import in_turns, peak_mb, ratios, record
 
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
@@ -44,6 +44,7 @@ def main() -> None:
         ratio=round(ratio, 3),
         ratio_range=[round(low, 3), round(high, 3)],
         units=sum(u.width for u in units),
+        peak_mb=peak_mb(looking),
     )
 
 

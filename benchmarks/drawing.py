@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -41,19 +42,21 @@ def main() -> None:
             model.decode(latents)
 
         seconds = in_turns(3, bare=bare, draw=draw)
-        _record(f"drawing, {count} pictures", seconds, "draw", count, 2 * count * STEPS)
+        _record(f"drawing, {count} pictures", seconds, "draw", count, 2 * count * STEPS, draw)
         with tempfile.TemporaryDirectory() as folder:
             images = draw_images(model, prompts, options, Path(folder), "drawing")
             pictures = images.load(images.manifest["image_id"].tolist())
-            seconds = in_turns(
-                3,
-                bare=lambda pictures=pictures: judge.detect(pictures),
-                judge=lambda images=images: judge_images(judge, images),
-            )
-        _record(f"judging with nudenet, {count} pictures", seconds, "judge", count, 0)
+
+            def judging(images=images) -> object:
+                return judge_images(judge, images)
+
+            seconds = in_turns(3, bare=lambda pictures=pictures: judge.detect(pictures), judge=judging)
+            _record(f"judging with nudenet, {count} pictures", seconds, "judge", count, 0, judging)
 
 
-def _record(stage: str, seconds: dict[str, list[float]], what: str, count: int, evaluations: int) -> None:
+def _record(
+    stage: str, seconds: dict[str, list[float]], what: str, count: int, evaluations: int, function: Callable[[], object]
+) -> None:
     ratio, low, high = ratios(seconds, what, "bare")
     record(
         stage,
@@ -64,7 +67,7 @@ def _record(stage: str, seconds: dict[str, list[float]], what: str, count: int, 
         bare_seconds=round(statistics.median(seconds["bare"]), 2),
         ratio=round(ratio, 3),
         ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(),
+        peak_mb=peak_mb(function),
     )
 
 

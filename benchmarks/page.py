@@ -30,8 +30,8 @@ def page(rows: list[dict]) -> str:
     machines = sorted({f"{r['machine']}, torch {r['torch']}" for r in rows})
     lines += [
         f"\nMeasured on: {'; '.join(machines)}, CPU, with as many threads as a row says. *Holds*: whether the median "
-        "ratio is what is asked. *Peak MB*: the most memory that the benchmark's process had taken by then, model "
-        "and libraries included. Bare, for an attack: U-Net forward and backward to the text states, without the text "
+        "ratio is what is asked. *Peak MB*: the most memory that was resident while the stage ran once, model and "
+        "libraries included. Bare, for an attack: U-Net forward and backward to the text states, without the text "
         "encoder, the optimiser or the projection.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]

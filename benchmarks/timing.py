@@ -31,11 +31,16 @@ def ratios(seconds: dict[str, list[float]], of: str, to: str) -> tuple[float, fl
     return statistics.median(found), min(found), max(found)
 
 
-def peak_mb() -> float:
-    """The most memory that this process has taken so far."""
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def peak_mb(function: Callable[[], object]) -> float | None:
+    """The most memory that is resident while a function runs once, model and libraries included; None where the system
+    cannot forget an earlier peak (only Linux can)."""
+    forget, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    if not forget.exists():
+        return None
+    forget.write_text("5")  # resets VmHWM
+    function()
+    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(kilobytes) / 1024, 1)
 
 
 def record(stage: str, **figures: object) -> None:
