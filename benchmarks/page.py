@@ -47,23 +47,16 @@ def _asked(row: dict) -> tuple[str, str]:
 
 def _shared(row: dict) -> str:
     """Two loops beside each other; the ratio of their times says something only where the losses are equal."""
-    steps = row.get("steps", round(row["model_evaluations"] / row["evaluations_a_step"]))  # older records have no steps
+    reached = "yes" if row["naive_reached_it"] else "**not reached**"
     loops = {
-        "trajectories sampled once": [
-            *(steps, row["rows_a_step"], row.get("evaluations_a_step", "–")),
-            *(*_told(row, ""), "the mark"),
-        ],
-        "naive: a trajectory of the student a step": [
-            *(row["naive_steps"], 1, row.get("naive_evaluations_a_step", "–")),
-            *_told(row, "naive_"),
-        ],
+        "trajectories sampled once": [row["steps"], row["rows_a_step"], *_told(row, ""), "yes"],
+        "naive: a trajectory of the student a step": [row["naive_steps"], 1, *_told(row, "naive_"), reached],
     }
-    loops["naive: a trajectory of the student a step"].append("yes" if row["naive_reached_it"] else "**not reached**")
     lines = [
         "## ESD: trajectories sampled once, or one a step\n",
-        f"Both train the same weights on {row['prompts']} prompts, until the same loss on rows that neither trains on. "
-        f"It is {row['loss_before']} before training. Threads: {row['threads']}.\n",
-        "| loop | steps | rows a step | evaluations a step | seconds | seconds a step | loss at the end | that loss |",
+        f"Both train the same weights on {row['prompts']} prompts, until the loss on rows that neither trains on, "
+        f"{row['loss_before']} before training, is {row['loss_asked']}. Threads: {row['threads']}.\n",
+        "| loop | steps | rows a step | evaluations a step | seconds | seconds a step | loss at the end | reached |",
         "|" + "---|" * 8,
         *(f"| {title} | {' | '.join(map(str, cells))} |" for title, cells in loops.items()),
     ]
@@ -87,7 +80,7 @@ def _shared(row: dict) -> str:
 
 
 def _told(row: dict, whose: str) -> list:
-    return [row[whose + k] for k in ("seconds", "seconds_a_step", "loss")]
+    return [row[whose + k] for k in ("evaluations_a_step", "seconds", "seconds_a_step", "loss")]
 
 
 def main() -> None:

@@ -108,6 +108,8 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         ({"attacks": "merging"}, "put another first"),
         ({"variations": {"X+": {}}}, "always there"),
         ({"variations": {"odd": {"gates": "top_k"}}}, "need a rate"),
+        ({"variations": {"odd": {"unit": "neuron", "neurons": "correlated"}}}, "odd.unit is neuron"),
+        ({"variations": {"odd": {"unit": "neuron", "variant": "random"}}}, "are no controls"),
     ],
 )
 def test_wrong_input_is_one_sentence(changes, message):

@@ -177,6 +177,12 @@ def test_what_an_earlier_version_made_is_marked():
     rows = cells("unpruned", [45], 45, 198, "none") + cells("plus", [10], 0, 190)
     rows[-1]["stale"] = True
     assert [line.count("†") for line in short_table(own_rows(rows)).splitlines()[2:]] == [0, 1]
+    rows = cells("unpruned", [45], 45, 198, "none") + cells("unpruned", [20, 20], 1, 196)
+    rows += cells("plus", [10, 10], 0, 196) + cells("learned", [0, 0], 0, 195)
+    rows = [r | {"prune_rate": 0.1} for r in rows]
+    for write in (bar_table, beyond_table):
+        assert "†" not in write(own_rows(rows))
+        assert write(own_rows([*rows[:-2], *(r | {"stale": True} for r in rows[-2:])])).splitlines()[2].count("†") == 1
 
 
 def test_the_first_page_shows_the_rows_that_are_committed():
@@ -212,7 +218,7 @@ def test_the_page_says_with_which_budgets_its_rows_were_made():
         method="esd", steps=33, batch=6, lr=2.5e-4, retain_weight=3.0, options={"erase_from": "concept"}
     )
     prompts = PromptOptions(fit=11, tune=2, test=5, retain_fit=14, retain_test=6)
-    prune = PruneOptions(steps=19, gates="top_k", rate=0.07, weight_lr=None, adversarial=False)
+    prune = PruneOptions(steps=19, gates="top_k", rate=0.07, weight_lr=None, adversarial=False, spread=0.0)
     draw = DrawOptions(steps=8, per_prompt=3, guidance=2.5)
     table = budgets_table(Settings(None, prompts, {"esd": esd}, attacks, prune, None, draw, {}, None, 0))
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
@@ -221,7 +227,7 @@ def test_the_page_says_with_which_budgets_its_rows_were_made():
     assert told["textual inversion"][:4] == ["21", "blind", "–", "4"]
     assert told["ESD"][:4] == ["33", "6", "0.00025", "3"] and "erase_from concept" in told["ESD"][4]
     assert told["P-X's mask, and X+"][0] == "19" and told["P-X's mask, and X+"][2] == "the eraser's"
-    assert "rate 0.07" in table and "adversarial False" in table
+    assert "rate 0.07" in table and "spread 0," in table and "adversarial False" in table
     assert "drawn 3 times in 8 steps at guidance 2.5" in table and "11 of the concept, 14 of other things" in table
 
 

@@ -317,12 +317,13 @@ def test_both_judges_say_who_is_told_apart_and_what_one_effort_did_is_marked():
     page = summary_page(rows, "c", 9, "tiny")
     told = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("|") and "points" in line}
     assert set(told) == {"| PEZ", "| GCG", "| relearning\u00b9"}
-    cells = {name: [c.strip() for c in line.strip("|").split("|")][-2:] for name, line in told.items()}
-    assert cells["| PEZ"] == ["< 0.001", "1.000"] and cells["| GCG"] == ["1.000", "< 0.001"]
-    assert "p by probe" in page and "p speaks of this one effort" in page
+    cells = {name: [c.strip() for c in line.strip("|").split("|")][1:] for name, line in told.items()}
+    assert cells["| PEZ"] == ["ESD", "AC", "+85 points", "< 0.001", "+0 points", "1.000"]
+    assert cells["| GCG"] == ["ESD", "AC", "+0 points", "1.000", "+85 points", "< 0.001"]
+    assert "by probe | p |" in page and "p speaks of this one effort" in page
     assert "| PEZ | 1 / 20 | 1 / 20 |" in page.partition("judged by probe")[2]
     alone = summary_page([r | {"second_judge": None} for r in rows], "c", 9, "tiny")
-    assert "p by" not in alone and "judged by" not in alone
+    assert "by probe" not in alone and "judged by" not in alone
 
 
 def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():

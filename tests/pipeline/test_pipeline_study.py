@@ -271,6 +271,7 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
     for wrong, message in (
         ({"prune": {"stepps": 7}}, r"prune with study\.instead\.prune over it: stepps does not exist"),
         ({"erasers": {"esdd": {}}}, "esdd"),
+        ({"prune": {"unit": "neuron"}}, "are no controls"),  # its grid has a scored and a random mask
     ):
         with pytest.raises(UserError, match=message):
             _settings(options(instead=wrong), *given[1:])

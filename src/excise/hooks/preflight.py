@@ -175,26 +175,15 @@ def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
 
 def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Whole neurons are pruned by a learned mask of all neurons only: its controls close single weights, and beside
-    correlated neurons alone nearly all of what may be pruned would go."""
-    if "params:prune" not in pipeline.inputs():
-        return
-    from excise.pipelines.names import variants
-    from excise.pipelines.selection import selected_eraser
+    """The masks of this job can be held against each other; grids look after their own."""
+    if "params:prune" in pipeline.inputs() and not GRIDS & pipeline.inputs():
+        from excise.masks import PruneOptions
+        from excise.pipelines.controls import refuse_no_control
+        from excise.pipelines.names import variants
+        from excise.pipelines.selection import selected_eraser
 
-    prune = dict(catalog["params:prune"].load())
-    if prune.get("unit") != "neuron":
-        return
-    if prune.get("neurons") == "correlated":
-        raise UserError(
-            "prune.unit is neuron and prune.neurons correlated, which would prune nearly all weights of these neurons: "
-            "set prune.neurons to all, or prune.unit to weight."
-        )
-    if {"scored", "random"} & set(variants(selected_eraser())):
-        raise UserError(
-            "prune.unit is neuron, and the scored and random masks close single weights, so that they are no controls: "
-            "leave masks at learned, or set prune.unit to weight."
-        )
+        prune = PruneOptions.model_validate(catalog["params:prune"].load())
+        refuse_no_control(prune, variants(selected_eraser()))
 
 
 def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -5,42 +5,20 @@ Second computation: words are written over the text encoder's own embeddings by 
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 import torch
 
+from attacked import PROMPTS
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.search import Case, Knowledge, nearest
 from excise.attacks.search.simplex import project_to_simplex
 from excise.attacks.search.slots import Slots
 from excise.attacks.unlearndiffatk import simplex_search
-from excise.erasers import Eraser
 from excise.images.tokens import frame_tokens
-from excise.models.diffusion import DiffusionModel
 
-PROMPTS = pd.DataFrame(
-    {"prompt_id": ["one", "two"], "prompt": ["an old man", "a woman on a blue background"], "seed": [10, 20]}
-)
-NAME = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.weight"
 TOKENS, LR, DECAY, STEP = 3, 0.05, 0.1, 1e-4
 # attack -> module of its search, and what it moves
 WAYS = {"unlearndiffatk": (simplex_search, "points"), "pez": (nearest, "vectors"), "p4d": (nearest, "vectors")}
-
-
-@pytest.fixture(scope="module")
-def model(tiny_spec):
-    return DiffusionModel.load(tiny_spec.model_copy(update={"dtype": "float64"}))
-
-
-@pytest.fixture(scope="module")
-def references(model):
-    return model.sample(model.encode(PROMPTS["prompt"].tolist()), [1, 2], steps=3).final
-
-
-@pytest.fixture(scope="module")
-def eraser(model) -> Eraser:
-    weight = model.denoiser.get_parameter(NAME).detach()
-    return Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, {NAME: 0.5 * weight})
 
 
 def one_step(way, model, references, monkeypatch):

@@ -6,33 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
+from attacked import PROMPTS
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.search.nearest import NearestSearch
-from excise.erasers import Eraser
 from excise.images.tokens import frame_tokens
-from excise.models.diffusion import DiffusionModel
 
-PROMPTS = pd.DataFrame(
-    {"prompt_id": ["one", "two"], "prompt": ["an old man", "a woman on a blue background"], "seed": [10, 20]}
-)
-NAME = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.weight"
 WAYS = ["pez", "p4d"]
-
-
-@pytest.fixture(scope="module")
-def model(tiny_spec):
-    return DiffusionModel.load(tiny_spec.model_copy(update={"dtype": "float64"}))
-
-
-@pytest.fixture(scope="module")
-def references(model):
-    return model.sample(model.encode(PROMPTS["prompt"].tolist()), [1, 2], steps=3).final
-
-
-@pytest.fixture(scope="module")
-def eraser(model) -> Eraser:
-    weight = model.denoiser.get_parameter(NAME).detach()
-    return Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, {NAME: 0.5 * weight})
 
 
 def attack(way, model, eraser, references, folder, steps=25) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from excise.attacks.search.slots import SLOT, Slots, vocabulary, words_for_minor
 from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.images.tokens import frame_tokens
-from excise.models.diffusion import DiffusionModel
 from excise.shards import Shard
 
 PROMPTS = pd.DataFrame(
@@ -40,11 +39,6 @@ WAYS: dict[str, dict] = {  # name -> options, small
 }
 JUDGED = [w for w in WAYS if w != "tina"]
 TEXT = [w for w in WAYS if w not in ("img2img", "tina", "seed_search")]
-
-
-@pytest.fixture(scope="module")
-def model(tiny_spec):
-    return DiffusionModel.load(tiny_spec.model_copy(update={"dtype": "float64"}))
 
 
 @pytest.fixture(scope="module")

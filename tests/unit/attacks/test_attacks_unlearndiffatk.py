@@ -6,24 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
+from attacked import PROMPTS
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.unlearndiffatk.simplex_search import SimplexSearch
 from excise.images.tokens import frame_tokens
-from excise.models.diffusion import DiffusionModel
-
-PROMPTS = pd.DataFrame(
-    {"prompt_id": ["one", "two"], "prompt": ["an old man", "a woman on a blue background"], "seed": [10, 20]}
-)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_spec):
-    return DiffusionModel.load(tiny_spec.model_copy(update={"dtype": "float64"}))
-
-
-@pytest.fixture(scope="module")
-def references(model):
-    return model.sample(model.encode(PROMPTS["prompt"].tolist()), [1, 2], steps=3).final
 
 
 def attack(model, references, folder, steps=20) -> pd.DataFrame:

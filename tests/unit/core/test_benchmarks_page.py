@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[3]
 SHARED = {
     **{"stage": "ESD from shared trajectories", "prompts": 8, "seconds": 10.0, "seconds_a_step": 0.1, "steps": 60},
     **{"model_evaluations": 1472, "evaluations_a_step": 24.5, "rows_a_step": 16, "loss_before": 0.016, "loss": 0.004},
+    **{"loss_asked": 0.005, "naive_evaluations_a_step": 20.1},
     **{"naive_seconds": 40.0, "naive_steps": 600, "naive_seconds_a_step": 0.3, "naive_loss": 0.003, "ratio": 0.25},
     **{"naive_reached_it": True, "machine": "m", "torch": "t", "threads": 3},
 }

@@ -189,7 +189,7 @@ def test_export_of_what_no_job_makes(
     ("prune", "masks", "said"),
     [
         ({"unit": "neuron", "neurons": "correlated"}, "learned", "set prune.neurons to all, or prune.unit to weight."),
-        ({"unit": "neuron"}, "all", "leave masks at learned, or set prune.unit to weight."),
+        ({"unit": "neuron"}, "all", "(masks is learned), or set prune.unit to weight."),
     ],
 )
 def test_whole_neurons_have_no_mask_that_would_be_no_control(

@@ -15,6 +15,7 @@ from excise.errors import UserError, first_wrong, refuse_unknown, short
 from excise.images import DrawOptions
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
+from excise.pipelines.controls import refuse_no_control
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.nodes import laid_over
@@ -147,6 +148,7 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
         except ValueError as error:
             place, wrong = first_wrong(error)
             raise UserError(f"ablation.variations.{name}: {place} {wrong}.") from None
+        refuse_no_control(found[name][1], [variant], f"ablation.variations.{name}")
     return found
 
 

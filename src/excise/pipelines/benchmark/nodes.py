@@ -11,7 +11,7 @@ from pydantic import model_validator
 from excise.cache import Cache
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
-from excise.pipelines.study_pruning.nodes import run_cells, tell_budgets
+from excise.pipelines.study_pruning.nodes import run_cells
 from excise.pipelines.study_pruning.plan import StudyOptions, plan_cells
 from excise.reports.words import is_control, method_of
 
@@ -48,7 +48,7 @@ def run_benchmark(
     cache: Cache,
     run_info: dict,
     committed: list,
-) -> tuple[dict[str, Callable[[], dict]], list[str]]:
+) -> tuple[dict[str, Callable[[], dict]], list[str], str]:
     """Rows to be made, as functions; see ``run_cells``.
 
     Args:
@@ -64,22 +64,11 @@ def write_leaderboard(rows: list[dict], benchmark: BenchmarkOptions, model: Mode
     return leaderboard_page(rows, run_info["command"], len(plan_cells(benchmark)), model.name)
 
 
-def write_summary(
-    rows: list[dict],
-    benchmark: BenchmarkOptions,
-    model: ModelSpec,
-    erasers: dict,
-    attacks: dict,
-    prune: dict,
-    neurons: NeuronOptions,
-    seed: int,
-    run_info: dict,
-) -> str:
-    """``docs/benchmark.md``."""
+def write_summary(rows: list[dict], benchmark: BenchmarkOptions, model: ModelSpec, run_info: dict, budgets: str) -> str:
+    """``docs/benchmark.md``; for the budgets see ``run_cells``."""
     from .summary import summary_page
 
-    page = summary_page(rows, run_info["command"], len(plan_cells(benchmark)), model.name)
-    return f"{page}\n{tell_budgets(benchmark, model, erasers, attacks, prune, neurons, seed)}"
+    return f"{summary_page(rows, run_info['command'], len(plan_cells(benchmark)), model.name)}\n{budgets}"
 
 
 def draw_curves(rows: list[dict]) -> Image.Image:

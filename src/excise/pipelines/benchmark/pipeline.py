@@ -21,11 +21,15 @@ def create_pipeline(**_) -> Pipeline:
             node(
                 run_benchmark,
                 [f"params:{B}", "concepts", *parameters, "cache", "run_info", f"{B}.committed"],
-                [f"{B}.cells", f"{B}.order"],
+                [f"{B}.cells", f"{B}.order", f"{B}.budgets"],
             ),
             node(collect, [f"{B}.cells", f"{B}.order"], f"{B}.rows"),
             node(write_leaderboard, [f"{B}.rows", f"params:{B}", "params:model", "run_info"], f"{B}.leaderboard"),
-            node(write_summary, [f"{B}.rows", f"params:{B}", *parameters, "run_info"], f"{B}.page"),
+            node(
+                write_summary,
+                [f"{B}.rows", f"params:{B}", "params:model", "run_info", f"{B}.budgets"],
+                f"{B}.page",
+            ),
             node(draw_curves, f"{B}.rows", f"{B}.curves"),
         ]
     )

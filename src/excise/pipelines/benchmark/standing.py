@@ -12,7 +12,7 @@ import pandas as pd
 from excise.attacks import ATTACKS
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN, comparing
-from excise.pipelines.study_pruning.pairs import verdict_matrix
+from excise.pipelines.study_pruning.pairs import mcnemar_p, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
 from excise.pipelines.study_pruning.tables import name_of
 from excise.reports.words import is_control, method_of
@@ -132,8 +132,6 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
         served all prompts, such as one learned word: p then speaks of this effort only, which is a sample of one); one
         row a comparison, none where no prompt was judged with both.
     """
-    from scipy.stats import binomtest
-
     asked = part[(part["attack"] != PLAIN) & ~part["eraser"].isin(REFERENCES) & ~part["idle"]]
     rows = []
     for attack, cells in asked.groupby("attack", sort=False):
@@ -143,9 +141,8 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
             both = ~(np.isnan(x) | np.isnan(y))
             if not both.any():
                 continue
-            more, fewer = int((x > y)[both].sum()), int((x < y)[both].sum())
-            p = float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
-            rows.append((attack, a["name"], b["name"], (more - fewer) / both.sum(), p, a.get("shared") in (True, 1)))
+            shared = pd.notna(a.get("shared")) and bool(a["shared"])
+            rows.append((attack, a["name"], b["name"], (x - y)[both].mean(), mcnemar_p(x, y), shared))
     table = pd.DataFrame(rows, columns=["attack", "first", "second", "difference", "p", "shared"])
     return table.assign(corrected=holm(table["p"].tolist()))
 

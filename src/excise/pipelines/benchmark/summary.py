@@ -8,7 +8,7 @@ import pandas as pd
 
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
-from excise.pipelines.study_pruning.pairs import more_often_p, paired_interval, verdict_matrix
+from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
 from excise.reports.words import attack_label, is_control, percent, spell_p
 
@@ -171,36 +171,39 @@ def _typed(cells: pd.DataFrame) -> str:
 
 def _apart(part: pd.DataFrame) -> str:
     """Which models differ under which attack, of all comparisons on the concept, for each judge."""
-    key = ["attack", "first", "second"]
     compared = told_apart(part)
     if compared.empty:
         return ""
-    again = told_apart(by_second_judge(part)).set_index(key)["corrected"].rename("again")
-    both = compared.join(again, on=key)
-    second = "" if both["again"].isna().all() else str(by_second_judge(part)["second_judge"].iloc[0])
+    key, told = ["attack", "first", "second"], by_second_judge(part)
+    both = compared.join(told_apart(told).set_index(key), on=key, rsuffix="_again")
+    judges = [str(told["second_judge"].iloc[0])] if len(told) else []
     how = (
         f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons: all pairs "
         "of erasers under all attacks on this concept"
     )
-    titles = ["asked with", "fewer hits", "more hits", "difference", "p, Holm-corrected"]
-    titles += [f"p by {second}"] if second else []
+    titles = ["asked with", "first", "second", "first minus second", "p, Holm-corrected"]
+    titles += [title for judge in judges for title in (f"by {judge}", "p")]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    for row in both[both[["corrected", "again"]].min(axis=1) < LEVEL].itertuples():
-        low, high = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
-        gap = f"{100 * abs(row.difference):.0f} points"
+    apart = both[both[["corrected", "corrected_again"]].min(axis=1) < LEVEL]
+    for row in apart.itertuples():
         named = attack_label(row.attack) + (ONE_EFFORT if row.shared else "")
-        cells = [named, low, high, gap, spell_p(row.corrected), *([spell_p(row.again)] if second else [])]
+        cells = [named, row.first, row.second, _gap(row.difference), spell_p(row.corrected)]
+        cells += [_gap(row.difference_again), spell_p(row.corrected_again)] if judges else []
         lines.append("| " + " | ".join(cells) + " |")
-    if len(lines) == 2:
+    if apart.empty:
         return f"No two erasers are told apart under any attack ({how}).\n"
     note = (
         f"\n{ONE_EFFORT}: one effort (a learned word, a change of the weights) served all prompts. They are no "
         "independent trials of the attack: p speaks of this one effort.\n"
-        if any(ONE_EFFORT in line for line in lines)
+        if apart["shared"].any()
         else ""
     )
-    either = ", by either judge" if second else ""
+    either = ", by either judge" if judges else ""
     return f"Erasers that are told apart{either} ({how}):\n\n" + "\n".join(lines) + "\n" + note
+
+
+def _gap(difference: float) -> str:
+    return "–" if pd.isna(difference) else f"{100 * difference:+.0f} points"
 
 
 def _collateral(part: pd.DataFrame) -> str:
@@ -259,7 +262,7 @@ def _floor(part: pd.DataFrame) -> str:
             pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
             gap = paired_interval(*pair)
             found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
-            ps.append((str(row["attack"]), str(control["attack"]), more_often_p(*pair)))
+            ps.append((str(row["attack"]), str(control["attack"]), mcnemar_p(*pair, "greater")))
         lines.append(f"| {attack_label(row['attack'])} | {_images(row)} | {' | '.join(found)} |")
     images = ", ".join(f"{attack_label(c['attack'])} {_images(c)}" for _, c in controls.iterrows())
     corrected = holm([p for _, _, p in ps])

@@ -11,7 +11,7 @@ from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
 from .pairs import paired_interval, verdict_matrix
-from .plan import NOTHING, UNAIDED
+from .plan import NOTHING, STALE, UNAIDED
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def beyond_table(table: pd.DataFrame) -> str:
                 continue
             lost, low, high, n = _retain(pruned.sort_values("seed"), base)
             rate = float(pruned["prune_rate"].mean())
-            label = f"{concept}, {eraser_label(str(eraser) + str(variant).removeprefix('learned'))}"
+            label = (
+                f"{concept}, {eraser_label(str(eraser) + str(variant).removeprefix('learned'))}{_mark(pruned, base)}"
+            )
             kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n})"
             met = [_word(rate < BAR.small), _word(low > -BAR.base_loss)]
             lines.append("| " + " | ".join([label, f"{100 * rate:.1f} %", kept, *met]) + " |")
@@ -115,7 +117,7 @@ def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: st
     itself = f"plain {100 * _rate(plain):.1f} %, retain {-100 * behind:+.1f} points to base"
     met = [_word(below_x, _room(x) and _rate(x) >= BAR.gain), _word(over_plus.each_excludes_zero, _room(plus))]
     met += [_word(low > -BAR.retain_loss), _word(decent)]
-    label = f"{concept}, {eraser_label(eraser + ending)}"
+    label = f"{concept}, {eraser_label(eraser + ending)}{_mark(x, plus, pruned, plain, base)}"
     cells = [label, attack_label(attack), gain.pooled, gain.by_seed, over_plus.pooled, over_plus.by_seed, kept, itself]
     return "| " + " | ".join([*cells, *met]) + " |"
 
@@ -183,6 +185,11 @@ def _mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, floa
     if len(first) == 1 or not each.any():  # Student's interval has no width where nothing differs
         return paired_interval(first, second)
     return float(each.mean()), *map(float, DescrStatsW(each).tconfint_mean())
+
+
+def _mark(*parts: pd.DataFrame) -> str:
+    """A dagger, if any of these rows is of an earlier version."""
+    return STALE if any("stale" in part and part["stale"].any() for part in parts) else ""
 
 
 def _word(met: bool, room: bool = True) -> str:

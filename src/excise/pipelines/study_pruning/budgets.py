@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pydantic import BaseModel
 
 from excise.reports.words import attack_label, eraser_label
@@ -12,11 +10,12 @@ from .workshop import Settings
 
 
 def budgets_table(settings: Settings) -> str:
-    """A table of the attacks and one of the erasers and the mask, every value that is not zero or empty."""
+    """The last part of a grid's page: a table of the attacks, and one of the erasers and the mask."""
     from excise.attacks import make_attack
     from excise.erasers import make_method
 
     lines = [
+        "## Budgets\n\nOf all rows without a mark.\n",
         "| attack | steps | judged images a prompt | to confirm a hit | batch | its own options |",
         "|" + "---|" * 6,
     ]
@@ -28,7 +27,7 @@ def budgets_table(settings: Settings) -> str:
         cells = [eraser_label(name), options.steps, options.batch, f"{options.lr:g}", f"{options.retain_weight:g}"]
         lines.append("| " + " | ".join(map(str, [*cells, spelled(make_method(options))])) + " |")
     p = settings.prune
-    own = spelled(p.model_dump(exclude={"steps", "weight_lr", "retain_weight"}))
+    own = spelled(p, but=("steps", "weight_lr", "retain_weight"))
     beside = "the eraser's" if p.weight_lr is None else f"{p.weight_lr:g}"
     lines.append(f"| P-X's mask, and X+ | {p.steps} | the eraser's | {beside} | {p.retain_weight:g} | {own} |")
     drawn, asked = settings.draw, settings.prompts
@@ -41,8 +40,7 @@ def budgets_table(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def spelled(options: BaseModel | Mapping) -> str:
-    """``tokens 10, lr 0.1``."""
-    values = options.model_dump() if isinstance(options, BaseModel) else dict(options)
-    told = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in values.items() if v or v is False}
-    return ", ".join(f"{k} {v}" for k, v in told.items())
+def spelled(options: BaseModel, but: tuple[str, ...] = ()) -> str:
+    """``tokens 10, lr 0.1``; without what is not set."""
+    told = {k: v for k, v in options.model_dump(exclude=set(but)).items() if v is not None and v != ""}
+    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())

@@ -14,8 +14,10 @@ from excise.erasers import EraserOptions
 from excise.errors import UserError, first_wrong, refuse_no_name, refuse_unknown
 from excise.masks import PruneOptions
 from excise.models import ModelSpec, find_folder
+from excise.pipelines.controls import refuse_no_control
 from excise.pipelines.erase.nodes import NeuronOptions
 
+from .budgets import budgets_table
 from .crew import Crew
 from .plan import Cell, StudyOptions, cell_of, plan_cells
 from .rows import deadline, made_once
@@ -36,7 +38,7 @@ def run_cells(
     cache: Cache,
     run_info: dict,
     committed: list,
-) -> tuple[dict[str, Callable[[], dict]], list[str]]:
+) -> tuple[dict[str, Callable[[], dict]], list[str], str]:
     """Rows to be made, as functions: they are called one by one while they are saved, so that a stop loses one row.
 
     Args:
@@ -44,7 +46,8 @@ def run_cells(
             there is no time to make stays as it is, marked ``stale``, where the grid keeps such rows.
 
     Returns:
-        Cell -> function that makes its row; and the names of all cells in the order of the tables.
+        Cell -> function that makes its row; the names of all cells in the order of the tables; with which budgets rows
+        are made, as text.
     """
     cells, settings, shops = plan_shops(study, concepts, model, erasers, attacks, prune, neurons, seed, cache, run_info)
     prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
@@ -80,7 +83,7 @@ def run_cells(
 
     # partitions are saved in the order of their names: the number keeps them in the plan's
     names = [f"{number:04d}-{cell.id}" for number, cell in enumerate(cells)]
-    return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names
+    return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names, budgets_table(settings)
 
 
 def plan_shops(
@@ -119,36 +122,18 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
 
 
 def write_results(
-    rows: list[dict],
-    study: StudyOptions,
-    model: ModelSpec,
-    erasers: dict,
-    attacks: dict,
-    prune: dict,
-    neurons: NeuronOptions,
-    seed: int,
-    run_info: dict,
-    benchmark: list,
+    rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict, benchmark: list, budgets: str
 ) -> str:
     """``docs/results.md``.
 
     Args:
         benchmark: the benchmark's committed rows, of other attacks on fewer prompts.
+        budgets: see ``run_cells``.
     """
     from .tables import results_page
 
     page = results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark)
-    return f"{page}\n{tell_budgets(study, model, erasers, attacks, prune, neurons, seed)}"
-
-
-def tell_budgets(
-    study: StudyOptions, model: ModelSpec, erasers: dict, attacks: dict, prune: dict, neurons: NeuronOptions, seed: int
-) -> str:
-    """The last part of a grid's page: with which budgets its rows were made."""
-    from .budgets import budgets_table
-
-    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
-    return f"## Budgets\n\nOf all rows without a mark.\n\n{budgets_table(settings)}"
+    return f"{page}\n{budgets}"
 
 
 def draw_results(rows: list[dict]) -> Image.Image:
@@ -207,6 +192,7 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     except ValidationError as error:
         place, wrong = first_wrong(error)
         raise UserError(f"prune with {here}.instead.prune over it: {place} {wrong}.") from None
+    refuse_no_control(pruning, (v for how in study.studied.values() for v in (*how.variants, *how.once)))
     asked = {name: tried[name] for name in study.attacks}
     learning = tried[learned]
     last = (study.never_saw, study.silence, seed, learning)

@@ -33,20 +33,14 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float
     return (only_first - only_second) / n, *score_interval(only_first, only_second, n)
 
 
-def exact_p(first: np.ndarray, second: np.ndarray) -> str:
-    """McNemar's exact test on one training seed."""
+def mcnemar_p(first: np.ndarray, second: np.ndarray, alternative: str = "two-sided") -> float:
+    """McNemar's exact test on one training seed; NaN, where one was not judged, differs from nothing.
+
+    Args:
+        alternative: ``greater`` asks whether the first is a hit more often than the second.
+    """
     from scipy.stats import binomtest
 
     only_first, only_second = int((first > second).sum()), int((second > first).sum())
     differing = only_first + only_second
-    p = binomtest(only_first, differing).pvalue if differing else 1.0
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def more_often_p(first: np.ndarray, second: np.ndarray) -> float:
-    """One-sided exact McNemar on one training seed: is the first a hit more often than the second?"""
-    from scipy.stats import binomtest
-
-    only_first, only_second = int((first > second).sum()), int((second > first).sum())
-    differing = only_first + only_second
-    return float(binomtest(only_first, differing, alternative="greater").pvalue) if differing else 1.0
+    return float(binomtest(only_first, differing, alternative=alternative).pvalue) if differing else 1.0

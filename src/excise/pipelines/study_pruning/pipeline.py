@@ -19,12 +19,12 @@ def create_pipeline(**_) -> Pipeline:
             node(
                 run_cells,
                 ["params:study", "concepts", *parameters, "cache", "run_info", f"{S}.committed"],
-                [f"{S}.cells", f"{S}.order"],
+                [f"{S}.cells", f"{S}.order", f"{S}.budgets"],
             ),
             node(collect, [f"{S}.cells", f"{S}.order"], f"{S}.rows"),
             node(
                 write_results,
-                [f"{S}.rows", "params:study", *parameters, "run_info", f"{S}.benchmark"],
+                [f"{S}.rows", "params:study", "params:model", "run_info", f"{S}.benchmark", f"{S}.budgets"],
                 f"{S}.page",
             ),
             node(draw_results, f"{S}.rows", f"{S}.figure"),

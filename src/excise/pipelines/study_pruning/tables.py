@@ -10,10 +10,10 @@ from PIL import Image
 
 from excise.metrics.several import clustered_interval
 from excise.pipelines.names import PLAIN
-from excise.reports.words import attack_label, eraser_label
+from excise.reports.words import attack_label, eraser_label, spell_p
 
 from .bar import bar_table, beyond_table
-from .pairs import exact_p, paired_interval, verdict_matrix
+from .pairs import mcnemar_p, paired_interval, verdict_matrix
 from .plan import NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
 from .woken import woken_table
@@ -248,7 +248,7 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
         t["name"].iloc[0] + (STALE if t.loc[t["seed"].isin(shared), "stale"].any() else "") for t in (first, second)
     ]
     names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
-    p_values = ", ".join(exact_p(x, y) for x, y in zip(a, b, strict=True))
+    p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
 
