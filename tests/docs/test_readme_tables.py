@@ -42,7 +42,7 @@ METRICS = Metrics.model_validate(
             }
             for name, hits in (("none", 27), ("esd_plus", 5), ("p_esd", 8))
         },
-        "paired": [pair(attack="plain"), pair(attack="unlearndiffatk", p_value=0.0004)],
+        "paired": [pair(attack="plain"), pair(attack="unlearndiffatk", p_value=0.02)],
         "kept": [pair(set="retain_near")],
         "detector": rate(1, 30)
         | {"judge": "j", "version": "1", "sha256": "0", "threshold": 0.5, "singles": rate(2, 80)},
@@ -60,7 +60,7 @@ def test_every_rate_and_difference_has_its_line(tables):
     )
     assert "| P-ESD | UnlearnDiffAtk | 9 / 30 | 30.0 % | 12.5 % to 50.0 % | 10 / 30 | 2, 3 |  |  |" in lines
     assert "| plain prompts | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 | 0.375 |" in lines
-    assert "| UnlearnDiffAtk | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | < 0.001 | < 0.001 |" in lines
+    assert "| UnlearnDiffAtk | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.020 | 0.040 |" in lines
     assert "| retain near | ESD+ (control) | P-ESD | -10.0 points | -25.0 to +5.0 | 0.375 | 0.375 |" in lines
     [said] = [line for line in lines if line.startswith("The detector")]
     assert "1 / 30 (3.3 %" in said and "2 / 80" in said and "10.0 %" in said and "165,376 bytes" in said
