@@ -76,7 +76,8 @@ def test_the_report() -> None:
 
 
 def report_metrics() -> dict[str, Any]:
-    from excise.metrics import Utility, rate_of, summarise
+    from excise.metrics import rate_of, summarise
+    from excise.metrics.summary import Survival
 
     def verdicts(marks: str) -> pd.DataFrame:
         words = {"h": "hit", ".": "clear", "f": "failed", "d": "dropped"}
@@ -107,7 +108,7 @@ def report_metrics() -> dict[str, Any]:
         budget="quick",
         verdicts=table,
         spent={k: {"gradient_steps": 1, "model_evaluations": 2, "images": 3} for k in table if k[1] != "plain"},
-        utility={n: Utility(**{s: rate_of(kept[n, s]) for s in ("retain_near", "retain_far")}) for n in marks},
+        utility={n: Survival(**{s: rate_of(kept[n, s]) for s in ("retain_near", "retain_far")}) for n in marks},
         kept=kept,
         masks={"p_esd": {"prune_rate": 0.02, "mask_bytes": 1234}},
         detector={

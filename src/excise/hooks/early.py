@@ -9,6 +9,8 @@ from typing import Any
 from excise.concepts.concept import load_concept
 from excise.errors import UserError
 
+WHOLE = ("model.safetensors", "config.json", "preprocessor_config.json")  # a folder that sees pictures
+
 
 def numbers_are_finite(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """No parameter is NaN or infinite: bounds such as "greater than 0" let infinity through."""
@@ -57,12 +59,15 @@ def known_pictures_are_there(run_params: dict[str, Any], catalog: Any, pipeline:
     if "params:fidelity" in pipeline.inputs():
         from excise.pipelines.report.nodes import FidelityOptions
 
-        clip = FidelityOptions.model_validate(catalog["params:fidelity"].load()).clip
-        if clip is not None and not (find_folder(clip) / "model.safetensors").is_file():
-            raise UserError(
-                f"fidelity.clip is '{clip}', where there is no model.safetensors: point it to a CLIPModel folder, or "
-                "set it to null for no CLIP score."
-            )
+        options = FidelityOptions.model_validate(catalog["params:fidelity"].load())
+        for key, what in (("clip", "a CLIPModel folder"), ("features", "an image model's folder")):
+            folder = getattr(options, key)
+            missing = [f for f in WHOLE if folder is not None and not (find_folder(folder) / f).is_file()]
+            if missing:
+                raise UserError(
+                    f"fidelity.{key} is '{folder}', where there is no {missing[0]}: point it to {what}, or set it to "
+                    "null."
+                )
 
 
 def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

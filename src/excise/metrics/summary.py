@@ -10,6 +10,7 @@ from pydantic import Field
 
 from excise.provenance.made_of import MadeOf
 
+from .likeness import Likeness
 from .paired import Kept, Paired, paired_difference
 from .rates import Rate, Strict, rate_of
 from .utility import Utility
@@ -49,11 +50,17 @@ class AttackRate(Rate):
     budget: Budget | None = None
 
 
+class Survival(Utility):
+    """``likeness``: to the base model's pictures; none for the base model, nor in files of earlier versions."""
+
+    likeness: Likeness | None = None
+
+
 class Eraser(Strict):
     """``prune_rate`` is on [0, 1] and, like ``mask_bytes``, there for erasers with a mask only."""
 
     attacks: dict[str, AttackRate]
-    utility: Utility
+    utility: Survival
     prune_rate: float | None = Field(None, ge=0, le=1)
     mask_bytes: int | None = Field(None, ge=0)
 
@@ -145,7 +152,7 @@ def summarise(
     budget: str,
     verdicts: Mapping[tuple[str, str], pd.DataFrame],
     spent: Mapping[tuple[str, str], Mapping[str, int]],
-    utility: Mapping[str, Utility],
+    utility: Mapping[str, Survival],
     kept: Mapping[tuple[str, str], pd.DataFrame],
     masks: Mapping[str, Mapping[str, Any]],
     detector: Mapping[str, Any],

@@ -23,22 +23,47 @@ def processor(folder, kind, size):
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
 
 
-@pytest.fixture(scope="module", params=["resnet", "vit"])
-def folder(request, tmp_path_factory):
-    """ResNet-50's class, and the artist ViT's, in small."""
-    from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
+SIZE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+LABELS = {"num_labels": 4, "id2label": dict(enumerate(NAMES))}
 
-    torch.manual_seed(0)
-    folder, labels = tmp_path_factory.mktemp(request.param), {"num_labels": 4, "id2label": dict(enumerate(NAMES))}
-    if request.param == "resnet":
-        config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **labels)
-        model = ResNetForImageClassification(config)
-    else:
-        size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        model = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, **size, **labels))
+
+def saved(model, folder):
     model.eval().save_pretrained(folder)
     processor(folder, "ViTImageProcessor", {"height": 32, "width": 32})
     return folder
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """ResNet-50's class, in small."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    torch.manual_seed(0)
+    size = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    return saved(ResNetForImageClassification(ResNetConfig(**size, **LABELS)), tmp_path_factory.mktemp("resnet"))
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    """The artist ViT's class, in small."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(0)
+    config = ViTConfig(image_size=32, patch_size=8, intermediate_size=16, **SIZE, **LABELS)
+    return saved(ViTForImageClassification(config), tmp_path_factory.mktemp("vit"))
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory):
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    return saved(Dinov2Model(Dinov2Config(image_size=32, patch_size=8, **SIZE)), tmp_path_factory.mktemp("dinov2"))
+
+
+@pytest.fixture(params=["resnet", "vit"])
+def folder(request):
+    return request.getfixturevalue(request.param)
 
 
 def spec(name, threshold=0.0, labels=(), **options) -> JudgeSpec:
@@ -76,6 +101,44 @@ def clip(tmp_path_factory):
     processor(folder, "ViTImageProcessor", {"height": 32, "width": 32})
     save_file({"prompts": torch.randn(2, 8)}, folder / "prompts.safetensors")
     return folder
+
+
+@pytest.mark.parametrize("kind", ["resnet", "dinov2", "clip"])
+def test_features_are_the_pooled_last_layer_and_clips_projected(kind, resnet, dinov2, clip):
+    from PIL import Image
+    from transformers import AutoModel
+
+    from excise.judges.classifier.features import pooled_features
+
+    folder = {"resnet": resnet, "dinov2": dinov2, "clip": clip}[kind]
+    small = [np.asarray(Image.fromarray(i).resize((32, 32), Image.Resampling.BILINEAR)) for i in IMAGES]
+    pixels = torch.tensor((np.stack(small) / 255 - [0.5, 0.4, 0.3]) / [0.5, 0.5, 0.25]).permute(0, 3, 1, 2).float()
+    model = AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = {
+            "resnet": lambda: model(pixels).last_hidden_state.mean((2, 3)),
+            "dinov2": lambda: model(pixels).last_hidden_state[:, 0],
+            "clip": lambda: model.visual_projection(model.vision_model(pixels).pooler_output),
+        }[kind]()
+    found = pooled_features(IMAGES, folder, batch=2)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+def test_a_model_without_pooled_features_is_refused(tmp_path, vit):
+    from transformers import SegformerConfig, SegformerModel
+
+    from excise.judges.classifier.features import pooled_features
+
+    with pytest.raises(UserError, match="cannot be loaded"):
+        pooled_features(IMAGES, tmp_path)
+    with pytest.raises(UserError, match="whose weights lack pooler"):  # they would be drawn by lot
+        pooled_features(IMAGES, vit)
+    size = {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1]}
+    SegformerModel(SegformerConfig(**size)).save_pretrained(tmp_path)
+    processor(tmp_path, "ViTImageProcessor", {"height": 32, "width": 32})
+    with pytest.raises(UserError, match="a SegformerModel, which has no pooled features"):
+        pooled_features(IMAGES, tmp_path)
 
 
 def test_q16_is_a_softmax_of_a_hundred_cosines(clip):

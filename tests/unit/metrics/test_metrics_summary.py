@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from excise.metrics import Metrics, Utility, rate_of, summarise
-from excise.metrics.summary import comparisons
+from excise.metrics import Metrics, rate_of, summarise
+from excise.metrics.summary import Survival, comparisons
 
 
 def verdicts(marks: str) -> pd.DataFrame:
@@ -20,7 +20,7 @@ MARKS = {"none": "hhhhh.f", "esd": "hhh...d", "esd_plus": "hh.....", "p_esd": ".
 
 
 def inputs(**changes):
-    utility = Utility(retain_near=rate_of(verdicts("hhh.")), retain_far=rate_of(verdicts("hhhhh")))
+    utility = Survival(retain_near=rate_of(verdicts("hhh.")), retain_far=rate_of(verdicts("hhhhh")))
     attacks = ("plain", "unlearndiffatk")
     return {
         "model": {"name": "emoji64", "sha256": "ab"},

@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from excise.metrics import Utility, rate_of, summarise
+from excise.metrics import rate_of, summarise
+from excise.metrics.summary import Survival
 
 
 def verdicts(marks: str) -> pd.DataFrame:
@@ -14,13 +15,13 @@ def verdicts(marks: str) -> pd.DataFrame:
 def metrics_of():
     """Metrics from marks by eraser, a letter a prompt; under attack, plain prompts being all clear but the base's."""
 
-    def build(neurons=(), alarms="h" + "." * 28, singles=None, far=None, known=None, **attacked: str):
+    def build(neurons=(), alarms="h" + "." * 28, singles=None, far=None, known=None, moved=None, **attacked: str):
         plain = {name: "h" * len(m) if name == "none" else "." * len(m) for name, m in attacked.items()}
         table = {(n, a): verdicts(m[n]) for n in attacked for a, m in (("plain", plain), ("unlearndiffatk", attacked))}
         marks = {"retain_near": {}, "retain_far": far or {}}
         default = {"retain_near": "h" * 11 + ".", "retain_far": "h" * 13}
         kept = {(n, s): verdicts(marks[s].get(n, default[s])) for s in marks for n in attacked}
-        utility = {n: Utility(**{s: rate_of(kept[n, s]) for s in marks}) for n in attacked}
+        utility = {n: Survival(**{s: rate_of(kept[n, s]) for s in marks}, **(moved or {}).get(n, {})) for n in attacked}
         return summarise(
             model={"name": "emoji64", "sha256": "ab" * 32},
             concept={"name": "person", "kind": "nsfw"},
