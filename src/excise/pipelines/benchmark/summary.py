@@ -178,8 +178,8 @@ def _apart(part: pd.DataFrame) -> str:
     both = compared.join(told_apart(told).set_index(key), on=key, rsuffix="_again")
     judges = [str(told["second_judge"].iloc[0])] if len(told) else []
     how = (
-        f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons: all pairs "
-        "of erasers under all attacks on this concept"
+        f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons"
+        f"{', each judge by itself' if judges else ''}: all pairs of erasers under all attacks on this concept"
     )
     titles = ["asked with", "first", "second", "first minus second", "p, Holm-corrected"]
     titles += [title for judge in judges for title in (f"by {judge}", "p")]
