@@ -20,6 +20,7 @@ from excise import __version__
 from .given_id import given_id
 
 PACKAGES = ("torch", "diffusers", "transformers", "nudenet", "kedro")
+PACE = ("hours", "workers")  # of a study or grid: how far one run comes and how fast, and nothing of what comes out
 
 
 class AccountHook:
@@ -80,15 +81,16 @@ def versions() -> dict[str, str]:
 
 
 def command(run_params: dict[str, Any], env: str | None) -> str:
-    """The command that starts this run again."""
+    """The command that makes again what this run makes, without a limit of time."""
     words = ["kedro", "run"]
     if run_params.get("pipeline_names"):
         names = run_params["pipeline_names"]
         words.append(f"--pipeline={names[0]}" if len(names) == 1 else "--pipelines=" + ",".join(names))
     if env and env != "local":
         words.append(f"--env={env}")
-    if run_params.get("runtime_params"):
-        words.append("--params=" + ",".join(f"{k}={v}" for k, v in flat(run_params["runtime_params"])))
+    given = [(k, v) for k, v in flat(run_params.get("runtime_params") or {}) if k.split(".")[-1] not in PACE]
+    if given:
+        words.append("--params=" + ",".join(f"{k}={v}" for k, v in given))
     return shlex.join(words)
 
 

@@ -20,6 +20,16 @@ from excise.hooks.account import command
             "local",
             "kedro run --pipeline=audit '--params=checkpoint=/a b/esd.safetensors,draw.steps=3'",
         ),
+        (
+            {"pipeline_names": ["benchmark"], "runtime_params": {"benchmark": {"hours": 2, "workers": 4}, "seed": 7}},
+            None,
+            "kedro run --pipeline=benchmark --params=seed=7",
+        ),
+        (
+            {"pipeline_names": ["study_pruning"], "runtime_params": {"study": {"hours": 0.5}}},
+            None,
+            "kedro run --pipeline=study_pruning",
+        ),
     ],
 )
 def test_the_command_says_what_was_run(run_params, env, expected):
