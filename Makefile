@@ -18,6 +18,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
+PYTHON_FILES := src tests benchmarks examples mkdocs_hooks.py readme_tables.py
 
 export DO_NOT_TRACK := 1
 
@@ -51,7 +52,8 @@ test-browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m browser tests/unit/reports $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks examples mkdocs_hooks.py readme_tables.py
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
 
 viz: $(VENV)/.installed-dev
 	$(BIN)/kedro viz run --include-hooks --host=127.0.0.1
