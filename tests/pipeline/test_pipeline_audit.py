@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -20,7 +21,7 @@ from excise.exports import FORMATS
 from excise.exports.folder import write_folder
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
-from tiny import BUDGET, PROJECT
+from tiny import BUDGET, JUDGE, PROJECT
 
 pytestmark = pytest.mark.jobs
 
@@ -110,6 +111,22 @@ def test_the_report_is_about_the_checkpoint(audited, report):
     for foreign in ("P-ESD", "X+", "Pruned erasers", "random mask", "One seed and one training", "--params=attack="):
         assert foreign not in html
     assert "was taught to forget" not in html
+
+
+def test_the_same_judge_again_says_the_same_of_an_audit(audited, report, exported, project, run_job):
+    choice = {"audit": {"attacks": SOME}, "checkpoint": str(exported / FORMATS["mask"])}
+    run_job(project, pipeline="rejudge_audit", rejudge=JUDGE, **choice)
+    table = pd.read_csv(newest(project, "data/08_reporting/emoji64/person/audit/rejudged.csv/*/*.csv"))
+    told = {(name, attack): rate for name, e in audited["erasers"].items() for attack, rate in e["attacks"].items()}
+    assert list(zip(table["eraser"], table["attack"], strict=True)) == list(told)
+    for row in table.itertuples():
+        rate = told[row.eraser, row.attack]
+        assert (row.n, row.hits, row.dropped, row.failed) == tuple(rate[k] for k in ("n", "hits", "dropped", "failed"))
+        assert row.first_hits == row.hits and row.seen == row.first_seen == row.seen_by_both
+    assert 0 < table["seen"].sum() < table["images"].sum()
+    assert not list(project.glob("data/08_reporting/emoji64/person/rejudged.csv"))  # the job's own is left alone
+    with pytest.raises(UserError, match=r"There is no 'person\.audit_base\.tina\.\w+' yet"):
+        run_job(project, pipeline="rejudge_audit", rejudge=JUDGE, audit={"attacks": "tina"})
 
 
 def test_what_is_audited_is_what_was_exported(job, exported, audit, project):

@@ -12,43 +12,29 @@ from .nodes import draw_thresholds, print_rejudged, rejudge_images, sweep_thresh
 
 def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
     c, x_name = concept or selected_concept("nsfw"), method or selected_eraser()
-    attack = attack or selected_attack()
+    attacks = [attack or selected_attack()]
+    return second_opinion(c, {e: (f"{c}.{e}", attacks) for e in ("none", *variants(x_name).values())})
+
+
+def second_opinion(home: str, models: dict[str, tuple[str, list[str]]]) -> Pipeline:
+    """Another judge on all that was drawn.
+
+    Args:
+        home: what the names of concept and prompts begin with.
+        models: eraser -> what the names of its pictures begin with, and the attacks on it.
+    """
     cells = {}
-    for eraser in ("none", *variants(x_name).values()):
-        for a in (PLAIN, attack):
-            wanted = ("images", "judgements", *(["adversarial"] if a == attack else []))
-            cells |= {f"{eraser}__{a}__{what}": f"{c}.{eraser}.{a}.{what}" for what in wanted}
-    known = {"concept": f"{c}.concept", "rejudge": "params:rejudge"}
+    for eraser, (at, attacks) in models.items():
+        for attack in (PLAIN, *attacks):
+            wanted = ("images", "judgements", *([] if attack == PLAIN else ["adversarial"]))
+            cells |= {f"{eraser}__{attack}__{what}": f"{at}.{attack}.{what}" for what in wanted}
+    known = {"concept": f"{home}.concept", "rejudge": "params:rejudge"}
+    asked = {"concept": f"{home}.concept", "prompts": f"{home}.prompts"}
     stored = {key: name for key, name in cells.items() if not key.endswith("images")}
-    return Pipeline(
-        [
-            Node(
-                sweep_thresholds,
-                {"concept": f"{c}.concept", "prompts": f"{c}.prompts", **stored},
-                f"{c}.thresholds",
-                name="sweep_thresholds",
-                namespace=c,
-            ),
-            Node(
-                draw_thresholds,
-                [f"{c}.concept", f"{c}.thresholds"],
-                f"{c}.threshold_curve",
-                name="draw_thresholds",
-                namespace=c,
-            ),
-            Node(
-                rejudge_images,
-                {**known, "prompts": f"{c}.prompts", **cells},
-                f"{c}.rejudged",
-                name="rejudge_images",
-                namespace=c,
-            ),
-            Node(
-                print_rejudged,
-                {**known, "table": f"{c}.rejudged"},
-                f"{c}.second_opinion",
-                name="print_rejudged",
-                namespace=c,
-            ),
-        ]
-    )
+    steps = [
+        (sweep_thresholds, {**asked, **stored}, "thresholds"),
+        (draw_thresholds, [f"{home}.concept", f"{home}.thresholds"], "threshold_curve"),
+        (rejudge_images, {**known, "prompts": f"{home}.prompts", **cells}, "rejudged"),
+        (print_rejudged, {**known, "table": f"{home}.rejudged"}, "second_opinion"),
+    ]
+    return Pipeline([Node(f, inputs, f"{home}.{out}", name=f.__name__, namespace=home) for f, inputs, out in steps])
