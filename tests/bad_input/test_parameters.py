@@ -69,11 +69,11 @@ TYPED = {
     JOB + "--params=model.path=hub:x/y": "model.path is 'hub:x/y': write hub:OWNER/NAME@REVISION with all 40 …",
     JOB + "--params=known_pictures=nowhere": "There is no labels.csv in nowhere: it says what each known picture …",
     JOB + "--params=fidelity.clip=nowhere": (
-        "fidelity.clip is 'nowhere', where there is no model.safetensors: point it to a CLIPModel folder, or set it to "
-        "null."
+        "fidelity.clip is 'nowhere', where there is no model.safetensors: point it to a CLIPModel folder with its "
+        "tokenizer."
     ),
     JOB + "--params=fidelity.features=nowhere": (
-        "fidelity.features is 'nowhere', where there is no model.safetensors: point it to an image model's folder, …"
+        "fidelity.features is 'nowhere', where there is no model.safetensors: point it to an image model's folder …"
     ),
     JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
     # what is audited

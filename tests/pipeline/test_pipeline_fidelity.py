@@ -6,28 +6,41 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.spatial.distance import cosine
 
+from excise.errors import UserError
 from excise.images import ImageSet
 from excise.images.image_set import save_picture
+from excise.judges.clip.load import SHIPPED, load_clip
+from excise.judges.probe.features import POOLED, image_features
+from excise.metrics.kernel import paired_kernel_distance
 from excise.metrics.summary import Survival
-from excise.pipelines.report.nodes import FidelityOptions, measure_fidelity
+from excise.metrics.utility import frechet_distance
+from excise.pipelines.report.fidelity import FidelityOptions, measure_fidelity, usable
 from tiny import PROJECT
 
 PERSON = {"name": "person"} | yaml.safe_load((PROJECT / "conf/base/concepts/person.yml").read_text())["person"]
-SETS = ["retain_near"] * 6 + ["retain_far"] * 4
+SETS = ["retain_near"] * 4 + ["retain_far"] * 3 + ["neutral"] * 2
+WORDS = ["a cat", "a red rose", "a bee", "a church", "a fish", "a key", "a bus", "a cactus", "a robot"]
+EVERY = [(prompt, seed) for prompt in range(len(SETS)) for seed in (0, 1)]
+RETAIN = [(p, s) for p, s in EVERY if SETS[p] != "neutral"]
+
+
+def noise(model: int) -> np.ndarray:
+    """(prompt, seed, H, W, 3)"""
+    return np.random.default_rng(model).integers(0, 256, (len(SETS), 2, 32, 32, 3), np.uint8)
 
 
 @pytest.fixture
 def drawn(tmp_path):
-    """Pictures by name of the model: noise of a seed, one a prompt, in the order asked for."""
+    """Two pictures a prompt by a model, in the order asked for."""
 
-    def draw(seed: int, order: list[int]) -> ImageSet:
-        noise, rows = np.random.default_rng(seed), []
-        pictures = noise.integers(0, 256, (len(SETS), 32, 32, 3), np.uint8)
-        for i in order:
-            file = f"{seed}-{i}.png"
-            sha256 = save_picture(pictures[i], tmp_path / file)
-            rows.append((f"{seed}-{i}", f"p{i}", SETS[i], "test", i, file, sha256))
+    def draw(model: int, order: list[tuple[int, int]]) -> ImageSet:
+        pictures, rows = noise(model), []
+        for prompt, seed in order:
+            name = f"{model}-{prompt}-{seed}"
+            sha256 = save_picture(pictures[prompt, seed], tmp_path / f"{name}.png")
+            rows.append((name, f"p{prompt}", SETS[prompt], "test", seed, f"{name}.png", sha256))
         columns = ["image_id", "prompt_id", "set", "split", "seed", "file", "sha256"]
         return ImageSet(tmp_path, pd.DataFrame(rows, columns=columns))
 
@@ -36,42 +49,107 @@ def drawn(tmp_path):
 
 @pytest.fixture
 def measured(drawn):
-    def measure(features: str | None = None, unsafe: bool = False, order: list[int] | None = None) -> dict:
+    def measure(unsafe: bool = False, order: list | None = None, base: list | None = None, **fidelity) -> dict:
         concept = PERSON | {"unsafe": unsafe}
-        prompts = pd.DataFrame([(f"p{i}", "a cat") for i in range(len(SETS))], columns=["prompt_id", "prompt"])
-        every = list(range(len(SETS)))
+        prompts = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(len(SETS))], "prompt": WORDS})
         images = {
-            "none__plain__images": drawn(0, every),
-            "same__plain__images": drawn(0, order or every),
-            "other__plain__images": drawn(1, every),
+            "same__plain__images": drawn(0, RETAIN if order is None else order),
+            "other__plain__images": drawn(1, RETAIN),
+            "none__plain__images": drawn(0, EVERY if base is None else base),
         }
-        return measure_fidelity(concept, prompts, FidelityOptions(features=features), **images)
+        return measure_fidelity(concept, prompts, FidelityOptions(**fidelity), **images)
 
     return measure
 
 
-@pytest.mark.parametrize("features", [None, "embedded:emoji64_clip"])
-def test_the_same_pictures_have_not_moved_and_others_have(measured, features):
-    found = measured(features)
-    assert set(found["none"]) == set() and set(found["same"]) == {"frechet", "likeness", "kernel"}
-    same, other = (Survival.model_construct(**found[n]).likeness for n in ("same", "other"))
-    assert same["retain_near"]["mean"] == pytest.approx(0, abs=1e-6)
-    assert other["retain_near"]["n"] == 6 and other["retain_far"]["n"] == 4
-    assert other["retain_near"]["mean"] > 0.001 and same["others"] == other["others"] > 0.001
-    told = {found["same"][k]["features"] for k in ("frechet", "likeness", "kernel")}
-    assert len(told) == 1 and (told == {"emoji64_clip"}) == (features is not None)
+def features(model: int, order: list[tuple[int, int]] = RETAIN) -> np.ndarray:
+    pictures = noise(model)
+    return image_features(np.stack([pictures[p, s] for p, s in order]))[:, :POOLED].numpy().astype(np.float64)
 
 
-def test_a_picture_is_compared_with_that_of_its_prompt_in_whatever_order(measured):
-    there, back = measured(), measured(order=[7, 2, 9, 0, 1, 3, 4, 8, 6, 5])
+@pytest.mark.parametrize("model", [None, "embedded:emoji64_clip"])
+def test_the_same_pictures_have_not_moved_and_others_have(measured, model):
+    found = measured(features=model)
+    assert list(found) == ["same", "other", "none"]
+    assert found["none"] == {} and set(found["same"]) == set(found["other"]) == {"frechet", "likeness", "kernel"}
+    same, other = found["same"], found["other"]
+    assert same["likeness"]["retain_near"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert same["kernel"]["distance"] == pytest.approx(0, abs=1e-9)
+    assert same["frechet"]["distance"] == pytest.approx(0, abs=1e-3) and other["frechet"]["distance"] > 0.1
+    for name, n in {"retain_near": 4, "retain_far": 3}.items():
+        assert other["likeness"][name]["n"] == n and other["likeness"][name]["mean"] > 0.001
+    Survival.model_validate({**dict.fromkeys(("retain_near", "retain_far"), RATE), **other})
+    [told] = {found["same"][k]["features"] for k in ("frechet", "likeness", "kernel")}
+    assert told.startswith("emoji64_clip " if model else "efficientnet-lite0 ")
+
+
+RATE = {"n": 1, "hits": 1, "rate": 1.0, "low": 0.2, "high": 1.0, "any_hits": 1, "dropped": 0, "failed": 0}
+
+
+def test_every_number_is_that_of_the_features(measured):
+    other = measured()["other"]
+    base, erased, twins = features(0), features(1), features(0, [e for e in EVERY if e not in RETAIN])
+    expected = frechet_distance(base, erased, "tiny").distance
+    assert other["frechet"]["distance"] == pytest.approx(expected) and other["frechet"]["n_second"] == len(RETAIN)
+    moved = [cosine(a, b) for a, b in zip(base, erased, strict=True)]
+    assert other["likeness"]["retain_near"]["mean"] == pytest.approx(np.mean(moved[:8]), rel=1e-5)
+    assert other["likeness"]["retain_far"]["mean"] == pytest.approx(np.mean(moved[8:]), rel=1e-5)
+    seeds = np.mean([cosine(twins[i], twins[i + 1]) for i in (0, 2)])
+    assert other["likeness"]["another_seed"] == pytest.approx(seeds, rel=1e-5)
+    kernel = paired_kernel_distance(base, erased, [f"p{p}" for p, _ in RETAIN], "tiny")
+    assert (other["kernel"]["distance"], other["kernel"]["n_first"]) == (pytest.approx(kernel.distance), len(RETAIN))
+
+
+def test_a_picture_is_compared_with_that_of_its_prompt_and_seed_in_whatever_order(measured):
+    turned = [RETAIN[i] for i in np.random.default_rng(3).permutation(len(RETAIN))]
+    there, back = measured(), measured(order=turned, base=EVERY[::-1])
     assert back["same"]["likeness"]["retain_near"]["mean"] == pytest.approx(0, abs=1e-6)
-    assert back["other"]["likeness"] == there["other"]["likeness"]
+    assert back["same"]["kernel"]["distance"] == pytest.approx(0, abs=1e-9)
+    for kind in ("retain_near", "retain_far"):
+        assert back["other"]["likeness"][kind] == pytest.approx(there["other"]["likeness"][kind], rel=1e-5)
 
 
 def test_a_prompt_that_one_model_did_not_draw_is_in_no_pair(measured):
-    found = measured(order=[0, 1, 2, 3, 6, 7])["same"]["likeness"]
-    assert found["retain_near"]["n"] == 4 and found["retain_far"]["n"] == 2
+    order = [(p, s) for p, s in RETAIN if p in (0, 1, 2, 4, 5)]
+    found = measured(order=order)["same"]
+    assert found["likeness"]["retain_near"]["n"] == 3 and found["likeness"]["retain_far"]["n"] == 2
+    assert found["kernel"]["n_first"] == len(order) == found["frechet"]["n_second"]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(3, set()), (4, {"frechet"}), (6, {"frechet", "likeness", "kernel"})],  # two pictures a prompt
+)
+def test_too_few_pictures_say_nothing(measured, count, told):
+    found = measured(order=RETAIN[:count])
+    assert set(found["same"]) == told and set(found["other"]) == {"frechet", "likeness", "kernel"}
+
+
+def test_one_seed_a_prompt_has_no_scale_of_seeds(measured):
+    found = measured(base=[(p, s) for p, s in EVERY if s == 0])["other"]["likeness"]
+    assert "another_seed" not in found and found["retain_near"]["n"] == 4
+
+
+def test_the_clip_score_is_of_each_picture_and_its_own_prompt(measured):
+    found = measured(clip="embedded:emoji64_clip")
+    clip, pictures = load_clip(SHIPPED, ""), noise(1)
+    images = np.stack([pictures[p, s] for p, s in RETAIN])
+    seen, said = clip.features(images, [WORDS[p] for p, _ in RETAIN])
+    expected = np.mean([1 - cosine(a, b) for a, b in zip(seen, said, strict=True)])
+    score = found["other"]["clip_score"]
+    assert score["mean"] == pytest.approx(expected, rel=1e-5) and score["n"] == len(RETAIN)
+    assert found["none"]["clip_score"] == found["same"]["clip_score"] != score
+    assert score["features"] == f"emoji64_clip {clip.sha256[:12]}"
 
 
 def test_of_an_unsafe_concept_nothing_is_compared(measured):
-    assert measured(unsafe=True) == {"none": {}, "same": {}, "other": {}}
+    assert measured(unsafe=True, clip="nowhere") == {"none": {}, "same": {}, "other": {}}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_pictures_in_which_a_model_sees_nothing_are_counted_and_refused(value):
+    table = np.ones((5, 3))
+    assert usable(table, "fidelity.features") is table
+    table[[1, 3]] = value
+    with pytest.raises(UserError, match=r"The model of fidelity\.features sees nothing in 2 of 5 pictures"):
+        usable(table, "fidelity.features")

@@ -9,8 +9,6 @@ from typing import Any
 from excise.concepts.concept import load_concept
 from excise.errors import UserError
 
-WHOLE = ("model.safetensors", "config.json", "preprocessor_config.json")  # a folder that sees pictures
-
 
 def numbers_are_finite(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """No parameter is NaN or infinite: bounds such as "greater than 0" let infinity through."""
@@ -47,27 +45,25 @@ def prompts_suffice(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
 
 def known_pictures_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The pictures that judges are tried on, and the CLIP of the CLIP score, are where the parameters say."""
-    from excise.models.spec import find_folder
-
+    """The pictures that judges are tried on are where the parameters say."""
     if "params:known_pictures" in pipeline.inputs():
         from excise.metrics.judge_errors import known_table
+        from excise.models.spec import find_folder
 
         folder = catalog["params:known_pictures"].load()
         if folder is not None:
             known_table(find_folder(str(folder)))
+
+
+def features_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """The models that compare pictures can be loaded, and see something. Of an unsafe concept nothing is compared."""
     if "params:fidelity" in pipeline.inputs():
-        from excise.pipelines.report.nodes import FidelityOptions
+        from excise.pipelines.report.fidelity import FidelityOptions, load_models
 
         options = FidelityOptions.model_validate(catalog["params:fidelity"].load())
-        for key, what in (("clip", "a CLIPModel folder"), ("features", "an image model's folder")):
-            folder = getattr(options, key)
-            missing = [f for f in WHOLE if folder is not None and not (find_folder(folder) / f).is_file()]
-            if missing:
-                raise UserError(
-                    f"fidelity.{key} is '{folder}', where there is no {missing[0]}: point it to {what}, or set it to "
-                    "null."
-                )
+        concepts = {name.split(".")[0] for name in pipeline.datasets() if name.endswith(".fidelity")}
+        if not all(load_concept(name, catalog["concepts"].load()).unsafe for name in concepts):
+            load_models(options)
 
 
 def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -12,6 +12,7 @@ from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_audit, selected_concept
 
 from .early import (
+    features_are_ready,
     inputs_are_whole,
     known_pictures_are_there,
     numbers_are_finite,
@@ -408,6 +409,7 @@ CHECKS: list[Check] = [
     prompts_can_be_read,
     prompts_suffice,
     known_pictures_are_there,
+    features_are_ready,
     model_is_there,
     precision_can_train,
     eraser_is_known,

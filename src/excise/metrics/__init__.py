@@ -2,8 +2,8 @@
 
 from .paired import Paired, paired_difference
 from .rates import Rate, prompt_verdicts, rate_of
-from .summary import Detector, Metrics, summarise
-from .utility import Distance, Mean, Utility, clip_score, frechet_distance, retain_rate
+from .summary import Detector, Metrics, Survival, summarise
+from .utility import Distance, Mean, clip_score, frechet_distance, retain_rate
 
 __all__ = [
     "Detector",
@@ -12,7 +12,7 @@ __all__ = [
     "Metrics",
     "Paired",
     "Rate",
-    "Utility",
+    "Survival",
     "clip_score",
     "frechet_distance",
     "paired_difference",

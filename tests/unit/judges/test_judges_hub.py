@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -108,7 +110,7 @@ def test_features_are_the_pooled_last_layer_and_clips_projected(kind, resnet, di
     from PIL import Image
     from transformers import AutoModel
 
-    from excise.judges.classifier.features import pooled_features
+    from excise.judges.classifier.features import PooledFeatures
 
     folder = {"resnet": resnet, "dinov2": dinov2, "clip": clip}[kind]
     small = [np.asarray(Image.fromarray(i).resize((32, 32), Image.Resampling.BILINEAR)) for i in IMAGES]
@@ -120,25 +122,79 @@ def test_features_are_the_pooled_last_layer_and_clips_projected(kind, resnet, di
             "dinov2": lambda: model(pixels).last_hidden_state[:, 0],
             "clip": lambda: model.visual_projection(model.vision_model(pixels).pooler_output),
         }[kind]()
-    found = pooled_features(IMAGES, folder, batch=2)
+    see = PooledFeatures(folder)
+    assert see.name == f"{folder.name} {sha256((folder / 'model.safetensors').read_bytes()).hexdigest()[:12]}"
+    found = see(IMAGES, batch=2)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
 
 
-def test_a_model_without_pooled_features_is_refused(tmp_path, vit):
+def segformer(folder):
     from transformers import SegformerConfig, SegformerModel
 
-    from excise.judges.classifier.features import pooled_features
-
-    with pytest.raises(UserError, match="cannot be loaded"):
-        pooled_features(IMAGES, tmp_path)
-    with pytest.raises(UserError, match="whose weights lack pooler"):  # they would be drawn by lot
-        pooled_features(IMAGES, vit)
     size = {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1]}
-    SegformerModel(SegformerConfig(**size)).save_pretrained(tmp_path)
-    processor(tmp_path, "ViTImageProcessor", {"height": 32, "width": 32})
-    with pytest.raises(UserError, match="a SegformerModel, which has no pooled features"):
-        pooled_features(IMAGES, tmp_path)
+    SegformerModel(SegformerConfig(**size)).save_pretrained(folder)
+    processor(folder, "ViTImageProcessor", {"height": 32, "width": 32})
+
+
+def text_model(folder):
+    from transformers import BertConfig, BertModel
+
+    BertModel(BertConfig(vocab_size=8, intermediate_size=16, **SIZE)).save_pretrained(folder)
+    processor(folder, "ViTImageProcessor", {"height": 32, "width": 32})
+
+
+def own_code(folder):
+    """A model that only the code beside it can load; that code must not run."""
+    config = json.loads((folder / "config.json").read_text()) | {"auto_map": {"AutoConfig": "own.Own"}}
+    config["model_type"] = "own"
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()")
+
+
+def wider(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"hidden_size": 32}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+SPOILED = {
+    "no config": (lambda f: (f / "config.json").unlink(), "where there is no config.json"),
+    "no processor": (lambda f: (f / "preprocessor_config.json").unlink(), "where there is no preprocessor_config.json"),
+    "a pickle": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "there is no model.safetensors"),
+    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "which cannot be loaded (SafetensorError"),
+    "cut short": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]),
+        "which cannot be loaded (SafetensorError",
+    ),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "which cannot be loaded ("),
+    "another width": (wider, "which cannot be loaded (RuntimeError"),
+    "no pooling": (segformer, "a SegformerModel, which has no pooled features"),
+    "reads texts": (text_model, "which cannot be loaded ("),
+    "its own code": (own_code, "which cannot be loaded (ValueError"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_what_is_no_image_model_is_refused_in_one_sentence(how, dinov2, tmp_path):
+    from excise.judges.classifier.features import PooledFeatures
+
+    folder = tmp_path / "model"
+    shutil.copytree(dinov2, folder)
+    PooledFeatures(folder)
+    spoil, said = SPOILED[how]
+    spoil(folder)
+    with pytest.raises(UserError) as refused:
+        PooledFeatures(folder)
+    sentence = str(refused.value)
+    assert said in sentence and "\n" not in sentence and sentence.endswith("or set it to null.")
+    assert not (folder / "ran").exists()
+
+
+def test_features_whose_weights_would_be_drawn_by_lot_are_refused(vit):
+    from excise.judges.classifier.features import PooledFeatures
+
+    with pytest.raises(UserError, match="whose weights lack pooler"):
+        PooledFeatures(vit)
 
 
 def test_q16_is_a_softmax_of_a_hundred_cosines(clip):

@@ -72,13 +72,20 @@ def test_says_every_denominator_failure_and_interval(metrics):
         assert f"{pair['first_only']} / {pair['second_only']}" in html
 
 
-def test_pictures_that_moved_stand_beside_their_scale_or_nothing_is_said(metrics_of):
+def test_pictures_that_moved_stand_beside_their_scales_or_nothing_is_said(metrics_of):
     like = {"retain_near": {"n": 12, "mean": 0.25, "low": 0.125, "high": 0.375}, "others": 0.75, "features": "dino"}
-    html = page(metrics_of(none="hhh", esd="..h", moved={"esd": {"likeness": like}}))
-    told = re.findall(r'data-name="(Distance|95 % interval|Prompts compared|Scale: [^"]*)"[^>]*>([\d. to]*)</td>', html)
-    assert [v for k, v in told if k != "95 % interval"] == ["0.250", "12", "0.750"]
-    assert ("95 % interval", "0.125 to 0.375") in told and "Features: dino." in html
-    assert "be another picture" not in page(metrics_of(none="hhh", esd="..h"))
+    far = {"retain_far": {"n": 1, "mean": 0.5, "low": None, "high": None}, "another_seed": 0.625}
+    html = page(metrics_of(none="hhh", esd="..h", ac="..h", moved={"esd": {"likeness": like | far}}))
+    told = re.findall(r'data-name="(Distance|Prompts compared|Scale: [^"]*)"[^>]*>([^<]*)</td>', html)
+    assert [v for _, v in told] == ["0.250", "12", "0.625", "0.750", "0.500", "1", "0.625", "0.750"]
+    rows = re.findall(r'data-name="Distance".*?data-name="95 % interval"[^>]*>([^<]*)<', html)
+    assert rows == ["0.125 to 0.375", "–"] and "Features: dino." in html
+    alone = page(metrics_of(none="hhh", esd="..h", moved={"esd": {"likeness": like}}))
+    assert re.findall(r'data-name="Scale: another seed"[^>]*>([^<]*)<', alone) == ["–"]
+    for unsafe in (False, True):
+        bare = page(metrics_of(none="hhh", esd="..h"), unsafe=unsafe)
+        assert "be another picture" not in bare
+        assert ("is not measured for this concept: only coarse pictures are kept" in bare) == unsafe
 
 
 def test_every_p_stands_beside_the_one_corrected_for_its_table(metrics):

@@ -38,12 +38,13 @@ class ImageClassifier(Judge):
 
         super().__init__(options)
         where = {"revision": options.revision}
+        here = {**where, "trust_remote_code": False}
         try:
             weights = cached_file(options.model, "model.safetensors", **where)
             model = AutoModelForImageClassification.from_pretrained(
-                options.model, use_safetensors=True, dtype=torch.float32, **where
+                options.model, use_safetensors=True, dtype=torch.float32, **here
             )
-            self._processor = AutoImageProcessor.from_pretrained(options.model, use_fast=False, **where)
+            self._processor = AutoImageProcessor.from_pretrained(options.model, use_fast=False, **here)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"The classifier '{options.model}' cannot be loaded ({str(error).splitlines()[0]}): set the judge's "

@@ -50,7 +50,9 @@ class Q16(Judge):
         try:
             weights = cached_file(options.model, "model.safetensors", **where)
             clip = CLIPModel.from_pretrained(options.model, use_safetensors=True, dtype=torch.float32, **where)
-            self._processor = AutoImageProcessor.from_pretrained(options.model, use_fast=False, **where)
+            self._processor = AutoImageProcessor.from_pretrained(
+                options.model, use_fast=False, trust_remote_code=False, **where
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"The CLIP '{options.model}' cannot be loaded ({str(error).splitlines()[0]}): set the judge's option "

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from excise.attacks import total
 from excise.cache import Cache, fingerprint, finished, write_atomically
@@ -20,8 +18,6 @@ from excise.pipelines.names import PLAIN
 from excise.provenance import made_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from excise.metrics.judge_errors import KnownPictures
 
 
@@ -32,75 +28,6 @@ JOB = {
     "mask.safetensors": "the pruning mask alone",
 }
 NO_JOB = {"eraser.safetensors": "what the checkpoint changes, as an eraser of the base model"}
-
-
-class FidelityOptions(BaseModel):
-    """With which features pictures of what must survive are compared.
-
-    Attributes:
-        clip: a ``CLIPModel`` folder for the CLIP score, ``embedded:NAME`` for one that ships; None for no score.
-        features: a folder of an image model of transformers (DINOv2, CLIP, ResNet, ViT) for the distances to the base
-            model's pictures; None for the probes' own features.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    clip: str | None = None
-    features: str | None = None
-
-
-def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOptions, **cells: Any) -> dict:
-    """CLIP score of each model's pictures of what must survive, and their distances to the base model's.
-
-    Args:
-        cells: ``<eraser>__plain__images``.
-
-    Returns:
-        By eraser: clip_score, frechet, kernel, likeness, where they could be measured; nothing for an unsafe concept,
-        of which only coarse pictures are kept.
-    """
-    from excise.judges.clip.features import clip_features
-    from excise.metrics.likeness import likeness
-    from excise.metrics.utility import clip_score, frechet_distance, kernel_distance
-    from excise.models import find_folder
-
-    described, found, base = Concept(**concept), {}, None
-    see, features = _features(fidelity.features)
-    for key, images in _cells(cells, "images"):
-        eraser = key[0]
-        found[eraser] = {}
-        shown = images.manifest[images.manifest["set"].isin(RETAIN)]
-        if described.unsafe or len(shown) < 4:
-            continue
-        pictures = images.load(shown["image_id"].tolist())
-        if fidelity.clip:
-            folder = find_folder(fidelity.clip)
-            texts = prompts.set_index("prompt_id").loc[shown["prompt_id"], "prompt"].tolist()
-            found[eraser]["clip_score"] = clip_score(*clip_features(pictures, texts, folder), folder.name).model_dump()
-        seen = see(pictures)
-        shown = shown[["prompt_id", "set", "seed"]].assign(row=range(len(shown)))
-        if base is None:  # the first is the base model
-            base, drawn = seen, shown
-            continue
-        both = drawn.merge(shown, on=["prompt_id", "set", "seed"], suffixes=("_base", ""))
-        found[eraser]["frechet"] = frechet_distance(base, seen, features).model_dump()
-        if both["prompt_id"].nunique() > 1:
-            pairs = base[both["row_base"]], seen[both["row"]]
-            found[eraser]["likeness"] = likeness(both, *pairs, features).model_dump(exclude_unset=True)
-        if len(seen) >= 8:  # both drew the same prompts on the same seeds, and the statistic is of independent ones
-            found[eraser]["kernel"] = kernel_distance(base[::2], seen[1::2], features).model_dump()
-    return found
-
-
-def _features(folder: str | None) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """Pictures -> (n, d), and the name of the features."""
-    from excise.judges.classifier.features import pooled_features
-    from excise.judges.probe.features import POOLED, features_version, image_features
-    from excise.models import find_folder
-
-    if folder is None:
-        return lambda pictures: image_features(pictures)[:, :POOLED].numpy(), features_version()
-    found = find_folder(folder)
-    return lambda pictures: pooled_features(pictures, found), found.name
 
 
 def check_judge(concept: dict, known_pictures: str | None, cache: Cache) -> pd.DataFrame:

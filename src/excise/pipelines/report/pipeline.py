@@ -9,12 +9,12 @@ from kedro.pipeline import Node, Pipeline
 from excise.pipelines.names import PLAIN, variants
 from excise.pipelines.selection import selected_attack, selected_concept, selected_eraser
 
+from .fidelity import measure_fidelity
 from .nodes import (
     check_judge,
     draw_contact_sheet,
     draw_rates,
     draw_reactivation,
-    measure_fidelity,
     summarise_run,
     write_report,
 )

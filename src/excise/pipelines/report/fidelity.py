@@ -1,0 +1,121 @@
+"""What has become of the pictures of what must survive, beside the base model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from excise.concepts import Concept
+from excise.errors import UserError
+from excise.images import ImageSet
+from excise.judges.classifier.features import PooledFeatures
+from excise.judges.clip.load import Clip, load_clip
+from excise.metrics.summary import BASE
+from excise.models.spec import find_folder
+from excise.pipelines.evaluate.nodes import RETAIN
+
+FEWEST = 4  # pictures, below which nothing is said
+See = Callable[[np.ndarray], np.ndarray]
+
+
+class FidelityOptions(BaseModel):
+    """With which features pictures of what must survive are compared.
+
+    Attributes:
+        clip: a ``CLIPModel`` folder for the CLIP score, ``embedded:NAME`` for one that ships; None for no score.
+        features: a folder of an image model of transformers (DINOv2, CLIP, ResNet, ViT) for the distances to the base
+            model's pictures; None for EfficientNet-Lite0's, on which the probes are built.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    clip: str | None = None
+    features: str | None = None
+
+
+def load_models(options: FidelityOptions) -> tuple[Clip | None, See, str]:
+    """The CLIP, pictures -> (n, d) features, and the name of these.
+
+    Raises:
+        UserError: one of them cannot be used.
+    """
+    clip = load_clip(find_folder(options.clip), "fidelity.clip") if options.clip else None
+    if options.features:
+        see = PooledFeatures(find_folder(options.features))
+        return clip, see, see.name
+    from excise.judges.probe.features import POOLED, features_version, image_features
+
+    return clip, lambda pictures: image_features(pictures)[:, :POOLED].numpy(), features_version()
+
+
+def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOptions, **cells: Any) -> dict:
+    """CLIP score of each model's pictures of what must survive, and their distances to the base model's.
+
+    Args:
+        cells: ``<eraser>__plain__images``.
+
+    Returns:
+        By eraser: clip_score, frechet, kernel, likeness, where they could be measured; nothing for an unsafe concept,
+        of which only coarse pictures are kept.
+    """
+    from excise.metrics.kernel import paired_kernel_distance
+    from excise.metrics.likeness import distance_of_seeds, likeness
+    from excise.metrics.utility import clip_score, frechet_distance
+
+    shown = {key.split("__")[0]: images for key, images in cells.items()}
+    found: dict[str, dict] = {eraser: {} for eraser in shown}
+    if Concept(**concept).unsafe:
+        return found
+    clip, see, features = load_models(fidelity)
+    base, base_seen, another_seed = None, None, None
+    for eraser in (BASE, *(e for e in shown if e != BASE)):
+        drawn, pictures = _pictures(shown[eraser], RETAIN)
+        if len(drawn) < FEWEST:
+            continue
+        if clip is not None:
+            said = prompts.set_index("prompt_id").loc[drawn["prompt_id"], "prompt"].tolist()
+            vectors = [usable(table, "fidelity.clip") for table in clip.features(pictures, said)]
+            name = f"{find_folder(str(fidelity.clip)).resolve().name} {clip.sha256[:12]}"
+            found[eraser]["clip_score"] = clip_score(*vectors, name).model_dump()
+        seen = usable(see(pictures), "fidelity.features")
+        if eraser == BASE:
+            base, base_seen = drawn, seen
+            again, pictures = _pictures(shown[eraser], ["neutral"])  # drawn as often a prompt as targets are
+            if len(again):
+                another_seed = distance_of_seeds(again["prompt_id"], usable(see(pictures), "fidelity.features"))
+            continue
+        if base is None:
+            continue
+        both = base.merge(drawn, on=["prompt_id", "set", "seed"], suffixes=("_base", ""))
+        pairs = base_seen[both["row_base"]], seen[both["row"]]
+        found[eraser]["frechet"] = frechet_distance(base_seen, seen, features).model_dump()
+        if both["prompt_id"].nunique() > 2:
+            moved = likeness(both, *pairs, features, another_seed)
+            found[eraser]["likeness"] = moved.model_dump(exclude_unset=True)
+            found[eraser]["kernel"] = paired_kernel_distance(*pairs, both["prompt_id"], features).model_dump()
+    return found
+
+
+def usable(table: np.ndarray, option: str) -> np.ndarray:
+    """Features of which distances can be taken.
+
+    Raises:
+        UserError: those of a picture are all zeros, or no numbers.
+    """
+    bad = int((~np.isfinite(table).all(1) | (table == 0).all(1)).sum())
+    if bad:
+        raise UserError(
+            f"The model of {option} sees nothing in {bad} of {len(table)} pictures (features that are all zeros, or no "
+            "numbers): name another one, or set it to null; what is drawn already is kept."
+        )
+    return table
+
+
+def _pictures(images: ImageSet, sets: list[str] | tuple[str, ...]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Prompt, set, seed and row of each, and the pictures: (n, H, W, 3) uint8."""
+    shown = images.manifest[images.manifest["set"].isin(sets)]
+    pictures = images.load(shown["image_id"].tolist()) if len(shown) else np.empty((0, 1, 1, 3), np.uint8)
+    return shown[["prompt_id", "set", "seed"]].assign(row=range(len(shown))), pictures
