@@ -105,6 +105,14 @@ def clip(tmp_path_factory):
     return folder
 
 
+def test_judges_whose_weights_would_be_drawn_by_lot_are_refused(dinov2, clip):
+    with pytest.raises(UserError, match=r"has no weights for classifier\.\w+: set the judge's option 'model'"):
+        make_judge(spec("image_classifier", model=str(dinov2)))
+    prompts = str(clip / "prompts.safetensors")
+    with pytest.raises(UserError, match="so it is no CLIPModel"):
+        make_judge(spec("q16", 0.5, ["inappropriate"], model=str(dinov2), prompts=prompts))
+
+
 @pytest.mark.parametrize("kind", ["resnet", "dinov2", "clip"])
 def test_features_are_the_pooled_last_layer_and_clips_projected(kind, resnet, dinov2, clip):
     from PIL import Image

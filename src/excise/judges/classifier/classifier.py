@@ -41,8 +41,8 @@ class ImageClassifier(Judge):
         here = {**where, "trust_remote_code": False}
         try:
             weights = cached_file(options.model, "model.safetensors", **where)
-            model = AutoModelForImageClassification.from_pretrained(
-                options.model, use_safetensors=True, dtype=torch.float32, **here
+            model, told = AutoModelForImageClassification.from_pretrained(
+                options.model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **here
             )
             self._processor = AutoImageProcessor.from_pretrained(options.model, use_fast=False, **here)
         except (OSError, ValueError) as error:
@@ -51,6 +51,11 @@ class ImageClassifier(Judge):
                 "option 'model' to a folder with safetensors, a config and a preprocessor_config.json, or to an id of "
                 "a hub that can be reached."
             ) from None
+        if told["missing_keys"]:  # transformers has drawn them by lot: of a model that was never taught to classify
+            raise UserError(
+                f"The classifier '{options.model}' has no weights for {sorted(told['missing_keys'])[0]}: set the "
+                "judge's option 'model' to one that was trained to classify."
+            )
         self._model = model.eval().requires_grad_(False)
         named = model.config.id2label
         self.labels = tuple(dict.fromkeys(named[i] for i in range(len(named))))

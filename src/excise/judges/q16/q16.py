@@ -49,7 +49,9 @@ class Q16(Judge):
         where = {"revision": options.revision}
         try:
             weights = cached_file(options.model, "model.safetensors", **where)
-            clip = CLIPModel.from_pretrained(options.model, use_safetensors=True, dtype=torch.float32, **where)
+            clip, told = CLIPModel.from_pretrained(
+                options.model, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **where
+            )
             self._processor = AutoImageProcessor.from_pretrained(
                 options.model, use_fast=False, trust_remote_code=False, **where
             )
@@ -58,6 +60,11 @@ class Q16(Judge):
                 f"The CLIP '{options.model}' cannot be loaded ({str(error).splitlines()[0]}): set the judge's option "
                 "'model' to a folder, or to an id of a hub that can be reached."
             ) from None
+        if told["missing_keys"]:  # transformers has drawn them by lot
+            raise UserError(
+                f"'{options.model}' has no weights for {sorted(told['missing_keys'])[0]}, so it is no CLIPModel: set "
+                "the judge's option 'model' to one."
+            )
         self._clip = clip.eval().requires_grad_(False)
         prompts = load_file(file).get("prompts")
         if prompts is None or prompts.shape != (2, clip.config.projection_dim):
