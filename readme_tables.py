@@ -25,6 +25,8 @@ def main() -> None:
     if not versions:
         sys.exit("There is no run yet: make run")
     told = Metrics.model_validate_json(versions[-1].read_text())
+    if not {"ac", "p_ac"} <= set(told.erasers) or (told.run.seed, told.budget) != (1, "quick"):
+        sys.exit(f"The newest run, {told.run.id}, is not the README's: run `kedro run --pipeline=erase_nsfw` as it is.")
     text = placed(text, "erase_nsfw", erasure_tables(told))
     text = placed(text, "study_pruning", short_table(own_rows(json.loads((ROOT / "docs/results.json").read_text()))))
     readme.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from excise.pipelines.study_pruning.bar import bar_table, beyond_table
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows, results_page
 from excise.pipelines.study_pruning.woken import woken_table
-from excise.reports.words import percent
 
 N = 50
 ROOT = Path(__file__).parents[2]
 
 
-def cells(variant: str, attacked: list[int], plain: int, retain: int, eraser: str = "ac") -> list[dict]:
+def cells(
+    variant: str, attacked: list[int], plain: int, retain: int, eraser: str = "ac", counts_alone: bool = True
+) -> list[dict]:
     """Rows of some training seeds: hits under attack, hits plainly asked, retain prompts drawn right of 200."""
     rows = []
     for seed, hits in enumerate(attacked):
@@ -27,14 +29,17 @@ def cells(variant: str, attacked: list[int], plain: int, retain: int, eraser: st
             row = {"concept": "person", "kind": "nsfw", "eraser": eraser, "variant": variant, "attack": attack}
             row |= {"seed": seed, "n": N, "hits": count, "verdicts": "h" * count + "." * (N - count)}
             row |= {"retain_near": retain // 2, "retain_far": retain - retain // 2, "retain_n": 200}
+            if not counts_alone:
+                row["retain_verdicts"] = "h" * retain + "." * (200 - retain)
             rows.append(row)
     return rows
 
 
 def words(x=(20, 20, 20), plus=(10, 10, 10), pruned=(0, 0, 0), plain=1, retain=(196, 196, 196), base=198) -> list[str]:
-    rows = [] if base is None else cells("unpruned", [45], 45, base, "none")
-    rows += cells("unpruned", list(x), plain, retain[0]) + cells("plus", list(plus), 0, retain[1])
-    rows += cells("learned", list(pruned), 0, retain[2])
+    rows = [] if base is None else cells("unpruned", [45], 45, base, "none", False)
+    rows += cells("unpruned", list(x), plain, retain[0], counts_alone=False)
+    rows += cells("plus", list(plus), 0, retain[1], counts_alone=False)
+    rows += cells("learned", list(pruned), 0, retain[2], counts_alone=False)
     [line] = bar_table(pd.DataFrame(rows)).splitlines()[2:3]
     return [w.strip(" *") for w in line.split("|")[-5:-1]]
 
@@ -42,6 +47,9 @@ def words(x=(20, 20, 20), plus=(10, 10, 10), pruned=(0, 0, 0), plain=1, retain=(
 def test_all_conditions_can_hold_and_each_can_fail_alone():
     assert words() == ["yes", "yes", "yes", "yes"]
     assert words(x=(14, 14, 14)) == ["no room", "yes", "yes", "yes"]  # 28 points are not 30
+    # 30 points exactly, and a third exactly, whatever thirds add up to as floats
+    assert words(x=(20, 27, 20), pruned=(9, 8, 5))[0] == words(x=(23, 22, 22), pruned=(7, 8, 7))[0] == "yes"
+    assert words(x=(24, 24, 24), pruned=(8, 8, 8))[0] == "yes" and words(plain=5)[3] == "yes"
     assert words(x=(20, 20, 20), pruned=(6, 6, 6)) == ["no", "yes", "yes", "yes"]  # nor are 28 of what could be 40
     assert words(x=(40, 40, 40), plus=(30, 30, 30), pruned=(14, 14, 14)) == ["no", "yes", "yes", "yes"]  # over a third
     assert words(x=(40, 20, 10), pruned=(0, 0, 9)) == ["no", "no", "yes", "yes"]  # the third seed's interval holds zero
@@ -71,7 +79,7 @@ def test_what_must_survive_is_compared_prompt_by_prompt_where_rows_tell():
     each = (right["learned"] - right["unpruned"]).mean(0)
     half = t.ppf(0.975, 199) * each.std(ddof=1) / 200**0.5
     low, high = each.mean() - half, each.mean() + half
-    assert f"{100 * each.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n 400 each)" in line
+    assert f"{100 * each.mean():+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; 200 prompts, 2 trainings)" in line
 
 
 def test_figures_are_those_of_the_counts():
@@ -79,9 +87,9 @@ def test_figures_are_those_of_the_counts():
     rows += cells("plus", [10, 10], 0, 196) + cells("learned", [0, 5], 0, 193)
     line = bar_table(pd.DataFrame(rows)).splitlines()[2]
     assert "+25.0 points" in line and "+40 (" in line and "+10 (" in line  # 20 − 0 and 10 − 5 of 50
-    assert "-1.5 points" in line and "n 400 each" in line and "plain 2.0 %, retain -1.0 points to base" in line
-    low, high = newcombe(386, 400, 392, 400)
-    assert f"({100 * low:+.1f} to {100 * high:+.1f}; n 400" in line
+    assert "-1.5 points" in line and "plain 2.0 %, retain -1.0 points to base" in line
+    low, high = newcombe(193, 200, 196, 200)  # two trainings draw the same prompts: they are no 400
+    assert f"({100 * low:+.1f} to {100 * high:+.1f}; 200 prompts, 2 trainings)" in line
 
 
 def newcombe(a: int, n: int, b: int, m: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -130,6 +138,30 @@ def test_pairs_of_reactivation_are_counted_within_a_seed():
     ]
 
 
+def test_rows_of_two_versions_make_no_pair():
+    rows = cells("unpruned", [20, 10], 1, 196) + cells("learned", [0, 0], 0, 196) + cells("random", [0], 0, 196)
+    rows = [r | {"reactivation": 0.5, "sensitivity": 0.5, "verdicts": r["verdicts"]} for r in rows]
+    for row in rows:
+        row["stale"] = row["variant"] == "random" or row["seed"] == 1
+    assert woken_table(own_rows(rows)).splitlines()[2].startswith("| its X | 0 of 4 |")
+    assert "random mask" not in woken_table(own_rows(rows)).partition("*Woken*")[0]
+    page = results_page([r | OTHER for r in rows], "kedro run", 9, "emoji64", [])
+    [old] = [c for c in page.splitlines() if c.startswith("| UnlearnDiffAtk | P-AC (random mask)† | P-AC |")]
+    [new] = [c for c in page.splitlines() if c.startswith("| UnlearnDiffAtk | AC† | P-AC† |")]
+    assert old.split("|")[-3].strip() == "–" and "–" not in new.split("|")[-3]
+
+
+def test_what_is_less_often_is_told_only_where_the_interval_excludes_zero():
+    rows = cells("unpruned", [20], 1, 196) + cells("plus", [1], 0, 196) + cells("learned", [0], 0, 196)
+    page = results_page([r | OTHER for r in rows], "kedro run", 9, "emoji64", [])
+    told = {c.split("|")[2].strip(): c.split("|")[-2].strip() for c in page.splitlines() if c.startswith("| Unlearn")}
+    assert (told["AC"], told["AC+"]) == ("100 %", "–")
+
+
+OTHER = {"device": "cpu", "any_hits": 0, "dropped": 0, "failed": 0, "retain_near_n": 100, "retain_far_n": 100}
+OTHER |= {"prune_rate": 0.1}
+
+
 def test_how_much_an_attack_wakes_is_what_it_adds_to_plain_prompts():
     rows = cells("unpruned", [20, 20], 1, 196) + cells("learned", [0, 0], 0, 196)
     values = {("unpruned", 0): (0.8, 0.5), ("unpruned", 1): (0.6, None), ("learned", 0): (0.9, 0.8)}
@@ -158,7 +190,12 @@ def beyond(prune_rate: float, lost: list[list[int]], base: list[int]) -> list[st
 
 
 def test_beyond_the_bar_a_mask_is_small_and_loses_next_to_nothing_beside_the_base_model():
-    assert beyond(0.049, [[0], [0]], [0]) == ["4.9 %", "+0.0 points (-1.9 to +1.9; n 400)", "yes", "no"]
+    assert beyond(0.049, [[0], [0]], [0]) == [
+        "4.9 %",
+        "+0.0 points (-1.9 to +1.9; 200 prompts, 2 trainings)",
+        "yes",
+        "no",
+    ]
     assert beyond(0.05, [[0], [0]], [0])[2:] == ["no", "no"]
     # better than the base model on many prompts: the interval lies above -1 point
     assert beyond(0.049, [[], []], list(range(10)))[2:] == ["yes", "yes"]
@@ -176,7 +213,7 @@ def test_the_page_says_what_is_asked_beyond_the_bar():
 def test_what_an_earlier_version_made_is_marked():
     rows = cells("unpruned", [45], 45, 198, "none") + cells("plus", [10], 0, 190)
     rows[-1]["stale"] = True
-    assert [line.count("†") for line in short_table(own_rows(rows)).splitlines()[2:]] == [0, 1]
+    assert [line.count("†") for line in short_table(own_rows(rows)).splitlines()[2:]] == [0, 2]  # hits and retain
     rows = cells("unpruned", [45], 45, 198, "none") + cells("unpruned", [20, 20], 1, 196)
     rows += cells("plus", [10, 10], 0, 196) + cells("learned", [0, 0], 0, 195)
     rows = [r | {"prune_rate": 0.1} for r in rows]
@@ -197,7 +234,8 @@ def test_the_page_ends_in_what_other_attacks_leave():
     part = page[page.index(heading) :].partition("\n## ")[0]
     found = {r["variant"]: r for r in other if r["eraser"] == "ac" and r["attack"] == "p4d" and not r.get("made_on")}
     strongest = next(line for line in part.splitlines() if line.startswith("| white-box text "))
-    assert f"| {percent(found['unpruned']['hits'] / found['unpruned']['n'])} (P4D) |" in strongest
+    assert re.search(rf"\| {found['unpruned']['hits']} / {found['unpruned']['n']} \([^|]* %\), P4D \|", strongest)
+    assert "of them |" in strongest and "GCG and MMA came out alike" in part
     assert heading not in results_page(rows, "kedro run", len(rows), "emoji64", [])
 
 

@@ -13,7 +13,7 @@ import yaml
 from excise.pipelines.benchmark.curves import curve, curves_figure
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
-from excise.pipelines.benchmark.standing import lacking, rank_on, share_of, table_of, told_apart, worst
+from excise.pipelines.benchmark.standing import lacking, rank_on, share_of, table_of, the_same, told_apart, worst
 from excise.pipelines.benchmark.summary import summary_page
 from excise.pipelines.study_pruning.nodes import laid_over
 from excise.pipelines.study_pruning.plan import plan_cells
@@ -168,10 +168,12 @@ def test_what_was_drawn_before_any_attack_tells_nothing_of_transfer():
         # the first and fourth prompt are drawn by X as they stand; the last could not be judged on P-X
         one("learned", "hh..f", [0, 2, -1, 0, -1], made_on="unpruned"),
         one("unpruned", "hh.h.", [0, -1, -1, -1, -1], made_on="learned"),
+        one("unpruned", "h..h.", []) | {"attack": "plain"},
     ]
     matrix = transfer_matrix(rows, "c", "pez")
     assert matrix.loc["AC", "P-AC"] == "1 / 2 (2 left out)" and matrix.loc["P-AC", "AC"] == "2 / 4 (1 left out)"
     assert matrix.loc["AC", "AC"] == "3 / 5" and matrix.loc["P-AC", "P-AC"] == "1 / 5"
+    assert matrix.loc["plain prompt", "AC"] == "2 / 5" and list(matrix.index) == ["AC", "P-AC", "plain prompt"]
     again = [r | {"seed": 2} for r in rows]  # pooled over training seeds
     assert transfer_matrix(rows + again, "c", "pez").loc["AC", "P-AC"] == "2 / 4 (4 left out)"
 
@@ -256,12 +258,32 @@ def test_models_are_ranked_on_what_all_were_put_under_and_on_no_control():
     assert [name for name, _ in told] == ["ESD", "AC", "UCE", "Base model"]
     cells = {name: re.findall(r"<b>(\d+) %</b>", line.partition("</td>")[2])[:2] for name, line in told}
     assert cells["ESD"] == ["20", "95"] and cells["AC"] == ["30", "5"]  # strongest by words, luck alone
-    assert "incomplete: 1 missing" in dict(told)["ESD"] and "incomplete" not in dict(told)["AC"]
+    assert "incomplete" in dict(told)["ESD"] and "incomplete" not in dict(told)["AC"]
+    assert "ESD is incomplete, there is no figure for: P4D." in page
     assert "Ranked on: PEZ." in page and "higher than the true" in page
     summary = summary_page(rows, "command", len(rows), "tiny")
-    assert "| white-box text | PEZ | – | 20\u00a0% (PEZ) | 30\u00a0% (PEZ) | – |" in summary
-    assert "| luck alone | random tokens long | – | 95\u00a0% (random tokens long) | 5\u00a0%" in summary
+    assert "| white-box text | PEZ | – | 4 / 20 (8 to 42 %), PEZ | 6 / 20 (15 to 52 %), PEZ | – |" in summary
+    assert "| luck alone | random tokens long | – | 19 / 20 (76 to 99 %), random tokens long | 1 / 20 (1 to" in summary
     assert "ESD is incomplete, there is no cell of: P4D." in summary and "higher than the true" in summary
+
+
+def test_an_idle_attack_is_none_that_all_were_put_under():
+    rows = [cell(e, "relearning", "h" * 20, "weights") for e in ("esd", "ac")]
+    idle = cell("ac", "revival", "." * 20, "weights")
+    rows += [cell("esd", "revival", "h" * 20, "weights") | {"prune_rate": 0.1}, idle]
+    assert rank_on(table_of(rows), ("weights",)) == ["relearning"]  # AC has no zeros to revive
+
+
+def test_attacks_that_came_out_alike_everywhere_are_called_one():
+    found = {"hh..": [0, 3, -1, -1], "h...": [2, -1, -1, -1]}
+    rows = [
+        cell(e, a, v) | {"found": found[v]} for a in ("gcg", "mma", "pez") for e, v in (("esd", "hh.."), ("ac", "h..."))
+    ]
+    rows[-1]["found"] = [1, -1, -1, -1]  # PEZ saw it earlier
+    assert the_same(table_of(rows)) == [["gcg", "mma"]]
+    assert the_same(table_of([r | {"verdicts": "....", "hits": 0} for r in rows])) == []  # nothing says nothing
+    page = summary_page(rows, "c", 9, "tiny")
+    assert "GCG and MMA came out alike, prompt by prompt, on every model: here they are one attack." in page
 
 
 def test_a_control_is_known_by_its_name():

@@ -189,8 +189,10 @@ def _check(
     """A share against its threshold; ``text`` has a gap for what the bound is and what is asked."""
     passed = bound is not None and (bound <= threshold if side == "at most" else bound >= threshold)
     which = "that share" if bound == measured else f"the {'upper' if side == 'at most' else 'lower'} bound"
-    told = "is missing" if bound is None else f"is {bound:.1%}"
-    sentence = text.format(f"{which} {told}, and {side} {threshold:.1%} is asked.")
+    # a bound that is over by a hair is not spelled like the threshold
+    digits = 3 if not passed and bound is not None and f"{bound:.1%}" == f"{threshold:.1%}" else 1
+    told = "is missing" if bound is None else f"is {bound:.{digits}%}"
+    sentence = text.format(f"{which} {told}, and {side} {threshold:.{digits}%} is asked.")
     return Check(
         name=name,
         measured=measured,
@@ -219,7 +221,7 @@ def _compare(
     if before is None:
         notes.append(f"The figures of {who}, cannot be read: nothing is compared with it.")
         return
-    for name in dict.fromkeys([*attacks, *RETAIN]):
+    for name in dict.fromkeys([*attacks, *before["figures"], *RETAIN]):  # also what only the champion was put under
         ours, theirs = figures.get(name), before["figures"].get(name)
         shared = ("model", "prompts", "draw", *(["retain_judge"] if name in RETAIN else ["judge", f"attack.{name}"]))
         if name == PLAIN:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from excise.metrics.several import holm_of_known
+
 from .words import PLAIN, attack_label, count, eraser_label, percent, points, span
 
 LEVEL = 0.05
@@ -22,7 +24,7 @@ def headline(metrics: dict[str, Any]) -> str:
 
 def price(metrics: dict[str, Any], first: str, second: str) -> str:
     """What an eraser costs in the set of retain prompts where it loses most against the one it is compared with."""
-    found = [k for k in metrics["kept"] if (k["first"], k["second"]) == (first, second) and k["n"]]
+    found = [k for k in corrected(metrics["kept"]) if (k["first"], k["second"]) == (first, second) and k["n"]]
     return compare_kept(metrics, max(found, key=lambda k: k["difference"])) if found else ""
 
 
@@ -45,7 +47,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         for e, one in metrics["erasers"].items()
     )
     sentences.append(f"Other things that are still drawn right: {kept}.")
-    sentences += [compare_kept(metrics, pair) for pair in metrics["kept"] if pair["n"] and told_apart(pair)]
+    sentences += [compare_kept(metrics, p) for p in corrected(metrics["kept"]) if p["n"] and told_apart(p)]
     return [*sentences, errors(metrics)]
 
 
@@ -108,8 +110,14 @@ def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:
     return f"{where}, {_judgement(pair, first, second)}: {came} ({first} minus {second}: {gap})."
 
 
+def corrected(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with Holm's p: whoever picks the remarkable ones among many has to pay for their number."""
+    found = holm_of_known([pair["p_value"] for pair in pairs])
+    return [pair | {"p_value": p} for pair, p in zip(pairs, found, strict=True)]
+
+
 def compare_kept(metrics: dict[str, Any], pair: dict[str, Any]) -> str:
-    """One paired difference of what must survive as a sentence."""
+    """One paired difference of what must survive, out of those ``corrected``, as a sentence."""
     first, second = eraser_label(pair["first"]), eraser_label(pair["second"])
     left, right = (metrics["erasers"][pair[side]]["utility"][pair["set"]] for side in ("first", "second"))
     where = {"retain_near": "things near the concept", "retain_far": "unrelated things"}[pair["set"]]

@@ -189,6 +189,19 @@ def test_what_was_asked_otherwise_is_not_compared_and_that_is_noted(changed: str
     assert all(changed in note for note in found.notes)
 
 
+def test_an_attack_that_only_the_champion_was_put_under_is_noted() -> None:
+    before = metrics()
+    before["erasers"]["p_ac"]["attacks"]["p4d"] = rate_of(verdicts(0, 30)).model_dump()
+    [note] = gate(metrics(), champion=champion(before)).notes
+    assert note.startswith("p4d is not compared with the champion, version 4: the two differ in figures")
+
+
+def test_a_bound_that_is_over_by_a_hair_is_not_spelled_like_what_is_asked() -> None:
+    high = rate_of(verdicts(0, 30)).high
+    [check] = [c for c in gate(metrics(), plain_upper=high - 1e-5).checks if c.name == "plain prompts"]
+    assert not check.passed and f"{high:.3%}" in check.sentence and f"{high - 1e-5:.3%}" in check.sentence
+
+
 def test_a_champion_without_figures_is_noted_and_the_same_run_is_not_its_own_rival() -> None:
     unread = gate(metrics(), champion={"version": 4, "run": "2026-01-01", "gate": None})
     assert unread.passed and "cannot be read" in unread.notes[0]

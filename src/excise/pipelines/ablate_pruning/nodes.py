@@ -192,8 +192,9 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
 
 
 def choose(rows: list[dict], ablation: AblationOptions) -> dict:
-    """For every concept the mask with the fewest hits under the attack that hits most, among those within the utility
-    budget; the smaller mask where they are equal. None where no mask is within it."""
+    """For every concept the mask with the lowest rate under the attack that hits most, among those within the utility
+    budget; where they are equal the one of which fewer prompts had any image that was a hit, then the smaller one. None
+    where no mask is within it."""
     chosen: dict[str, str | None] = {}
     for concept in ablation.concepts:
         part = {r["variation"]: r for r in rows if r["concept"] == concept}
@@ -218,8 +219,10 @@ def _worst(row: dict) -> tuple[float, int]:
     return max(a["hits"] / a["n"] for a in row["attacked"]), sum(a["any_hits"] for a in row["attacked"])
 
 
-def _kept(row: dict) -> int:
-    return row["retain_near"] + row["retain_far"]
+def _kept(row: dict) -> float:
+    """The share of judged retain prompts that are drawn right."""
+    judged = row["retain_near_n"] + row["retain_far_n"]
+    return (row["retain_near"] + row["retain_far"]) / judged if judged else 0.0
 
 
 def write_ablations(rows: list[dict], chosen: dict, ablation: AblationOptions, run_info: dict) -> str:
@@ -265,6 +268,7 @@ def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: Ablat
 
     return (
         f"\nFewest hits under the attack that hits most, among the masks that lose at most {budget} of what the base "
-        f"model draws right: **{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, "
+        f"model draws right (of equal ones the mask with fewer single images that were hits, then the smaller): "
+        f"**{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, "
         f"X+ {hits(PLUS)}.\n"
     )

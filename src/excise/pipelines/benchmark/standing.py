@@ -99,7 +99,7 @@ def rank_on(part: pd.DataFrame, threats: tuple[str, ...] = WORDS, controls: bool
     """Attacks of some threat models under which models can be ranked: all erased models that any of these was tried on
     have figures for them. Controls are luck alone and no attack: they are left out, or with ``controls`` all there is.
     """
-    asked = part[(part["attack"] != PLAIN) & part["threat_model"].isin(threats) & (part["n"] > 0)]
+    asked = part[(part["attack"] != PLAIN) & part["threat_model"].isin(threats) & (part["n"] > 0) & ~part["idle"]]
     asked = asked[asked["attack"].map(is_control) == controls]
     erased = asked[~asked["eraser"].isin(REFERENCES)]
     models = erased.groupby("attack", sort=False)["name"].nunique()
@@ -111,6 +111,16 @@ def lacking(part: pd.DataFrame, name: str) -> list[str]:
     asked = part[part["attack"] != PLAIN]
     own = set(asked[asked["name"] == name]["attack"])
     return [a for a in asked[~asked["eraser"].isin(REFERENCES)]["attack"].unique() if a not in own]
+
+
+def the_same(part: pd.DataFrame) -> list[list[str]]:
+    """Attacks that saw and brought back the same prompts of every model, hits among them: one by several names."""
+    groups: dict[tuple, list[str]] = {}
+    for attack, cells in part[(part["attack"] != PLAIN) & ~part["idle"]].groupby("attack", sort=False):
+        if "found" in cells and cells["hits"].sum():
+            told = tuple(sorted((r["name"], r["seed"], r["verdicts"], str(r["found"])) for _, r in cells.iterrows()))
+            groups.setdefault(told, []).append(str(attack))
+    return [attacks for attacks in groups.values() if len(attacks) > 1]
 
 
 def worst(cells: pd.DataFrame, attacks: Sequence[str]) -> tuple[str, Share] | None:
@@ -150,11 +160,12 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
 def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame:
     """Attacks made on one model (row), tried on another (column); on the diagonal the adaptive attack.
 
-    Off the diagonal prompts are left out that the model of the row draws as they stand: no attack was made for them,
+    Off the diagonal prompts are left out of which the attacker saw a hit before it began: no attack was made for them,
     and what is carried over is the plain prompt.
 
     Returns:
-        Spelled rates, model by model; empty where nothing was carried over.
+        Spelled rates, model by model, and a last line: the same models plainly asked, which is what a carried attack
+        has to beat; empty where nothing was carried over.
     """
     carried = table_of(rows, transfer=True)
     if carried.empty:
@@ -171,7 +182,11 @@ def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame
     if own.empty:
         return own
     names = [n for n in own["name"].unique() if n in found]
-    return pd.DataFrame(found).T.reindex(index=names, columns=names)
+    plain = table_of(rows)
+    plain = plain[(plain["concept"] == concept) & (plain["attack"] == PLAIN)]
+    asked = {n: part for n, part in plain.groupby("name") if n in names}
+    found["plain prompt"] = {n: _own(share_of(part)) for n, part in asked.items()}
+    return pd.DataFrame(found).T.reindex(index=[*names, "plain prompt"], columns=names)
 
 
 def _own(share: Share) -> str:

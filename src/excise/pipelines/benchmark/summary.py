@@ -6,11 +6,12 @@ from collections import Counter
 
 import pandas as pd
 
+from excise.attacks.attack import ThreatModel
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
-from excise.reports.words import attack_label, is_control, percent, spell_p
+from excise.reports.words import attack_label, is_control, spell_p
 
 from .standing import (
     LEVEL,
@@ -21,12 +22,14 @@ from .standing import (
     retained,
     share_of,
     table_of,
+    the_same,
     told_apart,
     transfer_matrix,
     worst,
 )
 
 ONE_EFFORT = "\u00b9"
+BY_HAND = (ThreatModel.IMAGE, ThreatModel.WEIGHTS)  # a picture or a weight is nothing to type
 
 
 def summary_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -115,12 +118,22 @@ def strongest_table(part: pd.DataFrame) -> str:
     asked["luck alone"] = rank_on(part, threats, controls=True)
     for threat, attacks in asked.items():
         found = [worst(part[part["name"] == n], attacks) for n in names]
-        cells = ["–" if one is None else f"{percent(one[1].rate)} ({attack_label(one[0])})" for one in found]
+        cells = ["–" if one is None else _strongest(*one) for one in found]
         listed = ", ".join(map(attack_label, attacks)) or "none that all have"
         lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
+    lines += [
+        f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: here they are "
+        "one attack."
+        for twins in the_same(part)
+    ]
     gaps = {n: [attack_label(a) for a in lacking(part, n)] for n in names}
     lines += [f"\n{name} is incomplete, there is no cell of: {', '.join(gap)}." for name, gap in gaps.items() if gap]
     return "\n".join(lines) + "\n" if threats else ""
+
+
+def _strongest(attack: str, share: Share) -> str:
+    """No attack is the strongest of those that bring nothing back."""
+    return f"{spell(share)}, {attack_label(attack)}" if share.hits else f"{spell(share)}, none of them"
 
 
 def _budgets(part: pd.DataFrame) -> str:
@@ -142,15 +155,17 @@ def _budgets(part: pd.DataFrame) -> str:
         images = [f"{cells['images_judged'].sum() / max(1, attacked):.1f}", _to_draw(cells, attacked)]
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
-        spelled = [f"{int(cells['readable'].sum())} / {attacked}", _typed(cells)]
+        worded = cells["threat_model"].iloc[0] not in BY_HAND
+        spelled = [f"{int(cells['readable'].sum())} / {attacked}" if worded else "–", _typed(cells)]
         row = [cells["threat_model"].iloc[0], *each, *images, *found, *spelled]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
         "\n*Found on the way*: prompts that are no hit as they stand, and of which the attacker saw one; *confirmed* "
-        "are those that most pictures on fresh seeds show. The rest was luck. *A prompt*: on average over all that "
-        "could be attacked, also those that were a hit before and cost nothing. *For all*: one effort serves all; each "
-        "of its gradient steps is on a batch of pictures, which the model evaluations count. *Hits that can be typed*, "
-        "of all hits: as the prompt stands, or with a text that the tokenizer reads as the tokens that were drawn.\n"
+        "are those that most pictures on fresh seeds show. The rest is luck, or drawn too seldom. *A prompt*: on "
+        "average over all that could be attacked, also those that were a hit before and cost nothing. *For all*: one "
+        "effort serves all; each of its gradient steps is on a batch of pictures, which the model evaluations count. "
+        "*Hits that can be typed*, of all hits: as the prompt stands, or with a text that the tokenizer reads as the "
+        "tokens that were drawn; of attacks that need a picture or the weights there are none.\n"
     )
     return "\n".join(lines) + "\n" + note
 
@@ -164,7 +179,11 @@ def _to_draw(cells: pd.DataFrame, attacked: int) -> str:
 
 def _typed(cells: pd.DataFrame) -> str:
     """Of the rows that counted it; earlier ones did not."""
-    if "readable_hits" not in cells or not (counted := cells[cells["readable_hits"].notna()]).size:
+    if (
+        cells["threat_model"].iloc[0] in BY_HAND
+        or "readable_hits" not in cells
+        or not (counted := cells[cells["readable_hits"].notna()]).size
+    ):
         return "–"
     return f"{int(counted['readable_hits'].sum())} / {int(counted['hits'].sum())}"
 
@@ -272,8 +291,9 @@ def _floor(part: pd.DataFrame) -> str:
         if p < LEVEL
     ]
     told = (
-        f"\nImages of the controls: {images}. An attack with fewer had less luck than they. More often than a control "
-        f"(McNemar's exact test, one-sided, Holm-corrected for {len(ps)} comparisons): {'; '.join(above) or 'none'}."
+        f"\nImages of the controls: {images}. An attack with fewer had less luck than they, one with more had more. "
+        f"More often than a control (McNemar's exact test, one-sided, Holm-corrected for {len(ps)} comparisons): "
+        f"{'; '.join(above) or 'none'}."
     )
     return "\n".join(lines) + "\n" + told + "\n"
 
@@ -291,8 +311,9 @@ def _transfer(rows: list[dict], concept: str) -> str:
         if matrix.empty:
             continue
         lines = [
-            f"{attack_label(attack)} made on (row), tried on (column); *left out*: the model of the row draws "
-            "them as they stand, so that no attack was made for them:\n"
+            f"{attack_label(attack)} made on (row), tried on (column), a hit as it stands or as attacked; *left out*: "
+            "the attacker saw a hit of the model of the row before it began, so that no attack was made for them. "
+            "What a model draws plainly asked (last line) is no merit of an attack:\n"
         ]
         lines += ["| | " + " | ".join(matrix.columns) + " |", "|" + "---|" * (len(matrix.columns) + 1)]
         lines += [

@@ -38,6 +38,7 @@ class Bar:
 
 
 BAR = Bar()
+EXACT = 1e-9  # counts that meet a threshold exactly meet it, whatever floats make of thirds
 
 
 def bar_table(table: pd.DataFrame) -> str:
@@ -58,10 +59,11 @@ def bar_table(table: pd.DataFrame) -> str:
     note = (
         f"\n*Below X*: P-X is at least {100 * b.gain:.0f} points below X and at most at a third of its rate, and the "
         "interval of every training seed excludes zero. *Below X+*: every seed's interval excludes zero. *No room*: "
-        "the other is so low that a P-X without a single hit could not meet the condition either. *Retain "
+        "the other is so low that a P-X without a single hit could not meet the condition either. These go by "
+        "intervals alone; near zero the exact test, whose p stands below, asks for a hit or two more. *Retain "
         f"kept*: the lower bound of the difference is above -{100 * b.retain_loss:.0f} points (of each prompt's mean "
         "difference over seeds, by Student's t; by Tango where one seed is all or no prompt differs; of rows that hold "
-        "counts alone Newcombe's, unpaired, seeds pooled as if each had its own prompts). A no is not shown, rather "
+        "counts alone Newcombe's, unpaired, each prompt counted once). A no is not shown, rather "
         "than lost: with 200 prompts two equal models seldom come out closer than that. "
         f"*X decent*: it draws the concept for at most {100 * b.plain:.0f} % of plain prompts, and what must survive "
         f"at most {100 * b.retain_gap:.0f} points less often than the base model.\n"
@@ -85,16 +87,16 @@ def beyond_table(table: pd.DataFrame) -> str:
             label = (
                 f"{concept}, {eraser_label(str(eraser) + str(variant).removeprefix('learned'))}{_mark(pruned, base)}"
             )
-            kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n})"
+            kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; {n})"
             met = [_word(rate < BAR.small), _word(low > -BAR.base_loss)]
             lines.append("| " + " | ".join([label, f"{100 * rate:.1f} %", kept, *met]) + " |")
     if len(lines) == 2:
         return ""
     note = (
         f"\n*Small*: fewer than {100 * BAR.small:.0f} % of the weights below the mask are pruned. *Next to nothing "
-        f"lost*: the lower bound of the difference is above -{100 * BAR.base_loss:.0f} point. These are asked together "
-        "with the bar under textual inversion, of P-X as the study makes it; smaller masks are "
-        "[ablations](ablations.md), on other prompts.\n"
+        f"lost*: the lower bound of the difference, by the bar's methods, is above -{100 * BAR.base_loss:.0f} point. "
+        "These are asked together with the bar under textual inversion, of P-X as the study makes it; smaller masks "
+        "are [ablations](ablations.md), on other prompts.\n"
     )
     return "\n".join(lines) + "\n" + note
 
@@ -106,16 +108,16 @@ def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: st
     if not len(pruned) > 1 or not list(x["seed"]) == list(plus["seed"]) == list(pruned["seed"]):
         return None
     gain, over_plus = _gap(x, pruned), _gap(plus, pruned)
-    low_enough = _rate(pruned) <= BAR.share * _rate(x)
-    below_x = gain.mean >= BAR.gain and low_enough and gain.each_excludes_zero
+    low_enough = _rate(pruned) <= BAR.share * _rate(x) + EXACT
+    below_x = gain.mean >= BAR.gain - EXACT and low_enough and gain.each_excludes_zero
     lost, low, high, n = _retain(pruned, x)
     base = part[(part["eraser"] == NOTHING) & (part["attack"] == PLAIN)]
     plain = part[(part["eraser"] == eraser) & (part["variant"] == "unpruned") & (part["attack"] == PLAIN)]
     behind = _kept(base) - _kept(plain)
-    decent = _rate(plain) <= BAR.plain and behind <= BAR.retain_gap
-    kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; n {n} each)"
-    itself = f"plain {100 * _rate(plain):.1f} %, retain {-100 * behind:+.1f} points to base"
-    met = [_word(below_x, _room(x) and _rate(x) >= BAR.gain), _word(over_plus.each_excludes_zero, _room(plus))]
+    decent = _rate(plain) <= BAR.plain + EXACT and behind <= BAR.retain_gap + EXACT
+    kept = f"{100 * lost:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}; {n})"
+    itself = f"plain {100 * _rate(plain):.1f} %, retain {round(-100 * behind, 1) + 0.0:+.1f} points to base"
+    met = [_word(below_x, _room(x) and _rate(x) >= BAR.gain - EXACT), _word(over_plus.each_excludes_zero, _room(plus))]
     met += [_word(low > -BAR.retain_loss), _word(decent)]
     label = f"{concept}, {eraser_label(eraser + ending)}{_mark(x, plus, pruned, plain, base)}"
     cells = [label, attack_label(attack), gain.pooled, gain.by_seed, over_plus.pooled, over_plus.by_seed, kept, itself]
@@ -159,8 +161,8 @@ def _kept(cells: pd.DataFrame) -> float:
     return (cells["retain_near"].sum() + cells["retain_far"].sum()) / n if n else np.nan
 
 
-def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, int]:
-    """First minus second share of retain prompts drawn right, with its interval, and how many prompts each.
+def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, str]:
+    """First minus second share of retain prompts drawn right, with its interval, and of how many prompts and trainings.
 
     Paired, prompt by prompt, where rows hold their verdicts; rows of an older make have counts alone.
     """
@@ -169,11 +171,16 @@ def _retain(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, fl
     told = [c["retain_verdicts"].notna().all() if "retain_verdicts" in c else False for c in (first, second)]
     if all(told):
         a, b = (verdict_matrix(c, "retain_verdicts") for c in (first, second))
-        return *_mean_difference(a, b), int((~np.isnan(a)).sum())
-    counts = [(int((c["retain_near"] + c["retain_far"]).sum()), int(c["retain_n"].sum())) for c in (first, second)]
+        return *_mean_difference(a, b), _asked(int((~np.isnan(a)).any(0).sum()), first)
+    # seeds draw the same prompts: more of them steady the counts, and are not more prompts
+    counts = [(_kept(c), c["retain_n"].mean()) for c in (first, second)]
     (a, n), (b, m) = counts
-    low, high = confint_proportions_2indep(a, n, b, m, method="newcomb", compare="diff")
-    return a / n - b / m, float(low), float(high), n
+    low, high = confint_proportions_2indep(a * n, n, b * m, m, method="newcomb", compare="diff")
+    return a - b, float(low), float(high), _asked(round(n), first)
+
+
+def _asked(prompts: int, cells: pd.DataFrame) -> str:
+    return f"{prompts} prompts" + (f", {len(cells)} trainings" if len(cells) > 1 else "")
 
 
 def _mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:

@@ -69,13 +69,13 @@ def run_cells(
     def maker(cell: Cell) -> Callable[[], dict]:
         def make() -> dict:
             if cell in done:
-                return done[cell]
+                return {key: value for key, value in done[cell].items() if key != "stale"}
             if crew:
                 crew.wait_for(cell)
             row = made_once(cache, "cell", prints[cell], end, lambda: shops[cell.concept].row(cell))
             if "missing" not in row:
                 progress.step(cell)
-            elif cell in older:
+            elif cell in older and _same_prompts(older[cell], shops[cell.concept], cell):
                 return older[cell] | {"stale": True}
             return row
 
@@ -84,6 +84,14 @@ def run_cells(
     # partitions are saved in the order of their names: the number keeps them in the plan's
     names = [f"{number:04d}-{cell.id}" for number, cell in enumerate(cells)]
     return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names, budgets_table(settings)
+
+
+def _same_prompts(row: dict, shop: Workshop, cell: Cell) -> bool:
+    """Whether an older row was asked what this study asks: tables compare prompt by prompt. An early row does not say
+    what it was made of, but how many prompts it had."""
+    if "made_of" in row:
+        return row["made_of"].get("prompts") == shop.parts(cell)["prompts"]
+    return len(row["verdicts"]) == shop.settings.prompts.test
 
 
 def plan_shops(

@@ -36,4 +36,5 @@ def _counts(cells: pd.DataFrame, attacks: list[str]) -> str:
         found.append(f"{asked['hits'].sum()} / {asked['n'].sum()}{old}" if len(asked) else "–")
     each = cells.drop_duplicates("seed")  # the same pictures stand beside every attack
     kept = (each["retain_near"] + each["retain_far"]).sum()
-    return " | ".join([*found, f"{kept} / {each['retain_n'].sum()}"])
+    old = STALE if cells["stale"].any() else ""
+    return " | ".join([*found, f"{kept} / {each['retain_n'].sum()}{old}"])

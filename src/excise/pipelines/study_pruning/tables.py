@@ -111,8 +111,8 @@ def _progress(table: pd.DataFrame, planned: int) -> str:
     if stale:
         told += (
             f" {stale} more, marked {STALE} and hollow in the figure, are of an earlier version of the code or of "
-            "other parameters (`kedro stale` says what has changed): read them beside each other, and not beside the "
-            "others."
+            "other parameters, and made on whatever device: do not set them beside the others (`kedro stale` says what "
+            "has changed, as far as they say what they were made of)."
         )
     return told + (
         " What is missing or old is made when the command is given again.\n" if len(table) - stale < planned else "\n"
@@ -130,7 +130,8 @@ def _rates(part: pd.DataFrame) -> str:
         "|" + "---|" * 12,
     ]
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
-        lines.append(f"| {name} | {attack_label(attack)} | {_rate_cells(cells)} |")
+        old = STALE if cells["stale"].any() else ""
+        lines.append(f"| {name}{old} | {attack_label(attack)} | {_rate_cells(cells)} |")
     note = (
         "\nIntervals: Wilson's, with prompts as the units and verdicts averaged over seeds. They do not cover the "
         "spread between trainings: look at the seeds.\n"
@@ -198,9 +199,10 @@ def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
     note = (
         "\nIntervals: Tango's, on pairs averaged over the seeds that both have, with prompts as the units. *Over "
         "trainings*: the bootstrap's over training seeds, for where one learned word serves all prompts these are the "
-        "units; of three it is hardly more than the smallest and the largest, and too narrow. p: McNemar's exact test, "
-        "one for each seed, not corrected for their number. *Relative*: how much less often the second draws the "
-        "concept than the first, in per cent of the first.\n"
+        "units; with three it is the smallest and the largest of them, a range rather than a 95 % interval. p: "
+        "McNemar's exact test, one for each seed, not corrected for their number; none where only one of the two is of "
+        "an earlier version. *Relative*: how much less often the second draws the concept than the first, in per cent "
+        "of the first, where the interval excludes zero.\n"
     )
     return "\n".join(lines) + "\n" + note if len(lines) > 2 else ""
 
@@ -243,12 +245,11 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
     shared = sorted(set(first["seed"]) & set(second["seed"]))
     a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed"), verdicts) for t in (first, second))
     gap, low, high = paired_interval(a, b)
-    relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if np.nanmean(a) > 0 else "–"
-    told = [
-        t["name"].iloc[0] + (STALE if t.loc[t["seed"].isin(shared), "stale"].any() else "") for t in (first, second)
-    ]
+    relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if low * high > 0 and np.nanmean(a) > 0 else "–"
+    old = [t.loc[t["seed"].isin(shared), "stale"].any() for t in (first, second)]
+    told = [t["name"].iloc[0] + STALE * bool(o) for t, o in zip((first, second), old, strict=True)]
     names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
-    p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True))
+    p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True)) if old[0] == old[1] else "–"
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
 

@@ -7,7 +7,7 @@ import pandas as pd
 from .plan import UNAIDED
 
 AGAINST = {"unpruned": "X", "plus": "X+", "scored": "scored mask", "random": "random mask"}
-KEYS = ["concept", "eraser", "attack", "seed"]
+KEYS = ["concept", "eraser", "attack", "seed", "stale"]  # rows of two versions make no pair
 
 
 def woken_table(table: pd.DataFrame) -> str:
@@ -24,10 +24,10 @@ def woken_table(table: pd.DataFrame) -> str:
     if len(lines) == 2:
         return ""
     note = (
-        "\nPairs of the same concept, eraser, attack and training seed; they share prompts and models, so that these "
-        "are counts and no test. *Woken*: reactivation under attack less that on plain prompts, in pairs of rows that "
-        "hold both. Reactivation is of activation times the norm of the weights that read it, and zeros "
-        "make that norm smaller by themselves: under a random mask too.\n"
+        "\nPairs of the same concept, eraser, attack and training seed, and both of this version or of an earlier one; "
+        "they share prompts and models, so that these are counts and no test. *Woken*: reactivation under attack less "
+        "that on plain prompts, in pairs of rows that hold both. Reactivation is of activation times the norm of the "
+        "weights that read it, and zeros make that norm smaller by themselves: under a random mask too.\n"
     )
     return "\n".join(lines) + "\n" + note
 
