@@ -1,4 +1,4 @@
-"""What lies at a path, from names and headers alone: no weight is read, and nothing is ever unpickled."""
+"""What lies at a path, from names and headers alone: nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ DTYPES = {
     **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
     **{"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"},
 }
+ADAPTER = "adapter_model.safetensors"
 LONGEST_HEADER = 100_000_000  # as safetensors itself has it
 
 
@@ -139,7 +140,9 @@ def _of_file(path: Path) -> Checkpoint:
     if path.suffix.lower() in PICKLES:
         raise UserError(_pickled(path))
     metadata, entries = read_header(path)
-    return Checkpoint(path, entries, metadata)
+    beside = path.with_name("adapter_config.json")  # peft's, which says the strength of the pairs
+    configs = {"adapter": _json(beside)} if path.name == ADAPTER and beside.is_file() else {}
+    return Checkpoint(path, entries, metadata, configs)
 
 
 def _of_folder(path: Path) -> Checkpoint:

@@ -29,7 +29,7 @@ class EraserFile:
     def read(self, checkpoint: Checkpoint, tensors: Mapping[str, torch.Tensor], layout: Layout) -> Change:
         from excise.erasers.eraser import Eraser
 
-        eraser = Eraser.load(checkpoint.path)
+        eraser = Eraser.load(checkpoint.files[0])  # the path may be a folder
         refuse_foreign(eraser.weights, checkpoint, layout)
         refuse_foreign(eraser.pruned, checkpoint, layout, masks=True)
         told = json.loads(checkpoint.metadata["excise"])

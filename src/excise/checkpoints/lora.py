@@ -59,7 +59,15 @@ class Lora:
         if found is None:
             key = next(key for key in checkpoint.keys if DOWN.fullmatch(key))
             raise UserError(layout.unknown(checkpoint.path, key, []))
-        return Change(added=found, base=base_of(checkpoint), notes=["It was merged at full strength."])
+        return Change(added=found, base=base_of(checkpoint), notes=[*_strength(checkpoint)])
+
+
+def _strength(checkpoint: Checkpoint) -> list[str]:
+    """How strongly it was merged, and on whose word."""
+    told = "lora_alpha" in checkpoint.configs.get("adapter", {}) or "lora_adapter_metadata" in checkpoint.metadata
+    if told or any(key.endswith(".alpha") for key in checkpoint.keys):
+        return ["It was merged at full strength."]
+    return ["It was merged at full strength, alpha / rank taken for 1: it does not say which."]
 
 
 def pairs_of(tensors: Tensors, checkpoint: Checkpoint, layout: Layout) -> dict[str, list[Low]] | None:
@@ -180,7 +188,8 @@ def _stored_scale(checkpoint: Checkpoint, part: Part, rank: int) -> float:
             f"'{checkpoint.path}' has a strength for each layer (alpha_pattern), or DoRA: merge it into its model with "
             "peft's merge_and_unload, and audit what comes out."
         )
-    alpha = _number(told.get("lora_alpha") or rank, "lora_alpha", checkpoint)
+    written = told.get("lora_alpha")
+    alpha = _number(rank if written is None else written, "lora_alpha", checkpoint)
     return alpha / rank**0.5 if told.get("use_rslora") else alpha / rank
 
 

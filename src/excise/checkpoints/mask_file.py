@@ -29,7 +29,7 @@ class MaskFile:
     def read(self, checkpoint: Checkpoint, tensors: Mapping[str, torch.Tensor], layout: Layout) -> Change:
         from excise.masks.mask import Mask
 
-        mask = Mask.load(checkpoint.path)
+        mask = Mask.load(checkpoint.files[0])  # the path may be a folder
         refuse_foreign(mask.pruned, checkpoint, layout, masks=True)
         notes = ["Where an eraser trained weights beside its mask, those are not part of this."]
         return Change(pruned=mask.pruned, base=str(mask.header.get("base", {}).get("sha256", "")), notes=notes)

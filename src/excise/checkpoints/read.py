@@ -111,6 +111,8 @@ def changed_weights(model: DiffusionModel, change: Change) -> tuple[dict[str, to
             value = change.weights[name]
             if same_values(value, own):
                 continue
+            if value.element_size() == 1:  # of eight bits, with which torch hardly computes
+                value = value.float()
         else:
             value = merged(own, change.added[name])
             if value.equal(own.float().cpu()):

@@ -19,11 +19,12 @@ WEIGHTS = """from safetensors.torch import load_file
 changed = load_file("{path}")  # `pipe` is the base model, in {dtype}
 for part in {{name.partition(".")[0] for name in changed}}:
     own = {{n.removeprefix(part + "."): v for n, v in changed.items() if n.startswith(part + ".")}}
-    getattr(pipe, part).load_state_dict(own, strict=False)"""
+    unknown = getattr(pipe, part).load_state_dict(own, strict=False).unexpected_keys
+    assert not unknown, unknown  # otherwise the model would stay as it was: another version of transformers"""
 MASK = """from excise.masks import Mask
 
 for name, pruned in Mask.load("{path}").pruned.items():  # True where the weight is zero
-    pipe.unet.get_parameter(name).data[pruned] = 0"""
+    pipe.{denoiser}.get_parameter(name).data[pruned] = 0"""
 SINGLE_FILE = """import torch
 from diffusers import StableDiffusionPipeline
 
@@ -52,6 +53,7 @@ def model_card(
     left_out: Mapping[str, str],
     dtype: str,
     safety_checker: bool = False,
+    denoiser: str = "unet",
 ) -> str:
     """``README.md`` of an export.
 
@@ -62,6 +64,7 @@ def model_card(
         left_out: format -> why it was not written.
         dtype: of the files.
         safety_checker: whether the base model came with one, which is not exported.
+        denoiser: the pipeline's part that draws, ``unet`` or ``transformer``.
 
     Returns:
         Markdown with a YAML head; all that comes from files is escaped.
@@ -111,10 +114,10 @@ def model_card(
         mask = f"{words.percent(told['prune_rate'])} of the weights below it are zero; {told['mask_bytes']:,} bytes"
     runs = header.get("run_id"), metrics["run"]["id"]
     limits = []
-    if runs[0] != runs[1]:
+    if runs[0] != runs[1] and not (metrics["run"].get("made_of") or {}).get("erasers"):
         limits.append(
-            "The eraser and the figures are of two runs. Where only the later stages were run again that is as it "
-            "should be; otherwise run the whole job, and export again."
+            "The eraser and the figures are of two runs, and the figures do not say of which eraser they are: run the "
+            "whole job, and export again."
         )
     if any(file["format"] == "lora" for file in files):
         limits.append("No figure is of the LoRA: what it misses of the eraser may be what keeps the concept out.")
@@ -146,7 +149,9 @@ def model_card(
         judged_by=_plain(str(runs[1])),
         files=files,
         left_out=left_out,
-        loading=[(text, code.format(path=_path(f), dtype=dtype)) for f, (text, code) in _loading(files)],
+        loading=[
+            (text, code.format(path=_path(f), dtype=dtype, denoiser=denoiser)) for f, (text, code) in _loading(files)
+        ],
         judged=f"Judged by {_plain(detector['judge'])}, at least {detector['threshold']}.",
         rates=rates,
         retain=retain,
@@ -170,6 +175,12 @@ def check_figures(eraser: Eraser, metrics: Mapping[str, Any]) -> None:
         raise UserError(
             f"The newest figures do not judge '{variant}' but {', '.join(metrics['erasers'])}: run the whole job with "
             "this eraser, then export."
+        )
+    judged = ((metrics["run"].get("made_of") or {}).get("erasers") or {}).get(variant)
+    if judged is not None and judged != eraser.sha256:  # figures of earlier versions do not say
+        raise UserError(
+            f"The newest figures are of another '{variant}' ({judged[:12]}…) than the newest eraser "
+            f"({eraser.sha256[:12]}…): run the whole job again, which makes no finished work anew, then export."
         )
 
 

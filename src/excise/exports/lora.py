@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
 
 
+AMBIGUOUS = "add_embedding."  # of Stable Diffusion XL, whose two layers kohya's names do not tell apart
+
+
 @dataclass(frozen=True)
 class LoraFit:
     """A LoRA in kohya's format, and what it misses.
@@ -54,7 +57,7 @@ def fit_lora(
         pairs: parameter -> (value in the base model, value under the eraser), named as in an eraser.
         layers: names of the parameters that a LoRA can carry: weights of linear layers and convolutions.
         rank: of each layer; a layer that has no such rank gets all that it has.
-        dtype: of the tensors; the errors are those of the rounded ones.
+        dtype: of the matrices; the errors are those of the rounded ones.
 
     Raises:
         UserError: the eraser changes nothing that a LoRA can carry.
@@ -83,7 +86,7 @@ def fit_lora(
         spatial = difference.shape[2:]
         tensors[f"{module}.lora_up.weight"] = up.reshape(*up.shape, *(1 for _ in spatial)).cpu().contiguous()
         tensors[f"{module}.lora_down.weight"] = down.reshape(-1, difference.shape[1], *spatial).cpu().contiguous()
-        tensors[f"{module}.alpha"] = torch.tensor(float(up.shape[1]), dtype=dtype)
+        tensors[f"{module}.alpha"] = torch.tensor(float(up.shape[1]))  # half-precision floats have no 2049
     error = (missed / whole) ** 0.5 if whole else 0.0
     return LoraFit(tensors, error, errors, [name for name in pairs if name not in layers])
 
@@ -107,14 +110,14 @@ def kohya_name(parameter: str) -> str:
 
 
 def layers_of(model: DiffusionModel) -> set[str]:
-    """Names, as in an eraser, of all weights of linear layers and convolutions."""
+    """Names, as in an eraser, of the weights of linear layers and convolutions that a LoRA can name."""
     from torch import nn
 
     found = set()
     for prefix, part in (("", model.denoiser), ("text_encoder.", model.pipe.text_encoder)):
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
         found |= {f"{prefix}{name}.weight" for name, module in part.named_modules() if isinstance(module, kinds)}
-    return found
+    return {name for name in found if not name.startswith(AMBIGUOUS)}
 
 
 def save_lora(model: DiffusionModel, eraser: Eraser, path: Path, rank: int, dtype: str) -> LoraFit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -73,4 +74,18 @@ def _no_single_file(eraser: Eraser, base: Path) -> str | None:
     return why_no_single_file(base)
 
 
-HINDRANCES: dict[str, Callable[[Eraser, Path], str | None]] = {"mask": _no_mask, "single_file": _no_single_file}
+def _no_lora(eraser: Eraser, base: Path) -> str | None:
+    """diffusers has other names for LoRAs of transformers: it would warn at most, and draw with the base model."""
+    return "the base model draws with a transformer" if denoiser_of(base) == "transformer" else None
+
+
+def denoiser_of(base: Path) -> str:
+    """The part of a diffusers folder that draws: ``unet`` or ``transformer``."""
+    return "transformer" if "transformer" in json.loads((base / "model_index.json").read_text()) else "unet"
+
+
+HINDRANCES: dict[str, Callable[[Eraser, Path], str | None]] = {
+    "mask": _no_mask,
+    "single_file": _no_single_file,
+    "lora": _no_lora,
+}

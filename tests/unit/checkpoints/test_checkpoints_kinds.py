@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from excise.checkpoints import find_checkpoint, kind_of, read_checkpoint
 from excise.checkpoints.read import same_values
+from excise.erasers import Eraser
+from excise.errors import UserError
 from excise.exports import save_folder, save_lora, save_mask, save_single_file, save_weights
 from excise.exports.weights import worn_pairs
 from excise.models.diffusion import DiffusionModel
@@ -120,6 +122,20 @@ def test_eight_bits_are_read_as_they_are(tiny_model, tmp_path, make_eraser):
         worn = tiny_model.weights()
         assert all(torch.equal(worn[n], eight[n].float()) for n in new)
     audited.save(tmp_path / "eraser.safetensors")
+    again = Eraser.load(tmp_path / "eraser.safetensors")
+    assert all(torch.equal(again.weights[n], eight[n].float()) for n in new)
+
+
+@pytest.mark.parametrize("name", ["eraser", "mask"])
+def test_the_folder_of_one_version_is_what_lies_in_it(tiny_model, tmp_path, make_eraser, name):
+    eraser, folder = make_eraser(tiny_model), tmp_path / f"{name}.safetensors/2026-01-01"
+    folder.mkdir(parents=True)
+    if name == "eraser":
+        eraser.save(folder / "eraser.safetensors")
+    else:
+        save_mask(eraser, folder / "mask.safetensors")
+    audited, told = read(folder, tiny_model)
+    assert told["kind"] == name and audited.pruned.keys() == eraser.pruned.keys()
 
 
 # other people's names ------------------------------------------------------------------------------------------------
@@ -254,7 +270,13 @@ def test_alpha_is_a_strength_wherever_it_is_said(tiny_model, tmp_path):
         ("kohya.safetensors", 0.5),
         ("header.safetensors", 0.5),
         ("adapter", 0.5),
+        ("adapter/adapter_model.safetensors", 0.5),
         ("plain.safetensors", 1),
     ):
         [value] = read(tmp_path / path, tiny_model)[0].weights.values()
         torch.testing.assert_close(value, base + scale * up @ down, rtol=1e-5, atol=1e-5)
+        [note] = read(tmp_path / path, tiny_model)[1]["notes"]
+        assert note.startswith("It was merged at full strength") and ("does not say" in note) == (scale == 1)
+    (tmp_path / "adapter/adapter_config.json").write_text(json.dumps({"lora_alpha": 0, "r": 4}))
+    with pytest.raises(UserError, match="changes nothing"):  # nothing times a difference
+        read(tmp_path / "adapter", tiny_model)

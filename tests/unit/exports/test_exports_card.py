@@ -7,7 +7,9 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from excise.errors import UserError
 from excise.exports import FORMATS, model_card
@@ -97,6 +99,11 @@ def test_what_it_shows_does_what_the_export_does(tiny_spec, tiny_model, eraser, 
         known = {"pipe": DiffusionModel.load(tiny_spec).pipe}
         exec(block.replace('"BASE"', repr(str(tiny_spec.folder))), known)
         assert bits(known["pipe"]) == (masked if name == "mask" else expected), name
+    save_file({"text_encoder.other.weight": torch.zeros(2)}, tmp_path / FORMATS["weights"])  # another version's names
+    [block] = re.findall(r"```python\n(.*?)```", card_of(tiny_model, eraser, formats=("weights",)), re.S)
+    with pytest.raises(AssertionError, match="other"):
+        exec(block, {"pipe": DiffusionModel.load(tiny_spec).pipe})
+    assert "pipe.transformer.get_parameter" in card_of(tiny_model, eraser, formats=("mask",), denoiser="transformer")
 
 
 def test_nothing_from_a_file_becomes_markup(tiny_model, eraser):
@@ -135,6 +142,13 @@ def test_figures_of_something_else_are_refused(tiny_model, eraser):
     for other in others:
         with pytest.raises(UserError, match="of another base model or concept"):
             card_of(tiny_model, eraser, metrics_of(tiny_model) | other)
+    metrics = metrics_of(tiny_model)
+    metrics["run"]["made_of"] = {"erasers": {"p_esd": eraser.sha256, "esd": "0"}}
+    metrics["run"]["id"] = "run-2"  # the report was made again, of this eraser
+    assert "two runs" not in card_of(tiny_model, eraser, metrics)
+    metrics["run"]["made_of"]["erasers"]["p_esd"] = "0" * 64
+    with pytest.raises(UserError, match=r"are of another 'p_esd' \(000000000000…\) than the newest eraser"):
+        card_of(tiny_model, eraser, metrics)
     metrics = metrics_of(tiny_model)
     del metrics["erasers"]["p_esd"]
     with pytest.raises(UserError, match="do not judge 'p_esd' but none: run the whole job"):

@@ -281,6 +281,10 @@ def test_other_layouts_are_told_before_anything_is_loaded(tiny_model, tmp_path, 
         choose_formats(ExportOptions(formats="single_file"), eraser, tmp_path)
     formats, left_out = choose_formats(ExportOptions(), eraser, tmp_path)
     assert "single_file" not in formats and said in left_out["single_file"]
+    assert ("lora" in left_out) == ("transformer" in parts) == ("lora" not in formats)
+    if "transformer" in parts:
+        with pytest.raises(UserError, match="'lora' cannot be written: the base model draws with a transformer"):
+            choose_formats(ExportOptions(formats="lora"), eraser, tmp_path)
     if not parts:  # what transformers takes where the file does not say
         (tmp_path / "text_encoder/config.json").write_text("{}")
         assert choose_formats(ExportOptions(formats="single_file"), eraser, tmp_path) == (["single_file"], {})

@@ -94,7 +94,20 @@ def test_its_error_counts_what_rounding_takes_away(tiny_model, make_eraser):
     exact, half = (fit_lora(pairs, layers, FULL, dtype) for dtype in (torch.float32, torch.float16))
     name = "conv_in.weight"
     assert exact.errors[name] < 1e-5 < 1e-4 < half.errors[name] < 1e-3
-    assert all(tensor.dtype == torch.float16 for tensor in half.tensors.values())
+    kinds = {key.rpartition(".")[2]: tensor.dtype for key, tensor in half.tensors.items()}
+    assert kinds == {"weight": torch.float16, "alpha": torch.float32}
+
+
+def test_a_strength_is_a_whole_number_in_every_precision():
+    pairs = {"a.weight": (torch.zeros(300, 300), torch.randn(300, 300))}
+    fit = fit_lora(pairs, set(pairs), 257, torch.bfloat16)  # which would make 256 of it
+    assert fit.tensors["lora_unet_a.alpha"].item() == len(fit.tensors["lora_unet_a.lora_down.weight"]) == 257
+
+
+def test_layers_that_its_names_do_not_tell_apart_are_left_out(tiny_model):
+    tiny_model.pipe.unet.add_embedding = torch.nn.ModuleDict({"linear_1": torch.nn.Linear(2, 2)})
+    assert "conv_in.weight" in layers_of(tiny_model)
+    assert not [name for name in layers_of(tiny_model) if name.startswith("add_embedding")]
 
 
 def test_a_mask_has_no_low_rank(tiny_model, make_eraser):
@@ -156,7 +169,6 @@ PARTS = ("unet", "text_encoder")
 
 def test_a_pipeline_that_loads_it_is_the_erased_one(tiny_spec, tiny_model, tmp_path, make_eraser):
     """With peft, which excise does not need itself."""
-    pytest.importorskip("peft")
     from excise.models.diffusion import DiffusionModel
 
     eraser = make_eraser(tiny_model)

@@ -20,7 +20,7 @@ def read_audited(concept: dict, model: dict, checkpoint: str | None, run_info: d
 
     if checkpoint is None:
         raise UserError("There is nothing to audit: name an erased model with --params=checkpoint=PATH.")
-    eraser, told = read_checkpoint(checkpoint, open_model(model), concept["name"], run_info)
+    eraser, told = read_checkpoint(str(checkpoint), open_model(model), concept["name"], run_info)
     return replace(eraser, header=eraser.header | {"made_of": made_of(run_info, concept, None)}), told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import pandas as pd
@@ -11,9 +12,11 @@ import pandas as pd
 from excise.cache import Cache
 from excise.concepts import Concept
 from excise.erasers import Eraser
+from excise.errors import UserError
 from excise.exports import FORMATS, ExportOptions
 from excise.models import ModelSpec
 
+NAN = float("nan")
 WHAT = {
     "folder": "the whole model as a diffusers folder",
     "weights": "the changed weights alone, named as in diffusers",
@@ -36,6 +39,7 @@ def export_eraser(
     """
     from excise.exports import choose_formats, model_card
     from excise.exports.card import check_figures
+    from excise.exports.options import denoiser_of
 
     spec, described = ModelSpec(**model), Concept(**concept)
     formats, left_out = choose_formats(export, eraser, spec.folder)
@@ -43,7 +47,11 @@ def export_eraser(
     home = cache.folder("export", ("excise.exports",), model=model, eraser=eraser.sha256, export=export)
     folder = Path(mkdtemp(prefix="export-", dir=home))  # no other run's, nor half of one that was killed
     folder.chmod(0o755)
-    notes = _write(formats, spec, eraser, export, folder)
+    try:
+        notes = _write(formats, spec, eraser, export, folder, left_out)
+    except BaseException:  # a whole model that nobody will read, in a folder that nobody knows
+        rmtree(folder)
+        raise
     rows = [
         {
             "format": name,
@@ -53,10 +61,12 @@ def export_eraser(
             "note": notes[name][0],
             "error": notes[name][1],
         }
-        for name in formats
+        for name in notes
     ]
     checker = json.loads((spec.folder / "model_index.json").read_text()).get("safety_checker") or [None]
-    card = model_card(eraser, described.erase, metrics, rows, left_out, export.dtype, checker[0] is not None)
+    card = model_card(
+        eraser, described.erase, metrics, rows, left_out, export.dtype, checker[0] is not None, denoiser_of(spec.folder)
+    )
     (folder / "README.md").write_text(card)
     table = pd.DataFrame(rows)
     print(_told(table, left_out, folder / "README.md"))
@@ -64,36 +74,57 @@ def export_eraser(
 
 
 def _write(
-    formats: list[str], spec: ModelSpec, eraser: Eraser, export: ExportOptions, folder: Path
+    formats: list[str], spec: ModelSpec, eraser: Eraser, export: ExportOptions, folder: Path, left_out: dict[str, str]
 ) -> dict[str, tuple[str, float]]:
-    """Write the formats; format -> (what is to be said of it, the LoRA's error)."""
+    """Write the formats; format -> (what is to be said of it, the LoRA's error). Where all were asked for, what proves
+    impossible goes into ``left_out`` with the reason."""
     from excise.exports import save_folder, save_lora, save_mask, save_single_file, save_weights
 
-    notes = dict.fromkeys(formats, ("", float("nan")))
-    if "mask" in formats:
-        save_mask(eraser, folder / FORMATS["mask"])
-        notes["mask"] = (f"{eraser.mask.count:,} of {eraser.mask.size:,} weights are zero", float("nan"))
-    if {"folder", "weights", "single_file"} & set(formats):
-        model = _open(spec, export.dtype)
-        if "folder" in formats:
-            save_folder(model, eraser, folder / FORMATS["folder"])
-        if "weights" in formats:
-            count = save_weights(model, eraser, folder / FORMATS["weights"])
-            notes["weights"] = (f"{count:,} parameters", float("nan"))
-        if "single_file" in formats:
-            count = save_single_file(model, eraser, folder / FORMATS["single_file"])
-            notes["single_file"] = (f"{count:,} tensors", float("nan"))
-        del model  # before another one is loaded
-    if "lora" in formats:
-        exact = _open(spec, "float32", spec.device)  # singular vectors of large layers take long without a GPU
-        fit = save_lora(exact, eraser, folder / FORMATS["lora"], export.rank, export.dtype)
+    def mask(path: Path) -> tuple[str, float]:
+        save_mask(eraser, path)
+        return f"{eraser.mask.count:,} of {eraser.mask.size:,} weights are zero", NAN
+
+    def whole(path: Path) -> tuple[str, float]:
+        save_folder(model, eraser, path)
+        return "", NAN
+
+    def weights(path: Path) -> tuple[str, float]:
+        return f"{save_weights(model, eraser, path):,} parameters", NAN
+
+    def single_file(path: Path) -> tuple[str, float]:
+        return f"{save_single_file(model, eraser, path):,} tensors", NAN
+
+    def lora(path: Path) -> tuple[str, float]:
+        fit = save_lora(exact, eraser, path, export.rank, export.dtype)
         worst, error = fit.worst
         note = (
             f"rank {export.rank}, relative error {fit.error:.4f} (worst: {worst}, {error:.4f}); "
             f"{len(fit.left_out):,} changed parameters are biases, norms or embeddings, which it does not carry"
         )
-        notes["lora"] = (note, fit.error)
+        return note, fit.error
+
+    writers = {"folder": whole, "weights": weights, "mask": mask, "single_file": single_file, "lora": lora}
+    model = _open(spec, export.dtype) if {"folder", "weights", "single_file"} & set(formats) else None
+    notes = {}
+    for name in formats:  # the LoRA comes last
+        if name == "lora":
+            model = None  # before another one is loaded; singular vectors of large layers take long without a GPU
+            exact = _open(spec, "float32", spec.device)
+        try:
+            notes[name] = writers[name](folder / FORMATS[name])
+        except UserError as error:
+            if "all" not in export.formats:
+                raise
+            left_out[name] = str(error).rstrip(".")
+            remove(folder / FORMATS[name])
     return notes
+
+
+def remove(path: Path) -> None:
+    """Half a format."""
+    if path.is_dir():
+        rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _open(spec: ModelSpec, dtype: str, device: str = "cpu"):
@@ -102,7 +133,6 @@ def _open(spec: ModelSpec, dtype: str, device: str = "cpu"):
     Raises:
         UserError: the folder holds another model than the run began with.
     """
-    from excise.errors import UserError
     from excise.models.diffusion import DiffusionModel
 
     model = DiffusionModel.load(spec.model_copy(update={"dtype": dtype, "device": device}))
