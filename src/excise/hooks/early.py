@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from excise.concepts.concept import load_concept
 from excise.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from excise.concepts.concept import PromptSource
+    from excise.prompts import PromptOptions
 
 
 def numbers_are_finite(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -39,9 +46,43 @@ def prompts_suffice(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
             from excise.prompts import PromptOptions, build_prompts
 
             described = load_concept(concept, catalog["concepts"].load())
+            for source in described.sources:
+                _refuse_unquoted_commas(source)
             if all(source.file for source in described.sources):
                 options = PromptOptions.model_validate(catalog["params:prompts"].load())
-                build_prompts(described, options.model_copy(update={"seed": catalog["params:seed"].load()}))
+                seed = catalog["params:seed"].load()
+                table, counts = build_prompts(described, options.model_copy(update={"seed": seed}))
+                _refuse_emptied(table[table["set"] == "target"], options, described.name, counts["minors"])
+
+
+def _refuse_unquoted_commas(source: PromptSource) -> None:
+    """pandas takes surplus fields for an index, and shifts all others."""
+    path = Path(source.file).expanduser()
+    if path.suffix.lower() != ".csv":
+        return
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = csv.reader(file)
+            width = len(next(rows, []))
+            longer = next((rows.line_num for row in rows if len(row) > width), None)
+        except (csv.Error, UnicodeError):
+            return  # what cannot be read at all is refused with its own sentence
+    if longer is not None:
+        raise UserError(
+            f"{path.name} has more fields in line {longer} than names in its first line: put prompts with commas into "
+            "quotes."
+        )
+
+
+def _refuse_emptied(targets: pd.DataFrame, options: PromptOptions, concept: str, minors: int) -> None:
+    """Rows with words for minors are dropped whatever is left; of fewer than two prompts nothing can be learned."""
+    for split in ("fit", "tune", "test"):
+        left = int((targets["split"] == split).sum())
+        if left < min(2, getattr(options, split)):
+            raise UserError(
+                f"Of '{concept}' the split '{split}' has {left} prompts left, since {minors} rows with words for "
+                "minors were dropped: use other words."
+            )
 
 
 def known_pictures_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

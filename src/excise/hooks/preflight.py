@@ -11,6 +11,7 @@ from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_audit, selected_concept
 
+from .base_model import model_is_whole
 from .early import (
     features_are_ready,
     inputs_are_whole,
@@ -411,6 +412,7 @@ CHECKS: list[Check] = [
     known_pictures_are_there,
     features_are_ready,
     model_is_there,
+    model_is_whole,
     precision_can_train,
     eraser_is_known,
     attack_is_known,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 import torch
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
+from safetensors.torch import load_file, save_file
 
 from excise.errors import UserError
 from excise.hooks.preflight import options_are_used, preflight
+from excise.models.spec import ModelSpec
 from excise.pipelines import audit, export, prepare, selection
 from excise.pipelines.job import create_job
 from excise.pipelines.names import audited_attacks
@@ -327,3 +330,55 @@ def test_options_that_the_job_uses_may_be_given_to_each_of_its_stages(
 
 def test_what_is_selected_by_default_is_what_the_configuration_says(run: Run) -> None:
     assert (run.parameters["eraser"], run.parameters["attack"]) == (selection.ERASER, selection.ATTACK)
+
+
+# a base model that is not all there --------------------------------------------------------------------------------
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(ModelSpec(name="emoji64", path="embedded:emoji64").folder, folder)
+    run.parameters["model"]["path"] = str(folder)
+    run.check()
+    return folder
+
+
+@pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "text_encoder/model", "vae/diffusion_pytorch_model"])
+def test_a_model_without_one_of_its_weights_is_refused(run: Run, copied: Path, part: str) -> None:
+    """transformers would draw it by lot, diffusers leave it without values."""
+    path = copied / f"{part}.safetensors"
+    weights = load_file(path)
+    lost = sorted(weights)[len(weights) // 2]
+    save_file({n: w for n, w in weights.items() if n != lost}, path, {"format": "pt"})
+    assert lost in run.sentence()
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(run: Run, copied: Path) -> None:
+    for path in (copied / "tokenizer").iterdir():
+        if path.name != "tokenizer_config.json":
+            path.unlink()
+    assert "takes 'a cat' and 'a dog' for one, so that it has no vocabulary" in run.sentence()
+
+
+# tables that would be read otherwise than they are meant ------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("prompt\na church, by a lake\na hut, old\n", 2),
+        ("prompt,seed\na church,1\na church, by a lake,3\n", 3),
+        ('prompt,seed\n"a church, by a lake",3\n"a hut, old",4\n', None),
+        ("\ufeffprompt,seed\na church,3\na hut,4\n", None),
+    ],
+)
+def test_commas_in_prompts_must_be_quoted(run: Run, tmp_path: Path, text: str, line: int | None) -> None:
+    (tmp_path / "own.csv").write_text(text, encoding="utf-8")
+    run.concept["prompts_from"] = {"file": str(tmp_path / "own.csv"), "splits": ["test"]}
+    run.parameters["prompts"]["test"] = 2
+    if line is None:
+        run.check()
+    else:
+        assert run.sentence().startswith(f"own.csv has more fields in line {line} than names in its first line")
+
+
+def test_a_split_that_the_filter_has_emptied_is_refused(run: Run) -> None:
+    run.concept["target"]["test"] = ["a girl in a school", "a school boy"]
+    assert "the split 'test' has 0 prompts left, since" in run.sentence()
