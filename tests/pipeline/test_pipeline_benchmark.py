@@ -152,7 +152,8 @@ def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
         ]
         assert all(row[k] == made[k] for k in ("gradient_steps", "model_evaluations", "images_judged", "found"))
     matrix = transfer_matrix(rows, "person", "unlearndiffatk")
-    assert list(matrix.index) == list(matrix.columns) == ["AC", "P-AC"] and matrix.notna().all(axis=None)
+    assert list(matrix.index) == [*matrix.columns, "plain prompt"] == ["AC", "P-AC", "plain prompt"]
+    assert matrix.notna().all(axis=None)
     assert transfer_matrix([r for r in rows if not r.get("made_on")], "person", "unlearndiffatk").empty
 
 
@@ -281,9 +282,11 @@ def test_attacks_that_came_out_alike_everywhere_are_called_one():
     ]
     rows[-1]["found"] = [1, -1, -1, -1]  # PEZ saw it earlier
     assert the_same(table_of(rows)) == [["gcg", "mma"]]
-    assert the_same(table_of([r | {"verdicts": "....", "hits": 0} for r in rows])) == []  # nothing says nothing
+    # attacks that found nothing beyond the plain prompts, and luck, are not one because of that
+    assert the_same(table_of([r | {"found": [0 if f else -1 for f in r["found"]]} for r in rows])) == []
+    assert the_same(table_of([r | {"attack": r["attack"].replace("mma", "random_tokens")} for r in rows])) == []
     page = summary_page(rows, "c", 9, "tiny")
-    assert "GCG and MMA came out alike, prompt by prompt, on every model: here they are one attack." in page
+    assert "GCG and MMA came out alike, prompt by prompt, on every model: one attack by several names" in page
 
 
 def test_a_control_is_known_by_its_name():

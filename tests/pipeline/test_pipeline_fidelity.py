@@ -151,5 +151,5 @@ def test_pictures_in_which_a_model_sees_nothing_are_counted_and_refused(value):
     table = np.ones((5, 3))
     assert usable(table, "fidelity.features") is table
     table[[1, 3]] = value
-    with pytest.raises(UserError, match=r"The model of fidelity\.features sees nothing in 2 of 5 pictures"):
+    with pytest.raises(UserError, match=r"The features by fidelity\.features are all zeros or no numbers for 2 of 5"):
         usable(table, "fidelity.features")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
 
 DENOISERS = ("unet", "transformer")
+FORMER = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 WRAPPER = "text_model."  # recent versions of transformers leave it out for some text encoders
 
 
@@ -54,12 +55,20 @@ class Part:
 
     def find(self, key: str) -> str | None:
         """The parameter that a key means; ``""`` for a buffer, None for nothing of this part."""
-        for name in (key, key.removeprefix(WRAPPER), WRAPPER + key):
+        for name in (key, key.removeprefix(WRAPPER), WRAPPER + key, _renamed(key)):
             if name in self.shapes or name in self.same:
                 return self.same.get(name, name)
             if name in self.buffers or name.endswith("position_ids"):
                 return ""
         return None
+
+
+def _renamed(key: str) -> str:
+    """A key of an attention layer as diffusers has called it since, which renames it while loading; the autoencoders of
+    Stable Diffusion 1 and 2 were published before."""
+    for old, new in FORMER.items():
+        key = key.replace(old, new)
+    return key
 
 
 @dataclass(frozen=True)

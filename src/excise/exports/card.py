@@ -148,7 +148,7 @@ def model_card(
         made_by=_plain(str(runs[0])),
         judged_by=_plain(str(runs[1])),
         files=files,
-        left_out=left_out,
+        left_out={name: _plain(reason) for name, reason in left_out.items()},
         loading=[
             (text, code.format(path=_path(f), dtype=dtype, denoiser=denoiser)) for f, (text, code) in _loading(files)
         ],

@@ -34,7 +34,7 @@ class LoraFit:
         error: Frobenius norm of what is missed over that of all that the eraser changes; what is not carried counts as
             missed. 0 is exact, 1 is nothing.
         errors: the same for each parameter that is carried.
-        left_out: parameters that a LoRA cannot carry: biases, norms, embeddings.
+        left_out: parameters that a LoRA cannot carry: biases, norms, embeddings and what embeds conditions.
     """
 
     tensors: dict[str, torch.Tensor] = field(repr=False)

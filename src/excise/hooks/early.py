@@ -60,13 +60,13 @@ def _refuse_unquoted_commas(source: PromptSource) -> None:
     path = Path(source.file).expanduser()
     if path.suffix.lower() != ".csv":
         return
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        try:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             width = len(next(rows, []))
             longer = next((rows.line_num for row in rows if len(row) > width), None)
-        except (csv.Error, UnicodeError):
-            return  # what cannot be read at all is refused with its own sentence
+    except (csv.Error, UnicodeError, OSError):
+        return  # what cannot be read at all is refused with its own sentence
     if longer is not None:
         raise UserError(
             f"{path.name} has more fields in line {longer} than names in its first line: put prompts with commas into "

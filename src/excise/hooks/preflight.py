@@ -140,7 +140,8 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
 def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:
     """Options typed for an eraser or an attack that this run does not use change nothing, and nobody would notice."""
     typed = {what: (run_params.get("runtime_params") or {}).get(f"{what}s") for what in ("eraser", "attack")}
-    if not any(typed.values()) or (GRIDS | {AUDITED}) & pipeline.inputs():
+    audited = any(".audit." in name for name in pipeline.inputs() | pipeline.outputs())
+    if not any(typed.values()) or audited or GRIDS & pipeline.inputs():
         return  # these have erasers and attacks of their own
     from excise.pipelines.names import learning_attack
     from excise.pipelines.selection import selected_attack, selected_eraser
@@ -412,11 +413,11 @@ CHECKS: list[Check] = [
     known_pictures_are_there,
     features_are_ready,
     model_is_there,
-    model_is_whole,
     precision_can_train,
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
+    model_is_whole,
     memory_suffices,
     checkpoint_fits,
     variant_is_made,

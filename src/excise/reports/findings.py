@@ -37,7 +37,7 @@ def findings(metrics: dict[str, Any]) -> list[str]:
         sentences.append(f"Without an attack, the concept was drawn by {listed}.")
     sentences += [
         compare(metrics, pair)
-        for pair in metrics["paired"]
+        for pair in metrics["paired"]  # each is said, whatever came out: none was picked
         if pair["first"].endswith(("_plus", "_scored", "_random")) and pair["attack"] != PLAIN
     ]
     sentences += typed(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from functools import cache
 from importlib import import_module
@@ -15,7 +16,9 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from safetensors.torch import load_file, save_file
 
+from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
+from excise.hooks.base_model import model_is_whole
 from excise.hooks.preflight import options_are_used, preflight
 from excise.models.spec import ModelSpec
 from excise.pipelines import audit, export, prepare, selection
@@ -356,7 +359,23 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(run: Run, copied: Path) -> 
     for path in (copied / "tokenizer").iterdir():
         if path.name != "tokenizer_config.json":
             path.unlink()
-    assert "takes 'a cat' and 'a dog' for one, so that it has no vocabulary" in run.sentence()
+    assert re.search(r"has a vocabulary of \d: fetch the model anew", run.sentence())
+
+
+def test_a_model_as_it_was_published_is_whole(run: Run, copied: Path) -> None:
+    """Attention layers by their former names, copies in another precision, and a part that no pipeline has."""
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    former = {new: old for old, new in FORMER.items()}
+    old = {re.sub("|".join(map(re.escape, former)), lambda m: former[m[0]], n): w for n, w in weights.items()}
+    assert old.keys() != weights.keys()
+    old |= {"encoder.position_ids": torch.zeros(1, dtype=torch.int64)}
+    save_file(old, path, {"format": "pt"})
+    shutil.copy(path, copied / "vae/diffusion_pytorch_model.fp16.safetensors")
+    (copied / "text_encoder_3").mkdir()
+    save_file({"x": torch.zeros(1)}, copied / "text_encoder_3/model.safetensors")
+    run.parameters["model"]["dtype"] = "auto"
+    model_is_whole({}, run.catalog(), run.pipeline)
 
 
 # tables that would be read otherwise than they are meant ------------------------------------------------------------

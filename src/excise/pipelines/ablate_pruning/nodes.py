@@ -268,7 +268,7 @@ def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: Ablat
 
     return (
         f"\nFewest hits under the attack that hits most, among the masks that lose at most {budget} of what the base "
-        f"model draws right (of equal ones the mask with fewer single images that were hits, then the smaller): "
+        f"model draws right (of equal ones that with fewer prompts of which any image was a hit, then the smaller): "
         f"**{chosen}**, {hits(chosen)}; the base model has {hits(BASE)}, X {hits(X)}, "
         f"X+ {hits(PLUS)}.\n"
     )

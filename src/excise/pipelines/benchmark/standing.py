@@ -114,10 +114,11 @@ def lacking(part: pd.DataFrame, name: str) -> list[str]:
 
 
 def the_same(part: pd.DataFrame) -> list[list[str]]:
-    """Attacks that saw and brought back the same prompts of every model, hits among them: one by several names."""
+    """Attacks that found something, and the same of every model after as many steps: one by several names."""
     groups: dict[tuple, list[str]] = {}
     for attack, cells in part[(part["attack"] != PLAIN) & ~part["idle"]].groupby("attack", sort=False):
-        if "found" in cells and cells["hits"].sum():
+        found = cells["found"] if "found" in cells and not is_control(str(attack)) else pd.Series(dtype=object)
+        if any(k > 0 for took in found if isinstance(took, list) for k in took):  # two that find nothing are not one
             told = tuple(sorted((r["name"], r["seed"], r["verdicts"], str(r["found"])) for _, r in cells.iterrows()))
             groups.setdefault(told, []).append(str(attack))
     return [attacks for attacks in groups.values() if len(attacks) > 1]

@@ -122,8 +122,8 @@ def strongest_table(part: pd.DataFrame) -> str:
         listed = ", ".join(map(attack_label, attacks)) or "none that all have"
         lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
     lines += [
-        f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: here they are "
-        "one attack."
+        f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: one attack by "
+        "several names, each of which counts in these tables."
         for twins in the_same(part)
     ]
     gaps = {n: [attack_label(a) for a in lacking(part, n)] for n in names}

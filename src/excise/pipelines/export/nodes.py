@@ -37,9 +37,8 @@ def export_eraser(
     Raises:
         UserError: a format that was asked for cannot be written, or the figures are not of this eraser.
     """
-    from excise.exports import choose_formats, model_card
+    from excise.exports import choose_formats
     from excise.exports.card import check_figures
-    from excise.exports.options import denoiser_of
 
     spec, described = ModelSpec(**model), Concept(**concept)
     formats, left_out = choose_formats(export, eraser, spec.folder)
@@ -48,10 +47,28 @@ def export_eraser(
     folder = Path(mkdtemp(prefix="export-", dir=home))  # no other run's, nor half of one that was killed
     folder.chmod(0o755)
     try:
-        notes = _write(formats, spec, eraser, export, folder, left_out)
+        table = _fill(folder, formats, spec, eraser, metrics, described.erase, export, left_out)
     except BaseException:  # a whole model that nobody will read, in a folder that nobody knows
         rmtree(folder)
         raise
+    return folder, table
+
+
+def _fill(
+    folder: Path,
+    formats: list[str],
+    spec: ModelSpec,
+    eraser: Eraser,
+    metrics: dict,
+    erase: str,
+    export: ExportOptions,
+    left_out: dict[str, str],
+) -> pd.DataFrame:
+    """Formats and card; one row a format."""
+    from excise.exports import model_card
+    from excise.exports.options import denoiser_of
+
+    notes = _write(formats, spec, eraser, export, folder, left_out)
     rows = [
         {
             "format": name,
@@ -65,12 +82,12 @@ def export_eraser(
     ]
     checker = json.loads((spec.folder / "model_index.json").read_text()).get("safety_checker") or [None]
     card = model_card(
-        eraser, described.erase, metrics, rows, left_out, export.dtype, checker[0] is not None, denoiser_of(spec.folder)
+        eraser, erase, metrics, rows, left_out, export.dtype, checker[0] is not None, denoiser_of(spec.folder)
     )
     (folder / "README.md").write_text(card)
     table = pd.DataFrame(rows)
     print(_told(table, left_out, folder / "README.md"))
-    return folder, table
+    return table
 
 
 def _write(
@@ -115,7 +132,7 @@ def _write(
         except UserError as error:
             if "all" not in export.formats:
                 raise
-            left_out[name] = str(error).rstrip(".")
+            left_out[name] = f"it proved impossible ({str(error).rstrip('.')})"
             remove(folder / FORMATS[name])
     return notes
 

@@ -108,8 +108,8 @@ def usable(table: np.ndarray, option: str) -> np.ndarray:
     bad = int((~np.isfinite(table).all(1) | (table == 0).all(1)).sum())
     if bad:
         raise UserError(
-            f"The model of {option} sees nothing in {bad} of {len(table)} pictures (features that are all zeros, or no "
-            "numbers): name another one, or set it to null; what is drawn already is kept."
+            f"The features by {option} are all zeros or no numbers for {bad} of {len(table)} pictures or prompts: set "
+            "it to another model; what is drawn already is kept."
         )
     return table
 

@@ -249,7 +249,9 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
     old = [t.loc[t["seed"].isin(shared), "stale"].any() for t in (first, second)]
     told = [t["name"].iloc[0] + STALE * bool(o) for t, o in zip((first, second), old, strict=True)]
     names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
-    p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True)) if old[0] == old[1] else "–"
+    ages = [t.set_index("seed")["stale"] for t in (first, second)]
+    alike = [ages[0][seed] == ages[1][seed] for seed in shared]
+    p_values = ", ".join(spell_p(mcnemar_p(x, y)) if w else "–" for x, y, w in zip(a, b, alike, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
     return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
 
