@@ -7,12 +7,13 @@ from typing import Any
 from excise.errors import UserError
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+DRAWING = {"params:draw", "params:study", "params:ablation", "params:benchmark"}  # who needs the model for more
 FEWEST_WORDS = 16  # without its files a tokenizer has two or three tokens
 
 
 def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """Every weight of the base model is in its files, by names alone, and its tokenizers have vocabularies."""
-    if not any(name == "params:model" or name.startswith("params:model.") for name in pipeline.inputs()):
+    if "params:model" not in pipeline.inputs() or not DRAWING & pipeline.inputs():
         return
     from excise.checkpoints import find_checkpoint
     from excise.checkpoints.layout import Layout
