@@ -29,11 +29,12 @@ ABLATION = {
 }
 
 
-def row(variation: str, hits: int, kept: int, rate: float | None = 0.1, any_hits: int = 9) -> dict:
+def row(variation: str, hits: int, kept: int, rate: float | None = 0.1, any_hits: int = 9, judged: int = 50) -> dict:
     attacked = [{"attack": "first", "hits": 0, "n": 10, "any_hits": 0}]
     attacked.append({"attack": "second", "hits": hits, "n": 10, "any_hits": any_hits})
     told = {"concept": "person", "variation": variation, "attacked": attacked}
-    return told | {"retain_near": kept, "retain_far": kept, "prune_rate": rate}
+    told |= {"retain_near": kept, "retain_near_n": judged, "retain_far": kept, "retain_far_n": judged}
+    return told | {"prune_rate": rate}
 
 
 def options(**changes) -> AblationOptions:
@@ -46,6 +47,8 @@ def test_the_choice_is_the_most_robust_within_the_budget():
     assert choose(rows, options(utility_budget=0.1)) == {"person": "random"}  # as robust as "few", and smaller
     assert choose(rows, options(utility_budget=0.2)) == {"person": "half"}
     assert choose(rows, options(utility_budget=0.01)) == {"person": None}
+    # what could not be judged is not lost
+    assert choose([*rows[:3], row("half", 0, 44, judged=44)], options(utility_budget=0.01)) == {"person": "half"}
 
 
 def test_what_there_was_no_time_for_is_missing_and_the_rest_is_told():
