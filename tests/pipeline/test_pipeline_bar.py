@@ -284,3 +284,21 @@ def test_a_difference_has_an_interval_over_prompts_and_one_over_trainings():
     one = [r for r in rows if r["seed"] == 0]
     [line] = [x for x in results_page(one, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
     assert line.split("|")[7].strip() == "–"  # one training says nothing of others
+
+
+def test_an_older_row_that_was_asked_other_prompts_is_not_kept():
+    """Tables compare prompt by prompt."""
+    from types import SimpleNamespace
+
+    from excise.pipelines.study_pruning.nodes import _same_prompts
+
+    shop = SimpleNamespace(
+        parts=lambda cell: {"prompts": "now"}, settings=SimpleNamespace(prompts=SimpleNamespace(test=3))
+    )
+    for row, same in (
+        ({"verdicts": "h.h", "made_of": {"prompts": "now"}}, True),
+        ({"verdicts": "h.h", "made_of": {"prompts": "then"}}, False),
+        ({"verdicts": "h.h"}, True),
+        ({"verdicts": "h.h."}, False),
+    ):
+        assert _same_prompts(row, shop, None) == same

@@ -59,7 +59,7 @@ class Lora:
         if found is None:
             key = next(key for key in checkpoint.keys if DOWN.fullmatch(key))
             raise UserError(layout.unknown(checkpoint.path, key, []))
-        return Change(added=found, base=base_of(checkpoint), notes=[*_strength(checkpoint)])
+        return Change(added=found, base=base_of(checkpoint), notes=_strength(checkpoint))
 
 
 def _strength(checkpoint: Checkpoint) -> list[str]:

@@ -288,3 +288,21 @@ def test_other_layouts_are_told_before_anything_is_loaded(tiny_model, tmp_path, 
     if not parts:  # what transformers takes where the file does not say
         (tmp_path / "text_encoder/config.json").write_text("{}")
         assert choose_formats(ExportOptions(formats="single_file"), eraser, tmp_path) == (["single_file"], {})
+
+
+def test_of_all_formats_one_that_proves_impossible_is_left_out_with_the_reason(
+    tiny_spec, tiny_model, tmp_path, make_eraser
+):
+    from dataclasses import replace
+
+    from excise.pipelines.export.nodes import _write
+
+    eraser, name = make_eraser(tiny_model), "time_embedding.linear_1.bias"
+    bias = replace(eraser, weights={name: eraser.weights[name]}, pruned={})
+    spec, left_out = tiny_spec.model_copy(update={"sha256": tiny_model.sha256}), {}
+    options = ExportOptions(dtype="float32")
+    assert set(_write(["weights", "lora"], spec, bias, options, tmp_path, left_out)) == {"weights"}
+    assert "it proved impossible (This eraser changes no linear layer" in left_out["lora"]
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.safetensors"]
+    with pytest.raises(UserError, match="nothing for a LoRA to carry"):  # asked for by name
+        _write(["lora"], spec, bias, ExportOptions(formats="lora", dtype="float32"), tmp_path, {})
