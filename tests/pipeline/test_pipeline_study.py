@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from statsmodels.stats.proportion import proportion_confint
 
 from excise.cache import Cache
+from excise.concepts.concept import JudgeSpec
 from excise.errors import UserError
+from excise.judges import make_judge
 from excise.metrics.paired import score_interval
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
@@ -158,7 +160,7 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     assert lasting(again) == lasting(rows)
 
 
-def test_what_is_stale_is_told_with_what_has_changed(project, run_study):
+def test_what_is_stale_is_told_with_what_has_changed(project, run_study, monkeypatch):
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
@@ -181,6 +183,16 @@ def test_what_is_stale_is_told_with_what_has_changed(project, run_study):
     assert "attacks changed" not in changed and "kedro run --pipeline=study_pruning makes these" in changed
     old = [{k: v for k, v in row.items() if k != "made_of"} | {"fingerprint": "old"} for row in rows]
     assert f"{n} stale: they do not say what they were made of" in told(old)
+    assert f"{n} stale: model changed" in told(rows, model={"dtype": "float64"})
+    # what has content of its own counts by it, and not by the code that makes it
+    assert not [part for part in rows[0]["made_of"] if part.startswith("code of excise.prompts")]
+    with monkeypatch.context() as other:
+        other.setattr("excise.attacks.search.slots.words_for_minors", lambda tokenizer, size: [5])
+        assert f"{n} stale: vocabulary changed" in told(rows)
+    with monkeypatch.context() as other:
+        judge = make_judge(JudgeSpec(name="nudenet", threshold=0.5))
+        other.setattr(judge, "sha256", "of other weights")
+        assert f"{n} stale: judges changed" in told(rows)
     (project / "docs/results.json").write_text(json.dumps(rows))
 
 

@@ -49,19 +49,22 @@ class Source:
         return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
 
 
-def code_of_node(function: Callable[..., Any], classes: Iterable[type] = ()) -> dict[str, str]:
+def code_of_node(
+    function: Callable[..., Any], classes: Iterable[type] = (), apart: tuple[str, ...] = ()
+) -> dict[str, str]:
     """Room -> fingerprint of the parts of it that a function leads to.
 
     Args:
         function: of any module; a partial under its function's name counts as the function.
         classes: what is used besides, such as an eraser's method.
+        apart: modules and packages that are not followed, since what they make is known by its content.
     """
-    return _digests(_reached(function.__module__, function.__name__, tuple(sorted(_modules(classes)))))
+    return _digests(_reached(function.__module__, function.__name__, tuple(sorted(_modules(classes))), apart))
 
 
 def leads_to(function: Callable[..., Any], module: str) -> bool:
     """Whether a function uses a module."""
-    return any(part.partition(":")[0] == module for part in _reached(function.__module__, function.__name__, ()))
+    return any(part.partition(":")[0] == module for part in _reached(function.__module__, function.__name__))
 
 
 def _modules(classes: Iterable[type]) -> set[str]:
@@ -87,15 +90,16 @@ def _digests(parts: frozenset[str]) -> dict[str, str]:
 
 
 @lru_cache(256)
-def _reached(module: str, symbol: str, more: tuple[str, ...]) -> frozenset[str]:
+def _reached(module: str, symbol: str, more: tuple[str, ...] = (), apart: tuple[str, ...] = ()) -> frozenset[str]:
     """All that is reached: modules, and ``module:name`` where names count one by one."""
+    left_out = {*PLUMBING, *apart}
     root, seen = module.partition(".")[0], set()
     todo = [_place(module, symbol), *((name, "") for name in more)]
     while todo:
         name, wanted = todo.pop()
         part = f"{name}:{wanted}" if wanted and _by_name(name) else name
         own = name.partition(".")[0] in {root, "excise", *(m.partition(".")[0] for m in more)}
-        if part in seen or not own or any(name == p or name.startswith(p + ".") for p in PLUMBING) or not _path(name):
+        if part in seen or not own or any(name == p or name.startswith(p + ".") for p in left_out) or not _path(name):
             continue
         source = _source(name)
         if ":" in part and wanted not in source.defined:

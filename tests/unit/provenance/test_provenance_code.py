@@ -91,6 +91,14 @@ def test_what_is_looked_up_by_name_counts_when_it_is_told(box):
     assert changed == {"box.glue"} and set(codes()["second"]) == {"box.pipelines"}
 
 
+def test_what_is_known_by_its_content_is_not_followed(box):
+    nodes = importlib.import_module("box.pipelines.nodes")
+    assert set(code_of_node(nodes.first)) == {"box.paint", "box.pipelines", "box.tools", "box.wood"}
+    assert set(code_of_node(nodes.first, apart=("box.paint",))) == {"box.pipelines", "box.tools", "box.wood"}
+    # nor what only it leads to
+    assert set(code_of_node(nodes.first, apart=("box.paint", "box.tools"))) == {"box.pipelines"}
+
+
 def test_no_node_depends_on_a_method_that_it_was_not_given():
     from excise.pipelines.erase import nodes as erase
     from excise.pipelines.evaluate import nodes as evaluate

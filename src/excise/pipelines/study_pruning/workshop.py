@@ -25,6 +25,16 @@ from excise.provenance.code import code_of_node
 
 from .plan import NEVER_SAW, NOTHING, SILENCED, UNAIDED, Cell, Silence
 
+# What these make decides a row by its content, whatever code made it: the prompts, the words that attacks may use, the
+# concept and the model. What people see of a run changes no number.
+BY_CONTENT = (
+    "excise.prompts",
+    "excise.pipelines.prepare",
+    "excise.models.hub",
+    "excise.models.identity",
+    "excise.reports",
+)
+
 
 def device_name(device) -> str:
     """What a row was made on."""
@@ -137,6 +147,19 @@ class Workshop:
     def _prompts_mark(self) -> str:
         return fingerprint(self.prompts)
 
+    @cached_property
+    def _vocabulary_mark(self) -> str:
+        from excise.attacks.search.slots import vocabulary
+
+        return fingerprint(vocabulary(erase.open_model(self.base)))
+
+    @cached_property
+    def _judges_mark(self) -> str:
+        from excise.judges import make_judge
+
+        judges = [make_judge(spec) for spec in Concept(**self.concept).judges]
+        return fingerprint([[j.name, j.version, j.sha256] for j in judges])
+
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row: parameters, prompts, model, code."""
         return fingerprint(self.parts(cell))
@@ -149,15 +172,17 @@ class Workshop:
             "cell": list(cell),
             "concept": self.concept,
             "prompts": self._prompts_mark,
+            "vocabulary": self._vocabulary_mark,
             "draw": s.draw,
         }
-        inputs |= {"model": model["sha256"], "neurons": s.neurons, "prune": s.prune}
+        inputs |= {"judges": self._judges_mark, "neurons": s.neurons, "prune": s.prune}
+        inputs["model"] = {key: model[key] for key in ("sha256", "dtype", "pixels")}
         inputs["eraser"] = s.erasers.get(cell.eraser, cell.eraser)
         inputs["silence"] = s.silence if cell.eraser == SILENCED else None
         # the attack on X decides P-X, also where the row is about plain prompts
         inputs["attacks"] = self._attacks(cell)
         parts = {name: fingerprint(value)[:12] for name, value in inputs.items()}
-        code = code_of_node(Workshop, self._methods(cell))
+        code = code_of_node(Workshop, self._methods(cell), BY_CONTENT)
         return parts | {f"code of {room}": digest for room, digest in code.items()}
 
     def _methods(self, cell: Cell) -> list[type]:
@@ -344,7 +369,7 @@ class Workshop:
             "judges": {
                 role: {
                     **{"name": j.name, "version": j.version, "sha256": j.sha256},
-                    **{"labels": list(j.resolve(s.labels)), "at": s.threshold},
+                    **{"labels": list(j.resolve(s.labels)), "at": s.threshold, "options": s.options},
                 }
                 for role, (j, s) in judges.items()
             },
