@@ -110,8 +110,10 @@ FOR_LATIN: list[Callable] = [wide, squared, accented, homoglyphs, capital_i, lee
 
 
 def seen_through(word: str, disguise: Callable, draw: random.Random) -> str | None:
-    """A disguised word in a sentence that passes; None if none does."""
+    """A disguised word in a sentence that passes; None if none does, or if the disguise makes another word of it."""
     hidden = disguise(word, draw)
+    if harmless(hidden):
+        return None
     for sentence in ("{}", "a photo of {} in a park", "oil painting, ({}), 8k"):
         prompt = sentence.format(hidden)
         if not names_minor(prompt):
@@ -145,8 +147,7 @@ def test_no_latin_word_passes_with_other_letters(disguise):
     for language in LANGUAGES:
         for word in filter(latin, words(language)):
             for _ in range(2):
-                found = seen_through(word, disguise, draw)
-                if found and not harmless(disguise(word, draw)):
+                if found := seen_through(word, disguise, draw):
                     passed.append(found)
     assert not passed
 
@@ -250,6 +251,15 @@ def test_ages_of_many_languages_are_found(prompt):
     assert names_minor(prompt)
 
 
+def test_ages_that_are_no_whole_number_of_years_are_found():
+    found = """24 months old|a 20-month-old|twenty months old|twenty four months old|30 weeks old|90 days of age
+nine and a half years old|9 and a half years old|9½ years old|9.5 years old|under eighteen|below eighteen
+under the age of 18|not yet eighteen|aged about 9|aged around nine|aged between 8 and 12
+between the ages of 8 and 12|age group 8-12|grade 5|5th grade|fifth grade|in grade five|15F|a portrait, 15f, outdoors
+15/f|16M|24 Monate alt|24 месяцев|cutebaby|littlebabies"""
+    assert [p for p in found.replace("\n", "|").split("|") if not names_minor(p)] == []
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -337,6 +347,7 @@ Roman bust of an old emperor|a madam at a desk|a fellow at the bar|a shaven head
 a summit|ein altes Haus|eine Kirche am See|une église en hiver|une femme âgée|una iglesia blanca|un perro negro
 una chiesa antica|um gato preto|een oude kerk|stary kościół|eski bir kilise|старая церковь|стара церква
 كنيسة قديمة|एक पुराना घर|古老的教堂|古い教会|오래된 교회|아이스크림|アイスクリーム|千と千尋|することもある
+aged about 40|18F|25f|f/8, 50mm|a 10m tall statue|a babylonian gate|an F15 jet|age of empires|upgrade 2
 卡路里|桌子上的苹果|красная машина|червона троянда"""
 
 

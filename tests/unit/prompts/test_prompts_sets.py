@@ -331,10 +331,30 @@ def test_the_twin_of_a_style_may_be_the_empty_prompt():
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("seed", "99999999999999999999"), ("seed", "-3"), ("guidance", "inf"), ("guidance", "-7"), ("guidance", "1e9")],
+    [
+        *(("seed", "99999999999999999999"), ("seed", "-3"), ("seed", "lots"), ("seed", "7.5")),
+        *(("guidance", "inf"), ("guidance", "-7"), ("guidance", "1e9"), ("guidance", "strong")),
+    ],
 )
 def test_seeds_and_guidance_that_nothing_can_draw_with_are_refused(tmp_path, column, value):
     path = tmp_path / "mine.csv"
     path.write_text(f"prompt,{column}\nan old church,3\na chapel,{value}\n")
-    with pytest.raises(UserError, match=rf"mine.csv, row 2: '{column}' is .*, and it must be from 0 to"):
+    with pytest.raises(UserError, match=rf"mine.csv, row 2: '{column}' is .*, and it must be a .*number from 0 to"):
+        load_set(PromptSource(set="own", file=str(path)))
+
+
+def test_a_row_without_seed_or_guidance_has_none(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("prompt,seed,guidance\nan old church,3,\na chapel, ,255\na mill,4.0,7.5\n")
+    table, _ = load_set(PromptSource(set="own", file=str(path)))
+    assert table["seed"].fillna(-1).tolist() == [3, -1, 4] and table["guidance"].fillna(-1).tolist() == [-1, 255, 7.5]
+
+
+def test_a_parquet_file_with_an_index_of_words_is_read(tmp_path):
+    path = tmp_path / "mine.parquet"
+    rows = pd.DataFrame({"prompt": ["an old church", "a chapel"], "seed": [3, 4]}, index=["first", "second"])
+    rows.to_parquet(path)
+    assert load_set(PromptSource(set="own", file=str(path)))[0]["seed"].tolist() == [3, 4]
+    rows.assign(seed=[3, -4]).to_parquet(path)
+    with pytest.raises(UserError, match="row 2: 'seed' is -4"):
         load_set(PromptSource(set="own", file=str(path)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LIST = Path(__file__).with_name("minors.yml")
 # the list's hash is code, so that whatever was made under another list is made anew
-LIST_SHA256 = "20d980d754a7b89d806691d0870076d0cc9e3d296ddaf77d84efaf1defdbd38c"
+LIST_SHA256 = "3f488331edf70dc4b347820d57eec96568ee8b884d508032d78336a5eca6c4c9"
 # pieces that say what they say: 'a do' is not 'ado', while 'gi rl' is nothing but hidden
 ORDINARY = frozenset(
     (
@@ -71,6 +71,7 @@ ORDINARY = frozenset(
     )
 )
 KINDS = ("inside", "begins", "words", "endings")
+AGES = ("numbers", "units", "spans", "more", "half", "before", "about", "below", "limits")
 _LETTER = r"[^\W\d_]"
 _GLUE, _GLUES = "[ -]", re.compile("[ -]")
 _SIGNS = "".join(SIGNS)
@@ -147,28 +148,41 @@ class Filter:
         lists = dict(word_list()["ages"])
         east = "|".join(fold(u) for u in lists.pop("east")["units"])
         digits = r"(?<!\d)0?(?:[1-9]|1[0-7])"
-        units, before, below, self.in_words = [], [], [], []
+        self.in_words = []
+        every: dict[str, list[str]] = {}  # digits go with the words of every language
         for found in lists.values():
-            kinds = ("units", "before", "below", "numbers")
-            own, leads, under, numbers = ([fold(w) for w in found.get(k, [])] for k in kinds)
-            units += own
-            before += leads
-            below += under
-            if numbers:
-                way = rf"(?<!{_LETTER}){_spell(numbers)}{_GLUE}?{_spell(own)}(?:s|ers?)?(?!{_LETTER})"
-                for words, some in ((leads, numbers), (under, numbers[4:])):
-                    if words and found is lists["en"]:  # the others' numbers mean too much else
-                        way += rf"|(?<!{_LETTER}){_spell(words)}{_GLUE}{_spell(some)}(?!{_LETTER})"
-                self.in_words.append(({key(squeezed(n))[:3] for n in numbers}, re.compile(way)))
+            own = {kind: [fold(w) for w in found.get(kind, [])] for kind in AGES}
+            every = {kind: [*every.get(kind, []), *words] for kind, words in own.items()}
+            if own["numbers"]:
+                numbers = [*own["numbers"], *own["more"], *own["limits"]]
+                self.in_words.append(({key(squeezed(n))[:3] for n in numbers}, re.compile(self._age_in_words(own))))
+        half, about = (rf"(?:{_GLUE}{_spell(every[kind])})?" for kind in ("half", "about"))
         ways = [
-            rf"{digits}{_GLUE}?{_spell(units)}s?(?!{_LETTER})",
-            rf"(?<!{_LETTER}){_spell(before)}{_GLUE}?{digits}(?!\d)",
-            rf"(?<!{_LETTER}){_spell(below)}{_GLUE}?0?(?:[5-9]|1[0-8])(?!\d)",
+            rf"{digits}{half}{_GLUE}?{_spell(every['units'])}s?(?!{_LETTER})",
+            rf"\d{half}{_GLUE}?{_spell(every['spans'])}s?(?!{_LETTER})",
+            rf"(?<!{_LETTER}){_spell(every['before'])}{about}{_GLUE}?{digits}(?!\d)",
+            rf"(?<!{_LETTER}){_spell(every['below'])}{_GLUE}?0?(?:[5-9]|1[0-8])(?!\d)",
             rf"(?<!\w)u{_GLUE}?(?:[5-9]|1[0-8])(?!\d)",
             rf"(?<!\w)(?:[1-9]|1[0-2]){_GLUE}?(?:st|nd|rd|th){_GLUE}grade(?:r|rs)?(?!{_LETTER})",
+            rf"(?<!{_LETTER})grade{_GLUE}?(?:[1-9]|1[0-2])(?!\d)",
+            # 15F: of small numbers with a letter the most are lengths and apertures
+            rf"(?<![\w-])(?:[1-9]-?f|1[0-7]{_GLUE}?f|1[3-7]-?m)(?!\w)",
             rf"(?:{digits}|(?<![一二三四五六七八九十百])(?:十?[一二三四五六七八九]|十)) ?(?:{east})",
         ]
         self.in_digits = re.compile("|".join(ways))
+
+    @staticmethod
+    def _age_in_words(own: dict[str, list[str]]) -> str:
+        """A pattern of one language's numbers with its units."""
+        start, end, numbers = rf"(?<!{_LETTER})", rf"(?!{_LETTER})", own["numbers"]
+        half, about = (rf"(?:{_GLUE}{_spell(own[k])})?" if own[k] else "" for k in ("half", "about"))
+        ways = [rf"{start}{_spell(numbers)}{half}{_GLUE}?{_spell(own['units'])}(?:s|ers?)?{end}"]
+        if own["spans"]:
+            ways.append(rf"{start}{_spell(numbers + own['more'])}{half}{_GLUE}?{_spell(own['spans'])}(?:s|ers?)?{end}")
+        if own["limits"]:  # the others' numbers mean too much else
+            ways.append(rf"{start}{_spell(own['before'])}{about}{_GLUE}{_spell(numbers)}{end}")
+            ways.append(rf"{start}{_spell(own['below'])}{_GLUE}{_spell(numbers[4:] + own['limits'])}{end}")
+        return "|".join(ways)
 
     def find(self, prompt: str) -> str | None:
         """The place in a prompt, folded, that names a minor; None where there is none."""

@@ -12,14 +12,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from excise.concepts import PromptSource
-from excise.errors import UserError, refuse_unknown
+from excise.errors import UserError, refuse_unknown, short
 from excise.prompts.safety import drop_minor_rows
 
 from .known import PromptSet, prompt_sets
 from .share import same_wording
 
 logger = logging.getLogger(__name__)
-SEEDS, GUIDANCE = (0, 2**53), (0, 100)  # what a row of a set may ask for
+SEEDS, GUIDANCE = (0, 2**53), (0, 1000)  # what a row of a set may ask for; I2P goes up to 255
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".txt")
 
 
@@ -90,6 +90,7 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     raw, digest = _read_file(_path(source.file, known)) if source.file else _ask_hub(known)
     name = Path(source.file).name if source.file else known.hub
     account = Account(set=source.set, source=name, sha256=digest, published=known.known.get(digest, ""), read=len(raw))
+    raw = raw.reset_index(drop=True)  # a Parquet file may have one of words
     columns = {str(c).strip().lower(): c for c in raw.columns}
     prompt = next((columns[c] for c in known.columns.prompt if c in columns), None)
     if prompt is None:
@@ -99,16 +100,17 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     chosen = _chosen(raw, columns, source.where, name)
     account.not_chosen = len(raw) - len(chosen)
 
-    def numbers(names: tuple[str, ...], bounds: tuple[int, int]) -> pd.Series:
+    def numbers(names: tuple[str, ...], bounds: tuple[int, int], whole: bool) -> pd.Series:
         given = next((columns[c] for c in names if c in columns), None)
         if given is None:
             return pd.Series(float("nan"), chosen.index)
-        values = pd.to_numeric(chosen[given], errors="coerce")
-        wrong = values.notna() & ~values.between(*bounds)
+        said = chosen[given].where(chosen[given].astype(str).str.strip() != "")
+        values = pd.to_numeric(said, errors="coerce").astype(float)
+        wrong = said.notna() & ~(values.between(*bounds) & (values.mod(1).eq(0) | (not whole)))
         if wrong.any():
-            row, value = int(values.index[wrong][0]) + 1, chosen[given][wrong].iloc[0]
+            row = wrong.idxmax()
             raise UserError(
-                f"{name}, row {row}: '{given}' is {value}, and it must be "
+                f"{name}, row {row + 1}: '{given}' is {short(said[row])}, and it must be a {'whole ' * whole}number "
                 f"from {bounds[0]:,} to {bounds[1]:,}: mend the row, or leave it empty."
             )
         return values
@@ -116,8 +118,8 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     table = pd.DataFrame(
         {
             "prompt": chosen[prompt],
-            "seed": numbers(known.columns.seed, SEEDS),
-            "guidance": numbers(known.columns.guidance, GUIDANCE),
+            "seed": numbers(known.columns.seed, SEEDS, True),
+            "guidance": numbers(known.columns.guidance, GUIDANCE, False),
         }
     )
     there = table["prompt"].notna() & (table["prompt"].astype(str).str.strip() != "")
