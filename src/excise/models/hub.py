@@ -10,8 +10,9 @@ from excise.errors import UserError
 
 HUB = "hub:"
 NAMED = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
-# weights as safetensors only: nothing that is unpickled is fetched, and no second precision
-WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+# weights as safetensors only: nothing that is unpickled is fetched, and no second precision; nor the whole model in one
+# file, which many repositories have beside the folders
+WANTED = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
 UNWANTED = ["*.fp16.safetensors", "*.non_ema.safetensors", "safety_checker/*"]
 
 
