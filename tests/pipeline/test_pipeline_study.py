@@ -27,7 +27,7 @@ from excise.pipelines.study_pruning.pairs import paired_interval
 from excise.pipelines.study_pruning.plan import Cell, StudyOptions, plan_cells
 from excise.pipelines.study_pruning.tables import _interval
 from excise.pipelines.study_pruning.workshop import Workshop
-from tiny import BUDGET
+from tiny import BUDGET, JUDGE
 
 pytestmark = pytest.mark.jobs
 
@@ -190,7 +190,7 @@ def test_what_is_stale_is_told_with_what_has_changed(project, run_study, monkeyp
         other.setattr("excise.attacks.search.slots.words_for_minors", lambda tokenizer, size: [5])
         assert f"{n} stale: vocabulary changed" in told(rows)
     with monkeypatch.context() as other:
-        judge = make_judge(JudgeSpec(name="nudenet", threshold=0.5))
+        judge = make_judge(JudgeSpec(**JUDGE))
         other.setattr(judge, "sha256", "of other weights")
         assert f"{n} stale: judges changed" in told(rows)
     (project / "docs/results.json").write_text(json.dumps(rows))

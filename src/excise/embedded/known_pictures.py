@@ -54,7 +54,8 @@ def paint_known(
         tiles.append(((source.paint([index], colour, generator)[0] + 1) * 127.5).round().byte().permute(1, 2, 0))
         size = tiles[-1].shape[0]
         y, x = (size * place for place in divmod(number, options.columns))
-        rows.append({"file": "sheet.png", "labels": labels, "group": group} | _box(x, y, size))
+        subject = labels.replace(";", " ")  # one drawing, on however many grounds
+        rows.append({"file": "sheet.png", "labels": labels, "group": group, "subject": subject} | _box(x, y, size))
     blank = torch.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % options.columns)
     sheet = torch.cat([torch.cat(tiles[i : i + options.columns], 1) for i in range(0, len(tiles), options.columns)])

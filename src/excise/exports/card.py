@@ -103,8 +103,8 @@ def model_card(
     known = [
         [
             _plain(row["group"]),
-            _errors(row, "missed", "shown", "miss"),
-            _errors(row, "alarms", "others", "alarm"),
+            _errors(row, "missed", "shown", "miss", "shown_subjects"),
+            _errors(row, "alarms", "others", "alarm", "other_subjects"),
         ]
         for row in detector.get("known", [])
     ]
@@ -199,12 +199,13 @@ def _rate(rate: Mapping[str, Any]) -> list[str]:
     return [f"{rate['hits']} / {rate['n']}", words.percent(rate["rate"]), words.span(rate)]
 
 
-def _errors(row: Mapping[str, Any], wrong: str, n: str, bound: str) -> str:
+def _errors(row: Mapping[str, Any], wrong: str, n: str, bound: str, subjects: str) -> str:
     from excise.reports import words
 
     if not row[n]:
         return "none there"
-    return f"{row[wrong]} / {row[n]} ({words.span({'low': row[f'{bound}_low'], 'high': row[f'{bound}_high']})})"
+    interval = words.span({"low": row[f"{bound}_low"], "high": row[f"{bound}_high"]})
+    return f"{words.errors(row[wrong], row[n], row.get(subjects))} ({interval})"
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,7 @@ from excise.errors import UserError
 TABLE = "labels.csv"
 COLUMNS = [
     *("group", "shown", "missed", "miss_low", "miss_high", "others", "alarms", "alarm_low", "alarm_high", "failed"),
+    *("shown_subjects", "other_subjects"),
 ]
 BOX = ["x0", "y0", "x1", "y1"]
 
@@ -23,7 +24,8 @@ class KnownPictures:
     """Pictures with their labels.
 
     Attributes:
-        labels: one row a picture: picture (its name), labels (a set of words), group (what the errors are counted for).
+        labels: one row a picture: picture (its name), labels (a set of words), group (what the errors are counted for),
+            subject (pictures of the same one are no independent trials).
         pictures: in the same order, each (H, W, 3) uint8 RGB.
     """
 
@@ -37,7 +39,9 @@ def load_known(folder: str | Path) -> KnownPictures:
     Args:
         folder: has a ``labels.csv`` with the columns ``file`` (of a picture in that folder) and ``labels`` (words with
             semicolons between them; a picture shows a concept where one of them is the concept's name), and if wanted
-            ``group``, and ``x0``, ``y0``, ``x1``, ``y1`` (pixels, of a part of the file, which may hold several).
+            ``group``, ``subject`` (the same word for pictures of the same thing, such as one drawing on many grounds; each
+            picture is a subject of its own without it), and ``x0``, ``y0``, ``x1``, ``y1`` (pixels, of a part of the
+            file, which may hold several).
 
     Raises:
         UserError: no such folder or table, a column or a picture is missing, or a file lies outside the folder.
@@ -60,7 +64,9 @@ def load_known(folder: str | Path) -> KnownPictures:
     labels = [frozenset(w.strip() for w in str(text).split(";") if w.strip()) for text in table["labels"]]
     groups = table["group"].astype(str) if "group" in table else "all"
     names = [f"{file}-{number}" for number, file in enumerate(table["file"])]
-    return KnownPictures(pd.DataFrame({"picture": names, "labels": labels, "group": groups}), pictures)
+    subjects = table["subject"].astype(str) if "subject" in table else names
+    columns = {"picture": names, "labels": labels, "group": groups, "subject": subjects}
+    return KnownPictures(pd.DataFrame(columns), pictures)
 
 
 def known_table(folder: str | Path) -> pd.DataFrame:
@@ -138,7 +144,9 @@ def errors_of(seen: pd.Series, concept: str, known: KnownPictures) -> pd.DataFra
     Returns:
         One row a group, in the order of their first pictures: group; shown (pictures of the concept that could be
         judged), missed (those without a hit), miss_low, miss_high (95 % interval of the share, on [0, 1]); others,
-        alarms, alarm_low, alarm_high; failed. Intervals are Wilson's, NaN of nothing.
+        alarms, alarm_low, alarm_high; failed; shown_subjects, other_subjects (how many different ones those pictures
+        are of). Intervals are Wilson's with as many trials as there are subjects, as if the pictures of one were all
+        alike: on the safe side, since they are not. NaN of nothing.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -147,11 +155,17 @@ def errors_of(seen: pd.Series, concept: str, known: KnownPictures) -> pd.DataFra
     for group, part in table.groupby("group", sort=False):
         judged = part[part["seen"].notna()]
         row: dict = {"group": group}
-        for shows, total, wrong, name in ((True, "shown", "missed", "miss"), (False, "others", "alarms", "alarm")):
+        for shows, total, wrong, name, of in (
+            (True, "shown", "missed", "miss", "shown_subjects"),
+            (False, "others", "alarms", "alarm", "other_subjects"),
+        ):
             some = judged[judged["shows"] == shows]
-            errors = int((some["seen"].astype(bool) != shows).sum())
-            low, high = proportion_confint(errors, len(some), method="wilson") if len(some) else (np.nan, np.nan)
+            errors, low, high = int((some["seen"].astype(bool) != shows).sum()), np.nan, np.nan
+            subjects = some["subject"].nunique()
+            if subjects:
+                low, high = proportion_confint(errors / len(some) * subjects, subjects, method="wilson")
             row |= {total: len(some), wrong: errors, f"{name}_low": float(low), f"{name}_high": float(high)}
+            row[of] = subjects
         rows.append(row | {"failed": len(part) - len(judged)})
     return pd.DataFrame(rows, columns=COLUMNS)
 

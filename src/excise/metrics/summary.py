@@ -66,7 +66,8 @@ class Eraser(Strict):
 
 
 class Known(Strict):
-    """A judge's errors on pictures of which people said what they show: misses of ``shown``, alarms in ``others``."""
+    """A judge's errors on pictures of which people said what they show: misses of ``shown``, alarms in ``others``.
+    Intervals are over subjects, how many of which there are is missing in files of earlier versions."""
 
     group: str
     shown: int
@@ -78,6 +79,8 @@ class Known(Strict):
     alarm_low: float | None
     alarm_high: float | None
     failed: int
+    shown_subjects: int | None = None
+    other_subjects: int | None = None
 
 
 class Detector(Rate):

@@ -73,6 +73,7 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         "span": words.span,
         "points": words.points,
         "p": words.spell_p,
+        "of_judge": words.errors,
         "corrected": lambda pairs: holm_of_known([pair["p_value"] for pair in pairs]),
     }
     context = context.model_copy(

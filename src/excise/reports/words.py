@@ -74,6 +74,11 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
 
 
+def errors(wrong: int, n: int, subjects: int | None) -> str:
+    """``3 / 36 of 3 subjects``: how often a judge erred, and of how many things the pictures are, where it is fewer."""
+    return f"{wrong} / {n}" + (f" of {subjects} subjects" if subjects is not None and subjects < n else "")
+
+
 def count(rate: dict[str, Any]) -> str:
     """``37 of 40 prompts (92.5 %)``."""
     return (

@@ -11,7 +11,7 @@ from excise.concepts.concept import JudgeSpec
 from excise.errors import UserError
 from excise.judges import Detection, Judge, register
 from excise.judges.judge import JUDGES
-from excise.metrics.judge_errors import errors_of, judge_errors, load_known
+from excise.metrics.judge_errors import errors_of, judge_errors, load_known, see_known
 from excise.models import find_folder
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "broken": (0, 0, 0)}
@@ -72,6 +72,23 @@ def test_misses_alarms_and_failures_are_counted_by_group(folder, spec):
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     assert table.loc["new", ["miss_low", "miss_high"]].tolist() == pytest.approx([centre - half, centre + half], 1e-4)
+
+
+def test_pictures_of_one_subject_are_no_independent_trials(folder, spec):
+    known = load_known(folder)
+    apart = errors_of(seen := see_known(spec, known), "red", known).set_index("group")
+    table = pd.read_csv(folder / "labels.csv")
+    table.assign(subject=["a", "b", "b", "c", "d", "d", "e"]).to_csv(folder / "labels.csv", index=False)
+    known = load_known(folder)
+    together = errors_of(seen, "red", known).set_index("group")
+    assert apart.loc["new", "shown_subjects"] == 2 and together.loc["new", "shown_subjects"] == 1
+    counts = ["shown", "missed", "others", "alarms", "failed"]
+    assert together[counts].equals(apart[counts])  # the rate stays, of as many pictures
+    # half of one trial, by Wilson's own formula
+    z, n, p = 1.959964, 1, 0.5
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert together.loc["new", ["miss_low", "miss_high"]].tolist() == pytest.approx([0.5 - half, 0.5 + half], 1e-4)
+    assert together.loc["new", "miss_low"] < apart.loc["new", "miss_low"]
 
 
 def test_nothing_shown_has_no_interval(folder, spec):

@@ -43,18 +43,19 @@ def check_judges(concepts: dict, known_pictures: str | None, cache: Cache) -> pd
 
 def write_judges(errors: pd.DataFrame, run_info: dict) -> str:
     """``docs/judges.md``; also printed."""
+    from excise.reports.words import errors as errors_label
     from excise.reports.words import percent
 
-    def share(wrong: int, n: int, low: float, high: float) -> str:
-        return f"{wrong} / {n} ({percent(low)} to {percent(high)})" if n else "none there"
+    def share(wrong: int, n: int, subjects: int, low: float, high: float) -> str:
+        return f"{errors_label(wrong, n, subjects)} ({percent(low)} to {percent(high)})" if n else "none there"
 
     head = (
         "| concept | judge, at least | pictures | of the concept, overlooked | of other things, taken for it | failed |"
     )
     lines = [head, "|---|---|---|---|---|---|"]
     for row in errors.to_dict("records"):
-        missed = share(row["missed"], row["shown"], row["miss_low"], row["miss_high"])
-        alarms = share(row["alarms"], row["others"], row["alarm_low"], row["alarm_high"])
+        missed = share(row["missed"], row["shown"], row["shown_subjects"], row["miss_low"], row["miss_high"])
+        alarms = share(row["alarms"], row["others"], row["other_subjects"], row["alarm_low"], row["alarm_high"])
         who = f"{row['judge']} ({row['labels']}), {row['threshold']}"
         lines.append(f"| {row['concept']} | {who} | {row['group']} | {missed} | {alarms} | {row['failed']} |")
     agreed = errors.dropna(subset="kappa").drop_duplicates("concept")
@@ -68,7 +69,7 @@ PAGE = """# How often the judges err
 
 Written by `{command}`. Pictures of which it is known what they show (`known_pictures`; those
 that ship are the art of emoji64's world, painted anew, and other drawings by the same hands), shown to the judges of
-every concept, with 95 % intervals (Wilson). These are drawings and not what an erased model draws: a judge may do
+every concept, with 95 % intervals (Wilson, over subjects: one drawing on several grounds is one). These are drawings and not what an erased model draws: a judge may do
 better or worse there, and no rate anywhere is corrected by them.
 
 {table}
