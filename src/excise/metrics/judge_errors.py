@@ -39,9 +39,9 @@ def load_known(folder: str | Path) -> KnownPictures:
     Args:
         folder: has a ``labels.csv`` with the columns ``file`` (of a picture in that folder) and ``labels`` (words with
             semicolons between them; a picture shows a concept where one of them is the concept's name), and if wanted
-            ``group``, ``subject`` (the same word for pictures of the same thing, such as one drawing on many grounds; each
-            picture is a subject of its own without it), and ``x0``, ``y0``, ``x1``, ``y1`` (pixels, of a part of the
-            file, which may hold several).
+            ``group``, ``subject`` (the same word for pictures of the same thing, such as one drawing on many grounds;
+            without it each picture is a subject of its own), and ``x0``, ``y0``, ``x1``, ``y1`` (pixels, of a part of
+            the file, which may hold several).
 
     Raises:
         UserError: no such folder or table, a column or a picture is missing, or a file lies outside the folder.
