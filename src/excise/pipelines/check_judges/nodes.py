@@ -69,8 +69,8 @@ PAGE = """# How often the judges err
 
 Written by `{command}`. Pictures of which it is known what they show (`known_pictures`; those
 that ship are the art of emoji64's world, painted anew, and other drawings by the same hands), shown to the judges of
-every concept, with 95 % intervals (Wilson, over subjects: one drawing on several grounds is one). These are drawings and
-not what an erased model draws: a judge may do better or worse there, and no rate anywhere is corrected by them.
+every concept, with 95 % intervals (Wilson, over subjects: one drawing on several grounds is one). These are drawings
+and not what an erased model draws: a judge may do better or worse there, and no rate anywhere is corrected by them.
 
 {table}
 
