@@ -13,7 +13,16 @@ import yaml
 from excise.pipelines.benchmark.curves import curve, curves_figure
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
-from excise.pipelines.benchmark.standing import lacking, rank_on, share_of, table_of, the_same, told_apart, worst
+from excise.pipelines.benchmark.standing import (
+    asked_beforehand,
+    lacking,
+    rank_on,
+    share_of,
+    table_of,
+    the_same,
+    told_apart,
+    worst,
+)
 from excise.pipelines.benchmark.summary import summary_page
 from excise.pipelines.study_pruning.nodes import laid_over
 from excise.pipelines.study_pruning.plan import plan_cells
@@ -239,6 +248,37 @@ def test_models_are_told_apart_by_an_exact_test_corrected_for_all_that_is_compar
     assert "Holm-corrected for 7 comparisons" in page
     told = [line for line in page.splitlines() if line.startswith(("| PEZ |", "| P4D |")) and "points" in line]
     assert len(told) == (pairs["corrected"] < 0.05).sum()
+
+
+def test_what_the_grid_was_made_to_tell_is_a_family_of_its_own():
+    from scipy.stats import binomtest
+    from statsmodels.stats.multitest import multipletests
+
+    def of(variant: str, attack: str, hits: int, second: int, **more) -> dict:
+        verdicts, again = ("h" * k + "." * (20 - k) for k in (hits, second))
+        return seconded(cell("ac", attack, verdicts) | {"variant": variant}, again) | more
+
+    rows = [
+        *(of("unpruned", "pez", 14, 14), of("plus", "pez", 3, 3), of("learned", "pez", 2, 2)),
+        *(of("unpruned", "gcg", 13, 5), of("plus", "gcg", 1, 1), of("learned", "gcg", 1, 1)),  # by one judge alone
+        of("unpruned", "relearning", 0, 0, threat_model="weights", shared=True),  # P-X is worse
+        of("learned", "relearning", 18, 18, threat_model="weights", shared=True),
+        *(of("unpruned", "random_tokens", 15, 15), of("learned", "random_tokens", 0, 0)),  # luck is no attack
+        *(cell("uce", "pez", "h" * 20), cell("none", "pez", "h" * 20)),  # no P-X of these
+    ]
+    table = asked_beforehand(table_of(rows)).set_index(["attack", "first"])
+    assert set(table["second"]) == {"P-AC"}
+    differing = {("pez", "AC"): 12, ("pez", "AC+"): 1, ("gcg", "AC"): 12, ("gcg", "AC+"): 0, ("relearning", "AC"): -18}
+    assert list(table.index) == list(differing)
+    assert (20 * table["difference"]).round().tolist() == list(differing.values())
+    raw = [binomtest(0, abs(n)).pvalue if n else 1.0 for n in differing.values()]
+    assert table["corrected"].tolist() == pytest.approx(multipletests(raw, method="holm")[1])
+    page = summary_page(rows, "c", len(rows), "tiny")
+    assert "Holm-corrected for the 5 comparisons" in page
+    assert "| relearning\u00b9 | -90 (p < 0.001) | – |" in page
+    assert "by both judges, each corrected by itself: P-AC below AC under PEZ." in page
+    alone = summary_page([r | {"second_judge": None} for r in rows], "c", len(rows), "tiny")
+    assert "p under 0.05 corrected: P-AC below AC under PEZ; P-AC below AC under GCG." in alone
 
 
 def test_models_are_ranked_on_what_all_were_put_under_and_on_no_control():

@@ -144,16 +144,45 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
         row a comparison, none where no prompt was judged with both.
     """
     asked = part[(part["attack"] != PLAIN) & ~part["eraser"].isin(REFERENCES) & ~part["idle"]]
+    pairs = [
+        pair
+        for _, cells in asked.groupby("attack", sort=False)
+        for pair in combinations([row for _, row in _first_seed(cells).iterrows()], 2)
+    ]
+    return _compared(pairs)
+
+
+def asked_beforehand(part: pd.DataFrame) -> pd.DataFrame:
+    """What the grid was made to tell: under every attack on one concept, is an eraser's P-X below X, and below X+?
+
+    The questions are the study's, whose bar was set before any row was made, so that they are a family of their own.
+    Controls are luck alone and no attack: they are left out.
+
+    Returns:
+        As ``told_apart``, P-X being the second.
+    """
+    asked = part[(part["attack"] != PLAIN) & ~part["attack"].map(is_control) & ~part["idle"]]
+    pairs = []
+    for _, cells in asked.groupby(["attack", "eraser"], sort=False):
+        by_variant = {row["variant"]: row for _, row in _first_seed(cells).iterrows()}
+        if "learned" in by_variant:
+            pairs += [(by_variant[v], by_variant["learned"]) for v in ("unpruned", "plus") if v in by_variant]
+    return _compared(pairs)
+
+
+def _first_seed(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.sort_values("seed", kind="stable").drop_duplicates("name")
+
+
+def _compared(pairs: list[tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
     rows = []
-    for attack, cells in asked.groupby("attack", sort=False):
-        first_seed = cells.sort_values("seed", kind="stable").drop_duplicates("name")
-        for (_, a), (_, b) in combinations(first_seed.iterrows(), 2):
-            x, y = (verdict_matrix(pd.DataFrame([one]))[0] for one in (a, b))
-            both = ~(np.isnan(x) | np.isnan(y))
-            if not both.any():
-                continue
-            shared = pd.notna(a.get("shared")) and bool(a["shared"])
-            rows.append((attack, a["name"], b["name"], (x - y)[both].mean(), mcnemar_p(x, y), shared))
+    for a, b in pairs:
+        x, y = (verdict_matrix(pd.DataFrame([one]))[0] for one in (a, b))
+        both = ~(np.isnan(x) | np.isnan(y))
+        if not both.any():
+            continue
+        shared = pd.notna(a.get("shared")) and bool(a["shared"])
+        rows.append((a["attack"], a["name"], b["name"], (x - y)[both].mean(), mcnemar_p(x, y), shared))
     table = pd.DataFrame(rows, columns=["attack", "first", "second", "difference", "p", "shared"])
     return table.assign(corrected=holm(table["p"].tolist()))
 

@@ -16,6 +16,7 @@ from excise.reports.words import attack_label, is_control, spell_p
 from .standing import (
     LEVEL,
     Share,
+    asked_beforehand,
     by_second_judge,
     lacking,
     rank_on,
@@ -29,6 +30,10 @@ from .standing import (
 )
 
 ONE_EFFORT = "\u00b9"
+SHARED = (
+    "one effort (a learned word, a change of the weights) served all prompts. They are no independent trials of the "
+    "attack: p speaks of this one effort."
+)
 BY_HAND = (ThreatModel.IMAGE, ThreatModel.WEIGHTS)  # a picture or a weight is nothing to type
 
 
@@ -55,6 +60,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _second_rates(part),
             strongest_table(part),
             _budgets(part),
+            _questions(part),
             _apart(part),
             _collateral(part),
             _floor(part),
@@ -188,6 +194,42 @@ def _typed(cells: pd.DataFrame) -> str:
     return f"{int(counted['readable_hits'].sum())} / {int(counted['hits'].sum())}"
 
 
+def _questions(part: pd.DataFrame) -> str:
+    """Whether each P-X is below its X and its X+, attack by attack, and by which judges."""
+    compared = asked_beforehand(part)
+    if compared.empty:
+        return ""
+    pairs = list(dict.fromkeys(zip(compared["first"], compared["second"], strict=True)))
+    lines = [
+        "Is P-X below X, and below X+, which the grid was made to tell? First minus second in points, with p "
+        "(McNemar's exact test on the first training seed, Holm-corrected for the "
+        f"{len(compared)} comparisons of this table):\n",
+        "| asked with | " + " | ".join(f"{first} minus {second}" for first, second in pairs) + " |",
+        "|" + "---|" * (len(pairs) + 1),
+    ]
+    for attack, rows in compared.groupby("attack", sort=False):
+        found = {
+            (r.first, r.second): f"{100 * r.difference:+.0f} (p {spell_p(r.corrected)})" for r in rows.itertuples()
+        }
+        named = attack_label(str(attack)) + (ONE_EFFORT if rows["shared"].any() else "")
+        lines.append(f"| {named} | {' | '.join(found.get(pair, '–') for pair in pairs)} |")
+    told = by_second_judge(part)
+    opinions = {"": compared} | ({str(told["second_judge"].iloc[0]): asked_beforehand(told)} if len(told) else {})
+    kept = [set(_below(table)) for table in opinions.values()]
+    agreed = [one for one in _below(compared) if all(one in below for below in kept)]
+    whose = "by both judges, each corrected by itself" if len(opinions) > 1 else "corrected"
+    lines.append(f"\nP-X is below, p under {LEVEL} {whose}: {'; '.join(agreed) or 'nowhere'}.")
+    if compared["shared"].any():
+        lines.append(f"\n{ONE_EFFORT}: {SHARED}")
+    return "\n".join(lines) + "\n"
+
+
+def _below(compared: pd.DataFrame) -> list[str]:
+    """The comparisons in which the second is a hit less often."""
+    apart = compared[(compared["corrected"] < LEVEL) & (compared["difference"] > 0)]
+    return [f"{r.second} below {r.first} under {attack_label(r.attack)}" for r in apart.itertuples()]
+
+
 def _apart(part: pd.DataFrame) -> str:
     """Which models differ under which attack, of all comparisons on the concept, for each judge."""
     compared = told_apart(part)
@@ -211,12 +253,7 @@ def _apart(part: pd.DataFrame) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     if apart.empty:
         return f"No two erasers are told apart under any attack ({how}).\n"
-    note = (
-        f"\n{ONE_EFFORT}: one effort (a learned word, a change of the weights) served all prompts. They are no "
-        "independent trials of the attack: p speaks of this one effort.\n"
-        if apart["shared"].any()
-        else ""
-    )
+    note = f"\n{ONE_EFFORT}: {SHARED}\n" if apart["shared"].any() else ""
     either = ", by either judge" if judges else ""
     return f"Erasers that are told apart{either} ({how}):\n\n" + "\n".join(lines) + "\n" + note
 
