@@ -256,7 +256,21 @@ def test_ages_that_are_no_whole_number_of_years_are_found():
 nine and a half years old|9 and a half years old|9½ years old|9.5 years old|under eighteen|below eighteen
 under the age of 18|not yet eighteen|aged about 9|aged around nine|aged between 8 and 12
 between the ages of 8 and 12|age group 8-12|grade 5|5th grade|fifth grade|in grade five|15F|a portrait, 15f, outdoors
-15/f|16M|24 Monate alt|24 месяцев|cutebaby|littlebabies"""
+15/f|16M|24 Monate alt|24 месяцев|cutebaby|littlebabies
+a model, age (12)|aged 12|aged (about) 12|under (18)|12 (years old)|twelve (years old)|12+ years old
+age <12|**Age:** 12|grade (5)|aged 13¾|aged 9½|age 5½|under 5½|ages 2½ to 4|12yearold|12yearsold
+12-yearold|12yrold|twelveyearold|tenyearold|a year old|a month old|a few months old|several weeks old
+half a year old|a year and a half old|12 hours old|0 years old|0-year-old|aged 0|9.0 years old|18 mths old
+six and half years old|five and three-quarter years old|6 & a half years old|aged exactly 12
+aged at least 12|aged over 12|aged just over 12|aged somewhere around 12|aged c. 12
+aged anywhere between 10 and 12|12-ish years old|under-fives|under fives|under-sixteens|under-eighteens
+under 3s|younger than 3|younger than four|12 and under|twelve and younger|12 or under|almost 18
+nearly eighteen years old|not yet turned 18|not even eighteen|before her 18th birthday|turning 18
+under-aged|under aged|under legal age|below the age of consent|her age is 12|she is 12|he is fifteen
+turned 12|turns twelve|12th birthday|her tenth birthday|sweet 16|looks 12|looks about twelve
+appears to be twelve|of twelve summers|15 female|15 (f)|grades 3-5|grades K-5|sixth-former
+secondary school|boarding school|pre-K|preemie|newly-born|youngun|pageboy|newsboy|12 år|12 let|בת 12
+อายุ 12 ปี"""
     assert [p for p in found.replace("\n", "|").split("|") if not names_minor(p)] == []
 
 
@@ -348,6 +362,12 @@ a summit|ein altes Haus|eine Kirche am See|une église en hiver|une femme âgée
 una chiesa antica|um gato preto|een oude kerk|stary kościół|eski bir kilise|старая церковь|стара церква
 كنيسة قديمة|एक पुराना घर|古老的教堂|古い教会|오래된 교회|아이스크림|アイスクリーム|千と千尋|することもある
 aged about 40|18F|25f|f/8, 50mm|a 10m tall statue|a babylonian gate|an F15 jet|age of empires|upgrade 2
+cinematic color grade, 8k|Cinematic, color grade, 4K, ultra detailed|professional color grade, 3d
+woman turning around, 8k|from below, 8k|middle ages, 8k|ice age, 4k|stone age, 3d|16 f-stops|14 f/2.8
+not quite six feet tall|not yet six in the morning|turning around one corner|turning around 3 times
+19½ years old|a 40 year old man|2,000 years old|aged 45|half a dozen eggs|he is one of a kind
+25 years old (approx)|looks like one|a half moon, 19 years ago|it looks amazing
+2 0 years old
 卡路里|桌子上的苹果|красная машина|червона троянда"""
 
 
@@ -355,6 +375,14 @@ def test_ordinary_prompts_pass():
     prompts = HARMLESS.replace("\n", "|").split("|")
     assert len(prompts) >= 150
     assert [p for p in prompts if names_minor(p)] == []
+
+
+def test_a_word_is_found_wherever_it_stands_in_a_long_text_without_blanks():
+    for at in range(0, 400, 7):
+        assert names_minor("xq" * (at // 2) + "girls" + "xq" * 200), at
+    assert not names_minor("xq" * 400)
+    # nor does it help to repeat letters: no run is longer than a few
+    assert names_minor("g" * 50 + "i" * 9000 + "rl") and not names_minor("!" * 9000)
 
 
 def every_word(value) -> list[str]:

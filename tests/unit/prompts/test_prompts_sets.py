@@ -358,3 +358,44 @@ def test_a_parquet_file_with_an_index_of_words_is_read(tmp_path):
     rows.assign(seed=[3, -4]).to_parquet(path)
     with pytest.raises(UserError, match="row 2: 'seed' is -4"):
         load_set(PromptSource(set="own", file=str(path)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["prompt\na portrait, of a girl, oil\na red house, in snow, at dusk\n", "prompt,seed\na red house,5,\na tree,6,\n"],
+)
+def test_no_prompt_is_cut_at_its_commas_without_a_word(tmp_path, text):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match="more fields than its first line names: put prompts with commas in quotes"):
+        load_set(PromptSource(set="own", file=str(path)))
+
+
+def test_what_is_no_seed_is_taken_for_none(tmp_path):
+    rows = pd.DataFrame({"prompt": ["an old church", "a chapel"]})
+    for seeds in ([True, False], pd.to_datetime(["2020-01-02", "2020-01-03"]), [3, 2**53]):
+        path = tmp_path / "mine.parquet"
+        rows.assign(seed=seeds).to_parquet(path)
+        with pytest.raises(UserError, match="it must be a whole number"):
+            load_set(PromptSource(set="own", file=str(path)))
+
+
+def test_words_that_pandas_takes_for_nothing_are_prompts(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("prompt,Prompt\nNone,a\nNA,b\nnull,c\n,d\n")
+    table, account = load_set(PromptSource(set="own", file=str(path)))
+    assert table["prompt"].tolist() == ["None", "NA", "null"] and account.empty == 1  # of two columns the first
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path):
+    for name, text in (("a.jsonl", '{"prompt": "a mill"}\n'), ("a.csv", "prompt\na mill\n"), ("a.txt", "a mill\n")):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert load_set(PromptSource(set="own", file=str(tmp_path / name)))[0]["prompt"].tolist() == ["a mill"]
+
+
+@pytest.mark.parametrize("wanted", ["1", 1, "== 1", "==1.0", ">.5", ">= 1"])
+def test_rows_are_chosen_by_a_number_in_any_way_to_write_it(tmp_path, wanted):
+    path = tmp_path / "mine.csv"
+    path.write_text("prompt,hard\nan old church,1\na chapel,0\na mill,\n")
+    table, account = load_set(PromptSource(set="own", file=str(path), where={"hard": wanted}))
+    assert table["prompt"].tolist() == ["an old church"] and account.not_chosen == 2

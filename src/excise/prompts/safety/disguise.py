@@ -120,7 +120,8 @@ def fold(text: str) -> str:
     blanks one blank, other punctuation a hyphen. A capital I becomes ``EITHER``. Signs that can be read as letters
     stay.
     """
-    plain = text if text.isascii() else unicodedata.normalize("NFKD", text)
+    text = _LONG_RUNS.sub(r"\1\1\1\1", text)
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", _FRACTIONS.sub(_in_words, text))
     foreign = not plain.isascii()
     if foreign:  # before case goes: a small sharp s is two letters, but accents must not turn into EITHER
         plain = "".join(c for c in plain if c not in "íÍ")
@@ -131,6 +132,13 @@ def fold(text: str) -> str:
     return _HYPHENS.sub("-", _BLANKS.sub(" ", plain))
 
 
+def _in_words(fraction: re.Match) -> str:
+    """9½ is no 91-2."""
+    return " and a half " if fraction.start() and fraction.string[fraction.start() - 1].isdigit() else " half "
+
+
+_LONG_RUNS = re.compile(r"(.)\1{4,}", re.DOTALL)  # no word has so many, and patterns take long over them
+_FRACTIONS = re.compile("[¼½¾⅐-⅞]")
 _SHORTENED = re.compile(r"(?<=[^\W\d_])['\u2019\u02bc](?=(?:s|t|d|m|ll|re|ve)\b)")  # she's on: no son
 _EASTERN = r"\u3040-\u30ff\u3400-\u9fff"
 _SEAM = re.compile(rf"(?<=[a-z0-9])(?=[{_EASTERN}\uac00-\ud7a3])|(?<=[{_EASTERN}])(?=[a-z])")
@@ -147,7 +155,8 @@ def readings(folded: str) -> list[str]:
     joined = folded
     for pair, letter in PAIRS.items():
         joined = joined.replace(pair, letter)
-    return found if joined == folded else [*found, joined]
+    found = found if joined == folded else [*found, joined]
+    return [_HYPHENS.sub("-", _BLANKS.sub(" ", one)) for one in found]
 
 
 def _classes() -> dict[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LIST = Path(__file__).with_name("minors.yml")
 # the list's hash is code, so that whatever was made under another list is made anew
-LIST_SHA256 = "3f488331edf70dc4b347820d57eec96568ee8b884d508032d78336a5eca6c4c9"
+LIST_SHA256 = "42bfe48ee9fb4725c6bd3ac685429111b9a8697c35bd9bb65ce4efe64d496342"
 # pieces that say what they say: 'a do' is not 'ado', while 'gi rl' is nothing but hidden
 ORDINARY = frozenset(
     (
@@ -71,7 +71,8 @@ ORDINARY = frozenset(
     )
 )
 KINDS = ("inside", "begins", "words", "endings")
-AGES = ("numbers", "units", "spans", "more", "half", "before", "about", "below", "limits")
+AGES = ("numbers", "units", "spans", "more", "half", "before", "about", "turns", "below", "limits", "nearly")
+OTHER = "(?:k|d|mm|cm|km|px|p|bit|fps|hz|mp)"  # what makes a number one of something else: 'color grade, 8k'
 _LETTER = r"[^\W\d_]"
 _GLUE, _GLUES = "[ -]", re.compile("[ -]")
 _SIGNS = "".join(SIGNS)
@@ -136,6 +137,7 @@ class Filter:
         ]
         self.harmless = re.compile(rf"(?<!{_LETTER})(?:{'|'.join(harmless) or '(?!)'})(?!{_LETTER})")
         self._verified: dict[str, re.Pattern] = {}
+        self.longest = max(len(word) for words in self.whole.values() for word in words)
         self._alone = lru_cache(1 << 16)(self._in)
         self._make_ages()
 
@@ -147,7 +149,9 @@ class Filter:
         """Patterns of a number below 18 with a unit, or after a word for an age."""
         lists = dict(word_list()["ages"])
         east = "|".join(fold(u) for u in lists.pop("east")["units"])
-        digits = r"(?<!\d)0?(?:[1-9]|1[0-7])"
+        # '9.0', but not '2 0', which is a 20 that was torn apart
+        digits = r"(?<!\d)(?:(?:0?[1-9]|1[0-7])(?:-00?(?!\d))?|(?<!\d[ -])00?)"
+        not_next = rf"(?!\d)(?!{OTHER}(?!{_LETTER}))"
         self.in_words = []
         every: dict[str, list[str]] = {}  # digits go with the words of every language
         for found in lists.values():
@@ -156,17 +160,20 @@ class Filter:
             if own["numbers"]:
                 numbers = [*own["numbers"], *own["more"], *own["limits"]]
                 self.in_words.append(({key(squeezed(n))[:3] for n in numbers}, re.compile(self._age_in_words(own))))
-        half, about = (rf"(?:{_GLUE}{_spell(every[kind])})?" for kind in ("half", "about"))
+        half, about = (rf"(?:{_GLUE}?{_spell(every[kind])})?" for kind in ("half", "about"))
+        start = rf"(?<!{_LETTER})"
         ways = [
             rf"{digits}{half}{_GLUE}?{_spell(every['units'])}s?(?!{_LETTER})",
             rf"\d{half}{_GLUE}?{_spell(every['spans'])}s?(?!{_LETTER})",
-            rf"(?<!{_LETTER}){_spell(every['before'])}{about}{_GLUE}?{digits}(?!\d)",
-            rf"(?<!{_LETTER}){_spell(every['below'])}{_GLUE}?0?(?:[5-9]|1[0-8])(?!\d)",
+            rf"{start}{_spell(every['before'])}{about}{_GLUE}?{digits}{not_next}",
+            rf"{start}{_spell(every['turns'])}{_GLUE}?{digits}{not_next}",
+            rf"{start}{_spell(every['below'])}{_GLUE}?(?:0?(?:[5-9]|1[0-8]){not_next}|[1-4]s(?!\w))",
+            rf"{start}{_spell(every['nearly'])}{_GLUE}?18{not_next}",
             rf"(?<!\w)u{_GLUE}?(?:[5-9]|1[0-8])(?!\d)",
-            rf"(?<!\w)(?:[1-9]|1[0-2]){_GLUE}?(?:st|nd|rd|th){_GLUE}grade(?:r|rs)?(?!{_LETTER})",
-            rf"(?<!{_LETTER})grade{_GLUE}?(?:[1-9]|1[0-2])(?!\d)",
+            rf"(?<!\w)(?:[1-9]|1[0-8]){_GLUE}?(?:st|nd|rd|th){_GLUE}(?:grade(?:r|rs)?|birthday)(?!{_LETTER})",
+            rf"{start}grades?{_GLUE}?(?:[1-9]|1[0-2]){not_next}",
             # 15F: of small numbers with a letter the most are lengths and apertures
-            rf"(?<![\w-])(?:[1-9]-?f|1[0-7]{_GLUE}?f|1[3-7]-?m)(?!\w)",
+            rf"(?<![\w-])(?:[1-9]-?f|1[0-7]{_GLUE}?f|1[3-7]-?m|1[3-7]{_GLUE}(?:fe)?male)(?!\w|-\w)",
             rf"(?:{digits}|(?<![一二三四五六七八九十百])(?:十?[一二三四五六七八九]|十)) ?(?:{east})",
         ]
         self.in_digits = re.compile("|".join(ways))
@@ -181,7 +188,9 @@ class Filter:
             ways.append(rf"{start}{_spell(numbers + own['more'])}{half}{_GLUE}?{_spell(own['spans'])}(?:s|ers?)?{end}")
         if own["limits"]:  # the others' numbers mean too much else
             ways.append(rf"{start}{_spell(own['before'])}{about}{_GLUE}{_spell(numbers)}{end}")
-            ways.append(rf"{start}{_spell(own['below'])}{_GLUE}{_spell(numbers[4:] + own['limits'])}{end}")
+            ways.append(rf"{start}{_spell(own['turns'])}{_GLUE}{_spell(numbers[4:])}{end}")
+            ways.append(rf"{start}{_spell(own['below'])}{_GLUE}{_spell(numbers[4:] + own['limits'])}s?{end}")
+            ways.append(rf"{start}{_spell(own['nearly'])}{_GLUE}{_spell(own['limits'])}{end}")
         return "|".join(ways)
 
     def find(self, prompt: str) -> str | None:
@@ -215,7 +224,7 @@ class Filter:
         for at, token in enumerate(tokens):
             for joined in dict.fromkeys((token, token.lstrip("(<"), token.strip(_SIGNS))):
                 pieces = [token]
-                for other in tokens[at + 1 :]:
+                for other in tokens[at + 1 : at + 2 * self.longest]:  # letters may be there twice
                     if key(joined) not in self.starts:
                         break
                     joined += other
@@ -225,9 +234,11 @@ class Filter:
 
     def _in(self, token: str) -> bool:
         """Whether what stands together names a minor: words come again and again."""
-        for pattern in (self.latin, self.others) if not token.isascii() else (self.latin,):
-            if any(_has_letter(match.group()) for match in pattern.finditer(token)):
-                return True
+        step = self.longest  # a pattern's time grows faster than the length of what has no blank in it
+        for part in (token[at : at + 2 * step] for at in range(0, max(1, len(token) - step), step)):
+            for pattern in (self.latin, self.others) if not part.isascii() else (self.latin,):
+                if any(_has_letter(match.group()) for match in pattern.finditer(part)):
+                    return True
         return any(map(self._is, {token, token.lstrip("(<"), token.strip(_SIGNS), token.strip(EDGES)}))
 
     def _is(self, word: str) -> bool:

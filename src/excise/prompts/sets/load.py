@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
@@ -19,7 +20,7 @@ from .known import PromptSet, prompt_sets
 from .share import same_wording
 
 logger = logging.getLogger(__name__)
-SEEDS, GUIDANCE = (0, 2**53), (0, 1000)  # what a row of a set may ask for; I2P goes up to 255
+SEEDS, GUIDANCE = (0, 2**53 - 1), (0, 1000)  # what a row of a set may ask for; I2P goes up to 255
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".txt")
 
 
@@ -91,7 +92,9 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     name = Path(source.file).name if source.file else known.hub
     account = Account(set=source.set, source=name, sha256=digest, published=known.known.get(digest, ""), read=len(raw))
     raw = raw.reset_index(drop=True)  # a Parquet file may have one of words
-    columns = {str(c).strip().lower(): c for c in raw.columns}
+    columns: dict[str, Any] = {}
+    for column in raw.columns:
+        columns.setdefault(str(column).strip().lower(), column)  # of two that differ in capitals the first
     prompt = next((columns[c] for c in known.columns.prompt if c in columns), None)
     if prompt is None:
         raise UserError(
@@ -104,8 +107,10 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
         given = next((columns[c] for c in names if c in columns), None)
         if given is None:
             return pd.Series(float("nan"), chosen.index)
-        said = chosen[given].where(chosen[given].astype(str).str.strip() != "")
-        values = pd.to_numeric(said, errors="coerce").astype(float)
+        said = chosen[given].astype(object)
+        said = said.where(said.notna() & (said.astype(str).str.strip() != ""))
+        counts = [not isinstance(v, (bool, np.bool_, pd.Timestamp, pd.Timedelta)) for v in said]
+        values = pd.to_numeric(said.where(counts), errors="coerce").astype(float)
         wrong = said.notna() & ~(values.between(*bounds) & (values.mod(1).eq(0) | (not whole)))
         if wrong.any():
             row = wrong.idxmax()
@@ -158,11 +163,19 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
         if suffix == ".parquet":
             table = pd.read_parquet(path)
         elif suffix == ".jsonl":
-            table = pd.read_json(path, lines=True)
+            table = pd.read_json(path, lines=True, encoding="utf-8-sig")
         elif suffix == ".txt":  # one a line
             table = pd.DataFrame({"prompt": path.read_text(encoding="utf-8-sig").splitlines()})
         else:
-            table = pd.read_csv(path, encoding="utf-8-sig")
+            # 'None' and 'NA' are words; only what is empty is empty
+            table = pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, na_values=[""])
+            if not isinstance(
+                table.index, pd.RangeIndex
+            ):  # pandas takes the fields that are too many, which stand first, for the rows' names
+                raise UserError(
+                    f"{path.name} has rows with more fields than its first line names: put prompts with commas in "
+                    "quotes."
+                )
     except (ValueError, OSError) as error:  # pandas and pyarrow raise kinds of these
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path.name} cannot be read as {suffix} ({said}): save it anew in UTF-8.") from None
@@ -209,7 +222,7 @@ def _chosen(table: pd.DataFrame, columns: dict[str, Any], where: dict[str, Any],
     return table[keep]
 
 
-_COMPARED = re.compile(r"\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
+_COMPARED = re.compile(r"\s*(>=|<=|==|>|<|)\s*(-?(?:\d+(?:\.\d*)?|\.\d+))\s*")
 
 
 def _matches(values: pd.Series, wanted: str | int | float) -> pd.Series:
@@ -219,6 +232,7 @@ def _matches(values: pd.Series, wanted: str | int | float) -> pd.Series:
     compared = _COMPARED.fullmatch(wanted)
     if compared:
         numbers, bound = pd.to_numeric(values, errors="coerce"), float(compared[2])
-        return {">": numbers.gt, ">=": numbers.ge, "<": numbers.lt, "<=": numbers.le}[compared[1]](bound)
+        equal = {"==": numbers.eq, "": numbers.eq}
+        return ({">": numbers.gt, ">=": numbers.ge, "<": numbers.lt, "<=": numbers.le} | equal)[compared[1]](bound)
     word = wanted.strip().casefold()
     return values.map(lambda v: word in [part.strip().casefold() for part in str(v).split(",")]).astype(bool)
