@@ -169,9 +169,8 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
         else:
             # 'None' and 'NA' are words; only what is empty is empty
             table = pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, na_values=[""])
-            if not isinstance(
-                table.index, pd.RangeIndex
-            ):  # pandas takes the fields that are too many, which stand first, for the rows' names
+            # of fields that are too many pandas takes the first ones for the rows' names
+            if not isinstance(table.index, pd.RangeIndex):
                 raise UserError(
                     f"{path.name} has rows with more fields than its first line names: put prompts with commas in "
                     "quotes."
