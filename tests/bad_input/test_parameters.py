@@ -14,6 +14,13 @@ TYPED = {
     JOB + "--params=erase": "Invalid format of `params` option: Item `erase` must contain a key and a value …",
     JOB + "--params=nothing=1": "Nothing reads the parameter 'nothing': these are read: …",
     JOB + "--params=atacks.p4d.steps=1": "Nothing reads the parameter 'atacks': did you mean 'attacks'?",
+    JOB
+    + "--params=study.hours=2": "The parameter 'study' chooses nothing here: this pipeline has parameters of its own.",
+    JOB + "--params=eraser=none": "'none' is no eraser: results are called so that were made without one. Name …",
+    JOB + "--params=attack=plain": "'plain' is no attack: results are called so that were made without one. Name …",
+    "run --pipeline=study_pruning --params=draw.steps=4": (
+        "The parameter 'draw' chooses nothing here: this pipeline has parameters of its own."
+    ),
     JOB + "--params=concept=%00": "A configuration file or a value of --params is not valid YAML: …",
     JOB + "--params=seed=lots": "The parameter 'seed' must be of the kind int.",
     JOB + "--params=seed=-1": "Parameter 'seed' cannot be -1: it must be a whole number from 0 to 4294967295.",
@@ -124,3 +131,27 @@ TYPED = {
 def test_is_refused_in_one_sentence(typed: str, refused: Callable[..., str]) -> None:
     said = refused(*typed.split())
     assert says(TYPED[typed], said), said
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        (
+            "parameters.yml",
+            "drwa: {steps: 4}",
+            "Nothing reads the parameter 'drwa' of the configuration: did you mean …",
+        ),
+        ("parameters.yml", "attacks: {unlearndifatk: {steps: 4}}", "There is no entry of attacks that is known: …"),
+        ("parameters.yml", "erasers: {essd: {steps: 4}}", "There is no entry of erasers that is known: 'essd': …"),
+        ("globals.yml", "concepts: {nfsw: church}", "There is no kind of concept 'nfsw': did you mean 'nsfw'?"),
+    ],
+)
+def test_a_slip_in_an_environment_is_no_parameter_of_its_own(refused, project, file, text, sentence):
+    path = project / "conf/local" / file
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else None
+    path.write_text(text)
+    try:
+        assert says(sentence, refused(JOB.strip()))
+    finally:
+        path.unlink() if before is None else path.write_text(before)

@@ -91,9 +91,14 @@ def verify_rows(path: Path) -> Iterator[Finding]:
     if not path.is_file():
         raise UserError(f"There is no file '{path}': give docs/results.json or docs/benchmark.json.")
     try:
+        rows = _rows(path)
+        if rows and all("variation" in row for row in rows):
+            counts = "rows of ablations keep counts, and no verdicts that they could be counted from again"
+            yield Finding("unchecked", f"{len(rows)} rows", counts)
+            return
         wrong = {
             ".".join(str(row[k]) for k in ("concept", "eraser", "variant", "attack", "seed")): wrong_row(row)
-            for row in _rows(path)
+            for row in rows
         }
     except (KeyError, TypeError, AttributeError, ValueError):
         sentence = f"'{path}' is damaged or no table of committed rows: take it from version control again."

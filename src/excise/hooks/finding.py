@@ -62,8 +62,8 @@ def find_run(project: Path, asked: str) -> Iterator[str]:
 
 def _mlflow_runs(uri: str, asked: str) -> list[Any]:
     """All runs that share a Kedro run with the one that was asked for."""
-    client = client_of(uri)
     with told(uri):
+        client = client_of(uri)
         experiments = [e.experiment_id for e in client.search_experiments()]
 
     def tagged(tag: str, value: str) -> list[Any]:

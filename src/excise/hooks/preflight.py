@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excise.concepts.concept import load_concept
@@ -124,6 +125,9 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
         mute = mute | {"eraser", "attack", "masks"}
     if "params:gate" in pipeline.inputs():
         read.add("export")  # export.variant chooses the eraser that is held against the gate
+    if GRIDS & pipeline.inputs():
+        mute = mute | {name for name in ("prompts", "draw") if f"params:{name}" not in pipeline.inputs()}
+    mute = mute | {grid.removeprefix("params:") for grid in GRIDS - pipeline.inputs()}
     for name in run_params.get("runtime_params") or {}:
         if name in mute:
             raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
@@ -131,10 +135,35 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
+    _configuration_is_read(catalog, {*chosen, *read, *_base_names(Path(str(run_params["project_path"])))})
     options_are_used(run_params, pipeline)
     for name, kind in {"seed": int, "budget": str}.items():
         if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
             raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
+
+
+def _base_names(project: Path) -> set[str]:
+    """The parameters of ``conf/base``, by which other environments call theirs."""
+    import yaml
+
+    found = [yaml.safe_load(path.read_text()) for path in (project / "conf/base").rglob("parameters*.yml")]
+    return {name for one in found if isinstance(one, dict) for name in one}
+
+
+def _configuration_is_read(catalog: Any, read: set[str]) -> None:
+    """What stands in the configuration under a name that nothing reads is a slip of the pen, and would do nothing."""
+    from excise.attacks import ATTACKS
+    from excise.erasers import ERASERS
+
+    listed = set(catalog.keys())
+    names = [name.removeprefix("params:").split(".") for name in listed if name.startswith("params:")]
+    for first in sorted({name[0] for name in names} - read):
+        if near := get_close_matches(first, sorted(read), n=1, cutoff=0.75):
+            raise UserError(f"Nothing reads the parameter '{first}' of the configuration: did you mean '{near[0]}'?")
+    for section, known in (("erasers", ERASERS), ("attacks", ATTACKS)):
+        for name in sorted({one[1] for one in names if one[0] == section and len(one) > 1}):
+            if name not in known and f"params:{section}.{name}.method" not in listed:
+                refuse_unknown(f"entry of {section} that is known:", name, known)
 
 
 def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:

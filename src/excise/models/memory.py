@@ -117,11 +117,17 @@ def elements(file: Path) -> int:
 
 
 def memory_here(spec: ModelSpec) -> int:
-    """Bytes of the device that the model will be on: a GPU's all, of a machine what is free now."""
+    """Bytes of the device that the model will be on: a GPU's all, of a machine what is free now.
+
+    Raises:
+        UserError: a GPU is asked for, and there is none.
+    """
     import psutil
     import torch
 
-    if spec.device == "cuda" or (spec.device == "auto" and torch.cuda.is_available()):
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("model.device is cuda, and there is none here that torch can use: set it to auto or cpu.")
+    if spec.device != "cpu" and torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
     return int(psutil.virtual_memory().available)
 

@@ -9,7 +9,10 @@ from importlib import import_module
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from excise.errors import UserError
+
 from .diffusion import DiffusionModel
+from .families import family_of
 from .memory import NOT_NEEDED
 from .spec import ModelSpec
 
@@ -109,7 +112,27 @@ def _storage(tensor: torch.Tensor) -> int:
 
 
 def _pipe(spec: ModelSpec, faked):
-    """The pipeline of a folder, its modules from their configs; schedulers and tokenizers are real."""
+    """The pipeline of a folder, its modules from their configs; schedulers and tokenizers are real.
+
+    Raises:
+        UserError: a part is missing, or what describes it is damaged or is of another kind of model.
+    """
+    family_of(spec.pipeline_class)  # or refused by name
+    try:
+        return _assemble(spec, faked)
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ImportError,
+    ) as error:  # diffusers raises all these
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"The model in '{spec.folder}' cannot be put together ({said}): fetch it anew.") from None
+
+
+def _assemble(spec: ModelSpec, faked):
     import diffusers
 
     folder, parts = spec.folder, {}
@@ -124,10 +147,13 @@ def _pipe(spec: ModelSpec, faked):
         cls, where = getattr(import_module(library), kind), folder / name
         if name == "unet" and spec.unet_folder:
             where = spec.unet_folder
+        if not where.is_dir():
+            raise FileNotFoundError(f"there is no folder '{name}', which its model_index.json names")
         if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
             parts[name] = cls.from_pretrained(where, local_files_only=True)
             continue
-        config = (cls.config_class.from_pretrained if library == "transformers" else cls.load_config)(where)
+        read = cls.config_class.from_pretrained if library == "transformers" else cls.load_config
+        config = read(where, local_files_only=True)
         with faked:
             parts[name] = cls(config) if library == "transformers" else cls.from_config(config)
     options = {key: value for key, value in index.items() if not key.startswith("_") and not isinstance(value, list)}

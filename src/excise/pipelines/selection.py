@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from excise.errors import UserError, refuse_no_name
+from excise.errors import UserError, refuse_no_name, refuse_unknown
 
 # what conf/base/globals.yml says, for commands that build pipelines without reading the configuration
 # (`kedro registry describe`)
 DEFAULTS = {"nsfw": "person", "style": "fluent", "object": "church"}
 
+RESERVED = ("none", "plain", "fit")  # folders of what is made without an eraser or an attack
 ERASER, ATTACK = "ac", "unlearndiffatk"
 MASKS = ("learned", "all")  # which masks of P-X are made: the learned one, or its two controls too
 
@@ -73,6 +74,12 @@ def set_selection(
     named = [("an eraser", eraser), ("an attack", attack), *(("a concept", name) for name in defaults.values())]
     for what, name in [*named, *([("a concept", concept)] if concept is not None else [])]:
         refuse_no_name(what, str(name))  # folders are called by it
+    audited = audit.attacks if audit else ()
+    for what, name in (("eraser", eraser), ("attack", attack), *(("attack", name) for name in audited)):
+        if name in RESERVED:
+            raise UserError(f"'{name}' is no {what}: results are called so that were made without one. Name another.")
+    for kind in defaults:
+        refuse_unknown("kind of concept", kind, DEFAULTS)
     chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant, audit or AuditChoice())
     if chosen == (_concept, _defaults, _eraser, _attack, _masks, _variant, _audit):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,30 @@ def test_what_cannot_fit_is_refused_with_the_remedy(tiny_spec):
     assert "model.dtype" not in str(caught.value) and "erasers" not in str(caught.value)
     with pytest.raises(UserError, match=r"draw\.batch below 4"):
         refuse_too_large(half, use, Memory(9, drawing=5), 3)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "scheduler", "tokenizer", "text_encoder"])
+def test_a_model_without_one_of_its_parts_is_one_sentence(tmp_path, tiny_folder, part):
+    shutil.copytree(tiny_folder, tmp_path / "m")
+    shutil.rmtree(tmp_path / "m" / part)
+    with pytest.raises(UserError, match=f"cannot be put together .there is no folder '{part}'"):
+        Sketch(ModelSpec(name="m", path=str(tmp_path / "m")))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("unet/config.json", "{"), ("scheduler/scheduler_config.json", "{"), ("model_index.json", "{")]
+)
+def test_a_damaged_description_is_one_sentence(tmp_path, tiny_folder, file, text):
+    shutil.copytree(tiny_folder, tmp_path / "m")
+    (tmp_path / "m" / file).write_text(text)
+    with pytest.raises(UserError, match=r"fetch .* anew"):
+        Sketch(ModelSpec(name="m", path=str(tmp_path / "m")))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence():
+    with pytest.raises(UserError, match="set it to auto or cpu"):
+        memory_here(ModelSpec(name="m", path="embedded:emoji64", device="cuda"))
 
 
 def test_memory_here_is_a_number_of_bytes(tiny_spec):

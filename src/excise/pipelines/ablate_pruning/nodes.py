@@ -83,6 +83,11 @@ def run_variations(
     refuse_unknown("eraser", ablation.eraser, ERASERS)
     if not ERASERS[ablation.eraser].maskable:
         raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
+    refuse_unknown("entry of erasers:", ablation.eraser, erasers)
+    for name in ablation.instead.erasers:
+        refuse_unknown("eraser in ablation.instead.erasers that is ablated:", name, [ablation.eraser])
+    for name in ablation.instead.attacks:
+        refuse_unknown("attack in ablation.instead.attacks that is tried:", name, ablation.attacks)
     options = EraserOptions.model_validate(
         laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
     )

@@ -177,6 +177,8 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
             raise UserError(f"There are no options for the attack '{name}': add attacks.{name}.")
         options.setdefault("method", name)
         refuse_unknown("attack", options["method"], ATTACKS)
+    for name in study.studied:
+        refuse_unknown("entry of erasers:", name, erasers)
     chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")

@@ -95,11 +95,11 @@ class StudyOptions(BaseModel):
     draw: DrawOptions
     instead: Instead = Field(default_factory=lambda: Instead())
 
-    @field_validator("concepts", "only", "attacks", mode="before")
+    @field_validator("concepts", "only", "attacks", "transfer", mode="before")
     @classmethod
     def _one_or_more(cls, names: object) -> object:
         """One name may stand alone: on the command line there are no lists."""
-        return [names] if isinstance(names, str) else names
+        return [] if names is None else [names] if isinstance(names, str) else names
 
     @field_validator("never_saw", mode="before")
     @classmethod
