@@ -152,6 +152,6 @@ def test_a_slip_in_an_environment_is_no_parameter_of_its_own(refused, project, f
     before = path.read_text() if path.exists() else None
     path.write_text(text)
     try:
-        assert says(sentence, refused(JOB.strip()))
+        assert says(sentence, refused(*JOB.split()))
     finally:
         path.unlink() if before is None else path.write_text(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,8 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
-    _configuration_is_read(catalog, {*chosen, *read, *_base_names(Path(str(run_params["project_path"])))})
+    if base := _base_names(Path(str(run_params.get("project_path", ".")))):
+        _configuration_is_read(catalog, {*chosen, *read, *base})
     options_are_used(run_params, pipeline)
     for name, kind in {"seed": int, "budget": str}.items():
         if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
@@ -152,16 +154,14 @@ def _base_names(project: Path) -> set[str]:
 
 def _configuration_is_read(catalog: Any, read: set[str]) -> None:
     """What stands in the configuration under a name that nothing reads is a slip of the pen, and would do nothing."""
-    from excise.attacks import ATTACKS
-    from excise.erasers import ERASERS
-
     listed = set(catalog.keys())
     names = [name.removeprefix("params:").split(".") for name in listed if name.startswith("params:")]
     for first in sorted({name[0] for name in names} - read):
         if near := get_close_matches(first, sorted(read), n=1, cutoff=0.75):
             raise UserError(f"Nothing reads the parameter '{first}' of the configuration: did you mean '{near[0]}'?")
-    for section, known in (("erasers", ERASERS), ("attacks", ATTACKS)):
+    for section in ("erasers", "attacks"):
         for name in sorted({one[1] for one in names if one[0] == section and len(one) > 1}):
+            known = getattr(import_module(f"excise.{section}"), section.upper())
             if name not in known and f"params:{section}.{name}.method" not in listed:
                 refuse_unknown(f"entry of {section} that is known:", name, known)
 
