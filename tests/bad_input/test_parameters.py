@@ -121,6 +121,9 @@ TYPED = {
     "run --pipeline=study_pruning --params=concept=person": (
         "The parameter 'concept' chooses nothing here: this pipeline has parameters of its own."
     ),
+    "run --pipeline=benchmark --params=benchmark.transfer=p5d": (  # one name needs no list
+        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'p5d', which is none of its attacks."
+    ),
     "run --pipeline=benchmark --params=benchmark.attacks=p4d": (
         "Parameter 'benchmark' does not fit together: benchmark.transfer names 'unlearndiffatk', which is none of its …"
     ),
@@ -141,8 +144,12 @@ def test_is_refused_in_one_sentence(typed: str, refused: Callable[..., str]) -> 
             "drwa: {steps: 4}",
             "Nothing reads the parameter 'drwa' of the configuration: did you mean …",
         ),
-        ("parameters.yml", "attacks: {unlearndifatk: {steps: 4}}", "There is no entry of attacks that is known: …"),
-        ("parameters.yml", "erasers: {essd: {steps: 4}}", "There is no entry of erasers that is known: 'essd': …"),
+        (
+            "parameters.yml",
+            "attacks: {unlearndifatk: {steps: 4}}",
+            "There is no attack 'unlearndifatk': did you mean …",
+        ),
+        ("parameters.yml", "erasers: {essd: {steps: 4}}", "There is no eraser 'essd': did you mean 'esd'?"),
         ("globals.yml", "concepts: {nfsw: church}", "There is no kind of concept 'nfsw': did you mean 'nsfw'?"),
     ],
 )

@@ -13,6 +13,7 @@ ERASERS = ["none", "ac", "ac_plus", "p_ac"]
 SLOW = {"sd15", "sd3"}  # the others exercise all that these do
 
 
+@pytest.mark.jobs
 @pytest.mark.parametrize(
     "architecture", [pytest.param(a, marks=pytest.mark.slow if a in SLOW else []) for a in ARCHITECTURES]
 )

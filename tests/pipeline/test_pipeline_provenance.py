@@ -317,6 +317,8 @@ def test_committed_rows_are_counted_again(tmp_path):
     for name in ("results", "benchmark"):
         assert [f.outcome for f in verify_rows(PROJECT / f"docs/{name}.json")] == ["agrees", "unchecked"]
     rows = json.loads((PROJECT / "docs/results.json").read_text())
+    [told] = verify_rows(PROJECT / "docs/ablations.json")  # counts without verdicts
+    assert told.outcome == "unchecked" and "no verdicts" in str(told)
     rows[7]["hits"] += 1
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     found = [str(f) for f in verify_rows(tmp_path / "rows.json") if f.outcome == "differs"]

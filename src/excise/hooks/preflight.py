@@ -121,13 +121,11 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
     inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
     read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
     chosen = {"concept", "eraser", "attack", "masks", "shard", "processes", "audit"}
-    mute: set[str] = chosen if GRIDS & pipeline.inputs() else set()
+    mute: set[str] = {*chosen, "prompts", "draw"} if GRIDS & pipeline.inputs() else set()
     if AUDITED in pipeline.inputs():
         mute = mute | {"eraser", "attack", "masks"}
     if "params:gate" in pipeline.inputs():
         read.add("export")  # export.variant chooses the eraser that is held against the gate
-    if GRIDS & pipeline.inputs():
-        mute = mute | {name for name in ("prompts", "draw") if f"params:{name}" not in pipeline.inputs()}
     mute = mute | {grid.removeprefix("params:") for grid in GRIDS - pipeline.inputs()}
     for name in run_params.get("runtime_params") or {}:
         if name in mute:
@@ -163,7 +161,7 @@ def _configuration_is_read(catalog: Any, read: set[str]) -> None:
         for name in sorted({one[1] for one in names if one[0] == section and len(one) > 1}):
             known = getattr(import_module(f"excise.{section}"), section.upper())
             if name not in known and f"params:{section}.{name}.method" not in listed:
-                refuse_unknown(f"entry of {section} that is known:", name, known)
+                refuse_unknown(section[:-1], name, known)
 
 
 def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:

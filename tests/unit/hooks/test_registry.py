@@ -246,6 +246,12 @@ def test_any_id_finds_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
             list(find_run(job.project, nothing))
 
 
+def test_a_store_of_no_known_kind_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "foo://bar")
+    with pytest.raises(UserError, match="foo://bar"):
+        list(find_run(tmp_path, "2026-01-01"))
+
+
 def test_results_are_found_without_mlflow(tmp_path: Path) -> None:
     saved = tmp_path / "data/08_reporting/emoji64/x/gate.json/2026-01-01/gate.json"
     saved.parent.mkdir(parents=True)

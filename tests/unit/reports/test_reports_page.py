@@ -144,13 +144,20 @@ def test_findings_name_the_controls_and_the_false_alarms(metrics, metrics_of):
 def test_rates_are_held_against_false_alarms_by_the_same_rule(metrics_of):
     from statsmodels.stats.proportion import confint_proportions_2indep
 
-    attacked = {hits: "h" * hits + "." * (20 - hits) for hits in range(21)}
+    def beyond(hits: int, alarms: int) -> bool:
+        return confint_proportions_2indep(hits, 20, alarms, 29, method="newcomb", compare="diff")[0] > 0
+
     for alarms in (0, 3, 12):
-        for hits, marks in attacked.items():
-            told = metrics_of(alarms="h" * alarms + "." * (29 - alarms), singles="h" * 29, none="h" * 20, esd=marks)
-            beyond = confint_proportions_2indep(hits, 20, alarms, 29, method="newcomb", compare="diff")[0] > 0
+        first = next(hits for hits in range(21) if beyond(hits, alarms))
+        for hits in (0, first - 1, first, 20):  # on both sides of the edge, and far from it
+            told = metrics_of(
+                alarms="h" * alarms + "." * (29 - alarms),
+                singles="h" * 29,
+                none="h" * 20,
+                esd="h" * hits + "." * (20 - hits),
+            )
             sentence = findings(told)[-1]
-            assert ("ESD (UnlearnDiffAtk)" in sentence) != beyond
+            assert ("ESD (UnlearnDiffAtk)" in sentence) != beyond(hits, alarms)
             assert ("cannot be told" in sentence) == ("ESD (plain prompt)" in sentence)  # plain it is never drawn
     assert "Base model" not in sentence
     everywhere = metrics_of(alarms="." * 29, none="h" * 20)

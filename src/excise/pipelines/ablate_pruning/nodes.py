@@ -85,9 +85,9 @@ def run_variations(
         raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
     refuse_unknown("entry of erasers:", ablation.eraser, erasers)
     for name in ablation.instead.erasers:
-        refuse_unknown("eraser in ablation.instead.erasers that is ablated:", name, [ablation.eraser])
+        refuse_unknown("entry of ablation.instead.erasers:", name, erasers)
     for name in ablation.instead.attacks:
-        refuse_unknown("attack in ablation.instead.attacks that is tried:", name, ablation.attacks)
+        refuse_unknown("entry of ablation.instead.attacks:", name, attacks)
     options = EraserOptions.model_validate(
         laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
     )
