@@ -379,7 +379,8 @@ def test_ordinary_prompts_pass():
 
 def test_a_word_is_found_wherever_it_stands_in_a_long_text_without_blanks():
     for at in range(0, 400, 7):
-        assert names_minor("xq" * (at // 2) + "girls" + "xq" * 200), at
+        for word in ("girls", "schoolkids", "gggiiirrrlllsss"):
+            assert names_minor("xq" * (at // 2) + word + "xq" * 200), (at, word)
     assert not names_minor("xq" * 400)
     # nor does it help to repeat letters: no run is longer than a few
     assert names_minor("g" * 50 + "i" * 9000 + "rl") and not names_minor("!" * 9000)
