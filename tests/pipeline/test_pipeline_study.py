@@ -22,9 +22,10 @@ from excise.metrics.paired import score_interval
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.crew import Crew
-from excise.pipelines.study_pruning.nodes import _settings, laid_over
+from excise.pipelines.study_pruning.nodes import _settings, laid_over, plan_shops
 from excise.pipelines.study_pruning.pairs import paired_interval
 from excise.pipelines.study_pruning.plan import Cell, StudyOptions, plan_cells
+from excise.pipelines.study_pruning.shops import Shops
 from excise.pipelines.study_pruning.tables import _interval
 from excise.pipelines.study_pruning.workshop import Workshop
 from tiny import BUDGET, JUDGE
@@ -38,7 +39,7 @@ STUDY = {
     "erasers": {
         "esd": {
             **{"seeds": [1, 2], "variants": ["unpruned", "plus", "learned"]},
-            "once": ["plus_plain", "learned_plain", "scored", "random"],
+            "once": ["plus_plain", "learned_plain", "scored", "random", "learned_alone", "random_alone"],
         },
         "conceptprune": {"variants": ["unpruned"]},
     },
@@ -70,7 +71,7 @@ def test_the_grid_is_every_model_under_every_attack():
         ("silenced", "random", 2),
         ("none", "unpruned", 0),
         ("never_saw", "unpruned", 0),
-        *(("esd", v, 1) for v in ("unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random")),
+        *(("esd", v, 1) for v in (*STUDY["erasers"]["esd"]["variants"], *STUDY["erasers"]["esd"]["once"])),
         *(("esd", v, 2) for v in ("unpruned", "plus", "learned")),
         ("conceptprune", "unpruned", 1),
     ]
@@ -122,10 +123,8 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
         # the second judge is the first one with a higher threshold: it sees no more, on the same pictures
         assert row["second_hits"] == row["second_verdicts"].count("h") and row["second_n"] == row["n"]
         assert all(a == "h" or b != "h" for a, b in zip(row["verdicts"], row["second_verdicts"], strict=True))
-        masked = row["variant"] in ("learned", "learned_plain", "scored", "random") or row["eraser"] in (
-            "conceptprune",
-            "silenced",
-        )
+        masked = row["variant"] not in ("unpruned", "plus", "plus_plain")
+        masked = masked or row["eraser"] in ("conceptprune", "silenced")
         assert (row["prune_rate"] is not None) == masked
         measured = row["eraser"] in STUDY["erasers"] and row["attack"] != "plain"
         assert (row["sensitivity"] is not None) == measured
@@ -136,6 +135,10 @@ def test_a_study_writes_a_row_a_cell_and_makes_none_twice(project, run_study, mo
     for variant in ("plus", "learned"):
         with_, without = (by_cell["esd", v, "plain", 1]["provenance"] for v in (variant, f"{variant}_plain"))
         assert with_["eraser"] != without["eraser"]
+    # a mask alone is the mask of a study whose weights are frozen, and as many weights go at random
+    alone, lot = (by_cell["esd", f"{v}_alone", "plain", 1] for v in ("learned", "random"))
+    assert alone["prune_rate"] == lot["prune_rate"] > 0
+    assert alone["provenance"]["eraser"] != learned["provenance"]["eraser"]
     # the stand-in for a model that never saw it is the base model here: drawn and judged alike
     assert (
         by_cell["never_saw", "unpruned", "plain", 0]["verdicts"] == by_cell["none", "unpruned", "plain", 0]["verdicts"]
@@ -262,10 +265,27 @@ def test_an_error_in_one_process_is_the_studys_and_ends_it(tmp_path):
     settings = _settings(options(only="esd"), *given)
     cells = [Cell("nobody", "esd", "unpruned", "plain", seed) for seed in (1, 2, 3)]
     marks = {cell: cell.id for cell in cells}
-    crew = Crew(2, settings, {"person": {}}, Cache(tmp_path), {}, marks, math.inf)
+    crew = Crew(2, Shops(settings, {"person": {}}, Cache(tmp_path), {}), marks, math.inf)
     with pytest.raises(UserError, match="nobody"):
         crew.wait_for(cells[0])
     assert crew._stop.is_set() and not list(tmp_path.glob("cell-*/row.json"))
+
+
+def test_a_mask_alone_is_the_mask_of_a_study_of_frozen_weights(project, tiny_folder, tmp_path):
+    concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
+
+    def marks(variant: str, **prune) -> list[str]:
+        asked = options(erasers={"esd": {"variants": [variant]}}, silence=None, instead={"prune": prune})
+        model, neurons = ModelSpec(name="tiny", path=str(tiny_folder)), NeuronOptions()
+        given = ({"esd": BUDGET["erasers"]["esd"]}, BUDGET["attacks"], {"weight_lr": None}, neurons, 1)
+        cells, _, shops = plan_shops(asked, concepts, model, *given, Cache(tmp_path), {})
+        return [shops.fingerprint(cell) for cell in cells if cell.eraser == "esd"]
+
+    for mask in ("learned", "scored", "random"):
+        alone = marks(f"{mask}_alone")
+        assert alone == marks(mask, weight_lr=0.0) != marks(mask)
+    rate = marks("learned_alone", rate=0.3)
+    assert rate != marks("learned_alone") and rate == marks("learned_alone", rate=0.3, weight_lr=0.5)
 
 
 def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
@@ -320,6 +340,10 @@ def test_a_rate_of_zero_over_seeds_keeps_an_interval():
     [
         ({"concepts": ["person", "person"]}, "names something twice"),
         ({"only": "esdd"}, "only names 'esdd'"),
+        (
+            {"transfer": ["unlearndiffatk"], "erasers": {"esd": {"variants": ["learned", "learned_alone"]}}},
+            "masks alone",
+        ),
         ({"erasers": {"esd": {"seeds": [1, 1]}}}, "names a seed or a variant twice"),
         ({"erasers": {"esd": {"variants": ["learned"], "once": ["learned"]}}}, "names a seed or a variant twice"),
     ],

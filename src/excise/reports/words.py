@@ -33,6 +33,9 @@ ATTACKS = {
 VARIANTS = {
     "_plain": "{} (no adversarial prompts)",
     "_plus": "{}+",
+    "_scored_alone": "{} (scored mask alone)",
+    "_random_alone": "{} (random mask alone)",
+    "_alone": "{} (mask alone)",
     "_scored": "{} (scored mask)",
     "_random": "{} (random mask)",
 }

@@ -11,7 +11,7 @@ from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, eraser_label
 
 from .pairs import paired_interval, verdict_matrix
-from .plan import NOTHING, STALE, UNAIDED
+from .plan import ALONE, NOTHING, STALE, UNAIDED
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ EXACT = 1e-9  # counts that meet a threshold exactly meet it, whatever floats ma
 
 def bar_table(table: pd.DataFrame) -> str:
     """One line for every concept, eraser and attack for which X, X+ and P-X were trained with several seeds; X+ and P-X
-    that learned from plain prompts alone have lines of their own."""
+    that learned from plain prompts alone have lines of their own, and so have masks alone, beside the same X+."""
     lines = [
         "| concept | asked with | X minus P-X | by seed | X+ minus P-X | by seed | retain, P-X minus X | X itself "
         "| below X | below X+ | retain kept | X decent |",
@@ -52,7 +52,7 @@ def bar_table(table: pd.DataFrame) -> str:
     for concept, part in table.groupby("concept", sort=False):
         for eraser in part["eraser"].unique():
             for attack in (a for a in part["attack"].unique() if a != PLAIN):
-                lines += filter(None, (_line(str(concept), eraser, attack, part, end) for end in ("", UNAIDED)))
+                lines += filter(None, (_line(str(concept), eraser, attack, part, end) for end in ("", UNAIDED, ALONE)))
     if len(lines) == 2:
         return ""
     b = BAR
@@ -80,7 +80,11 @@ def beyond_table(table: pd.DataFrame) -> str:
     for concept, part in table[table["attack"] == PLAIN].groupby("concept", sort=False):
         base = part[part["eraser"] == NOTHING]
         for (eraser, variant), pruned in part.groupby(["eraser", "variant"], sort=False):
-            if base.empty or variant not in ("learned", f"learned{UNAIDED}") or not pruned["prune_rate"].notna().all():
+            if (
+                base.empty
+                or variant not in [f"learned{e}" for e in ("", UNAIDED, ALONE)]
+                or not pruned["prune_rate"].notna().all()
+            ):
                 continue
             lost, low, high, n = _retain(pruned.sort_values("seed"), base)
             rate = float(pruned["prune_rate"].mean())
@@ -103,7 +107,8 @@ def beyond_table(table: pd.DataFrame) -> str:
 
 def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: str) -> str | None:
     chosen = part[(part["eraser"] == eraser) & (part["attack"] == attack)]
-    asked = ("unpruned", f"plus{ending}", f"learned{ending}")
+    plus = "plus" if ending == ALONE else f"plus{ending}"  # beside frozen weights there is nothing to train without it
+    asked = ("unpruned", plus, f"learned{ending}")
     x, plus, pruned = (chosen[chosen["variant"] == v].sort_values("seed") for v in asked)
     if not len(pruned) > 1 or not list(x["seed"]) == list(plus["seed"]) == list(pruned["seed"]):
         return None

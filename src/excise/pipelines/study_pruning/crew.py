@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
-from excise.cache import Cache
 from excise.errors import UserError
 
 from .plan import Cell
 from .rows import made_once
-from .workshop import Settings, Workshop
+from .shops import Shops
 
 
 @dataclass
@@ -23,15 +22,13 @@ class Crew:
 
     Args:
         size: how many processes; each gets its share of the processor's cores.
+        shops: who makes a cell; each group opens its own.
         marks: cell -> fingerprint, of the cells to make, in the plan's order.
         end: when no further row is begun, on the monotonic clock, which all processes share.
     """
 
     size: int
-    settings: Settings
-    concepts: dict
-    cache: Cache
-    run_info: dict
+    shops: Shops
     marks: dict[Cell, str]
     end: float
     _futures: dict[tuple, Future] = field(default_factory=dict)
@@ -74,9 +71,9 @@ class Crew:
         self._pool = ProcessPoolExecutor(self.size, spawn, initializer=_settle, initargs=given)
         # the longest first: none of them is left to be begun when all others have finished
         for key, cells in sorted(groups.items(), key=lambda item: -len(item[1])):
-            shop = Workshop(key[0], self.settings, self.concepts, self.cache, self.run_info)
+            shops = Shops(self.shops.settings, self.shops.concepts, self.shops.cache, self.shops.run_info)
             marks = {cell: self.marks[cell] for cell in cells}
-            self._futures[key] = self._pool.submit(make_group, shop, marks, self.end)
+            self._futures[key] = self._pool.submit(make_group, shops, marks, self.end)
 
 
 def group_of(cell: Cell) -> tuple[str, str, int]:
@@ -84,12 +81,12 @@ def group_of(cell: Cell) -> tuple[str, str, int]:
     return cell.concept, cell.eraser, cell.seed
 
 
-def make_group(shop: Workshop, marks: dict[Cell, str], end: float) -> None:
+def make_group(shops: Shops, marks: dict[Cell, str], end: float) -> None:
     """The rows of a group, one after the other, as far as the time allows."""
     for cell, mark in marks.items():
         if _stopped is not None and _stopped.is_set():
             return
-        made_once(shop.cache, "cell", mark, end, lambda cell=cell: shop.row(cell))
+        made_once(shops.cache, "cell", mark, end, lambda cell=cell: shops.row(cell))
 
 
 def cores() -> int:

@@ -19,9 +19,10 @@ from excise.pipelines.erase.nodes import NeuronOptions
 
 from .budgets import budgets_table
 from .crew import Crew
-from .plan import Cell, StudyOptions, cell_of, plan_cells
+from .plan import ALONE, Cell, StudyOptions, cell_of, plan_cells
 from .rows import deadline, made_once
-from .workshop import Settings, Workshop
+from .shops import Shops, named
+from .workshop import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def run_cells(
         are made, as text.
     """
     cells, settings, shops = plan_shops(study, concepts, model, erasers, attacks, prune, neurons, seed, cache, run_info)
-    prints = {cell: shops[cell.concept].fingerprint(cell) for cell in cells}
+    prints = {cell: shops.fingerprint(cell) for cell in cells}
     known = {row["fingerprint"]: row for row in committed}
     done = {cell: known[prints[cell]] for cell in cells if prints[cell] in known}
     older = {cell_of(row): row for row in committed} if study.keeps_stale else {}
@@ -64,20 +65,20 @@ def run_cells(
     )
 
     todo = {cell: mark for cell, mark in prints.items() if cell not in done}
-    crew = Crew(study.workers, settings, concepts, cache, run_info, todo, end) if study.workers > 1 else None
+    crew = Crew(study.workers, shops, todo, end) if study.workers > 1 else None
 
     def maker(cell: Cell) -> Callable[[], dict]:
         def make() -> dict:
             if cell in done:
-                return {key: value for key, value in done[cell].items() if key != "stale"}
+                return named({key: value for key, value in done[cell].items() if key != "stale"}, cell)
             if crew:
                 crew.wait_for(cell)
-            row = made_once(cache, "cell", prints[cell], end, lambda: shops[cell.concept].row(cell))
+            row = made_once(cache, "cell", prints[cell], end, lambda: shops.row(cell))
             if "missing" not in row:
                 progress.step(cell)
-            elif cell in older and _same_prompts(older[cell], shops[cell.concept], cell):
+            elif cell in older and _same_prompts(older[cell], shops, cell):
                 return older[cell] | {"stale": True}
-            return row
+            return row if "missing" in row else named(row, cell)
 
         return make
 
@@ -86,12 +87,12 @@ def run_cells(
     return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names, budgets_table(settings)
 
 
-def _same_prompts(row: dict, shop: Workshop, cell: Cell) -> bool:
+def _same_prompts(row: dict, shops: Shops, cell: Cell) -> bool:
     """Whether an older row was asked what this study asks: tables compare prompt by prompt. An early row does not say
     what it was made of, but how many prompts it had."""
     if "made_of" in row:
-        return row["made_of"].get("prompts") == shop.parts(cell)["prompts"]
-    return len(row["verdicts"]) == shop.settings.prompts.test
+        return row["made_of"].get("prompts") == shops.parts(cell)["prompts"]
+    return len(row["verdicts"]) == shops.settings.prompts.test
 
 
 def plan_shops(
@@ -105,13 +106,12 @@ def plan_shops(
     seed: int,
     cache: Cache,
     run_info: dict,
-) -> tuple[list[Cell], Settings, dict[str, Workshop]]:
-    """The cells of a study, its settings, and a workshop a concept; nothing is made."""
+) -> tuple[list[Cell], Settings, Shops]:
+    """The cells of a study, its settings, and who makes them; nothing is made."""
     for name in study.never_saw:  # of a smaller study's concepts it may name more
         refuse_unknown(f"concept of {study.section}.never_saw:", name, concepts)
     settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
-    shops = {name: Workshop(name, settings, concepts, cache, run_info) for name in study.concepts}
-    return plan_cells(study), settings, shops
+    return plan_cells(study), settings, Shops(settings, concepts, cache, run_info)
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
@@ -202,7 +202,9 @@ def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     except ValidationError as error:
         place, wrong = first_wrong(error)
         raise UserError(f"prune with {here}.instead.prune over it: {place} {wrong}.") from None
-    refuse_no_control(pruning, (v for how in study.studied.values() for v in (*how.variants, *how.once)))
+    refuse_no_control(
+        pruning, (v.removesuffix(ALONE) for how in study.studied.values() for v in (*how.variants, *how.once))
+    )
     asked = {name: tried[name] for name in study.attacks}
     learning = tried[learned]
     last = (study.never_saw, study.silence, seed, learning)
@@ -242,10 +244,12 @@ def _work(s: Settings, missing: list[Cell]):
     for cell in missing:
         if cell.eraser in s.erasers:
             options = s.erasers[cell.eraser]
-            for variant in {"unpruned", cell.variant, *(["learned"] if cell.variant in ("scored", "random") else [])}:
+            kind, alone = cell.variant.removesuffix(ALONE), cell.variant.endswith(ALONE)
+            counted = "learned" + ALONE * alone  # as many zeros as this one has
+            for variant in {"unpruned", cell.variant, *([counted] if kind in ("scored", "random") else [])}:
                 key = (cell.concept, cell.eraser, variant, cell.seed)
-                fixed = variant in ("scored", "random")
-                if key in seen or (fixed and not s.prune.rate_of_weights(options.lr)):
+                fixed = variant.removesuffix(ALONE) in ("scored", "random")
+                if key in seen or (fixed and (alone or not s.prune.rate_of_weights(options.lr))):
                     continue  # over frozen weights such a mask is written down, and nothing is trained
                 seen.add(key)
                 if variant == "unpruned":  # X, and the attack that P-X learns against

@@ -11,8 +11,10 @@ from excise.images import DrawOptions
 from excise.pipelines.names import PLAIN
 from excise.prompts import PromptOptions
 
-Variant = Literal["unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random"]
+Trained = Literal["unpruned", "plus", "learned", "plus_plain", "learned_plain", "scored", "random"]
+Variant = Trained | Literal["learned_alone", "scored_alone", "random_alone"]
 UNAIDED = "_plain"  # ends the names of the variants that learn from no adversarial prompts
+ALONE = "_alone"  # ends the names of masks beside which all weights are frozen
 NOTHING, NEVER_SAW = "none", "never_saw"  # rows of the base model, and of one that never saw the concept
 STALE = "†"  # marks what an earlier version made
 SILENCED = "silenced"  # rows of the base model with neurons held at zero
@@ -115,6 +117,10 @@ class StudyOptions(BaseModel):
         for name in self.transfer:
             if name not in self.attacks:
                 raise ValueError(f"{self.section}.transfer names '{name}', which is none of its attacks")
+            if any(v.endswith(ALONE) for how in self.erasers.values() for v in (*how.variants, *how.once)):
+                raise ValueError(
+                    f"{self.section}.transfer: masks alone (variants ...{ALONE}) are not tried; leave them out"
+                )
         for name in self.only:
             if name not in self.erasers:
                 raise ValueError(f"{self.section}.only names '{name}', which is none of {', '.join(self.erasers)}")

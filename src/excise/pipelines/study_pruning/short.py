@@ -6,9 +6,12 @@ import pandas as pd
 
 from excise.reports.words import attack_label
 
-from .plan import NEVER_SAW, NOTHING, STALE, UNAIDED
+from .plan import ALONE, NEVER_SAW, NOTHING, STALE, UNAIDED
 
-CORE = ("unpruned", f"plus{UNAIDED}", f"learned{UNAIDED}", "plus", "learned")
+CORE = (
+    *("unpruned", f"plus{UNAIDED}", f"learned{UNAIDED}", "plus", "learned"),
+    *(f"learned{ALONE}", f"scored{ALONE}", f"random{ALONE}"),
+)
 
 
 def short_table(table: pd.DataFrame) -> str:

@@ -30,15 +30,14 @@ def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> di
         if row is None:
             counts["missing"] += 1
             continue
-        shop = shops[cell.concept]
-        if row["fingerprint"] == shop.fingerprint(cell):
+        if row["fingerprint"] == shops.fingerprint(cell):
             counts["current"] += 1
             continue
         counts["stale"] += 1
         if "made_of" not in row:
             counts["untold"] += 1
             continue
-        now, then = shop.parts(cell), row["made_of"]
+        now, then = shops.parts(cell), row["made_of"]
         changed.update(part for part in sorted({*now, *then}) if now.get(part) != then.get(part))
     told = {key: counts[key] for key in ("current", "stale", "missing", "untold")}
     return {"cells": len(cells), **told, "others": len(rows), "changed": dict(changed.most_common())}

@@ -14,7 +14,7 @@ from excise.reports.words import attack_label, eraser_label, spell_p
 
 from .bar import bar_table, beyond_table
 from .pairs import mcnemar_p, paired_interval, verdict_matrix
-from .plan import NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
+from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
 from .woken import woken_table
 
@@ -22,6 +22,7 @@ LABELS = {NEVER_SAW: "never saw it"}
 COMPARED = {  # a variant with a mask, and what it is held against: X, the control of the mask, other masks
     "learned": ("unpruned", "plus", "scored", "random"),
     f"learned{UNAIDED}": ("unpruned", f"plus{UNAIDED}", "learned"),
+    f"learned{ALONE}": ("unpruned", "plus", "learned", f"scored{ALONE}", f"random{ALONE}"),
 }
 
 
@@ -29,6 +30,7 @@ def name_of(row: Any) -> str:
     """``esd``, ``learned`` -> ``P-ESD``."""
     endings = {"unpruned": "{}", "plus": "{}_plus", "learned": "p_{}", "scored": "p_{}_scored", "random": "p_{}_random"}
     endings |= {f"{v}{UNAIDED}": f"{endings[v]}{UNAIDED}" for v in ("plus", "learned")}
+    endings |= {f"{v}{ALONE}": f"{endings[v]}{ALONE}" for v in ("learned", "scored", "random")}
     if row["eraser"] == SILENCED:
         return "random neurons silenced" if row["variant"] == "random" else "concept neurons silenced"
     return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
@@ -187,7 +189,7 @@ def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
         "| relative |",
         "|" + "---|" * 9,
     ]
-    for eraser in part[part["variant"] == "learned"]["eraser"].unique():
+    for eraser in part[part["variant"].isin(COMPARED)]["eraser"].unique():
         for attack in part["attack"].unique():
             chosen = part[(part["eraser"] == eraser) & (part["attack"] == attack)]
             for pruned, others in COMPARED.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .plan import UNAIDED
+from .plan import ALONE, UNAIDED
 
 AGAINST = {"unpruned": "X", "plus": "X+", "scored": "scored mask", "random": "random mask"}
 KEYS = ["concept", "eraser", "attack", "seed", "stale"]  # rows of two versions make no pair
@@ -21,6 +21,8 @@ def woken_table(table: pd.DataFrame) -> str:
     lines += filter(None, (_line(table, control, f"its {name}", "learned") for control, name in AGAINST.items()))
     without = "its X+, both without adversarial prompts"
     lines += filter(None, [_line(table, f"plus{UNAIDED}", without, f"learned{UNAIDED}")])
+    for control, name in (("unpruned", "X, the mask alone"), (f"random{ALONE}", "its random mask, both alone")):
+        lines += filter(None, [_line(table, control, name, f"learned{ALONE}")])
     if len(lines) == 2:
         return ""
     note = (

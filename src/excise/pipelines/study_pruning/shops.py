@@ -1,0 +1,60 @@
+"""Which workshop makes a cell: each concept has one, and another for masks alone, with all weights frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from excise.cache import Cache
+
+from .plan import ALONE, Cell
+from .workshop import Settings, Workshop
+
+
+@dataclass
+class Shops:
+    """All workshops of a study, opened when they are needed.
+
+    Args:
+        settings: of all that is trained beside its mask; masks alone differ by ``prune.weight_lr``, which is 0.
+        concepts: all concepts' descriptions.
+    """
+
+    settings: Settings
+    concepts: dict
+    cache: Cache
+    run_info: dict
+    _open: dict[tuple[str, bool], Workshop] = field(default_factory=dict)
+
+    def of(self, cell: Cell) -> Workshop:
+        """The workshop that makes a cell."""
+        alone = cell.variant.endswith(ALONE)
+        if (cell.concept, alone) not in self._open:
+            settings = self.settings
+            if alone:
+                settings = replace(settings, prune=settings.prune.model_copy(update={"weight_lr": 0.0}))
+            shop = Workshop(cell.concept, settings, self.concepts, self.cache, self.run_info)
+            self._open[cell.concept, alone] = shop
+        return self._open[cell.concept, alone]
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Of all that decides a row."""
+        return self.of(cell).fingerprint(_inside(cell))
+
+    def parts(self, cell: Cell) -> dict[str, str]:
+        """What decides a row, each with a fingerprint of its own."""
+        return self.of(cell).parts(_inside(cell))
+
+    def row(self, cell: Cell) -> dict[str, Any]:
+        """Made anew; its variant is called as the workshop calls it (``named``)."""
+        return self.of(cell).row(_inside(cell))
+
+
+def named(row: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    """A row under its cell's variant, with the rest as it is."""
+    return row | {"variant": cell.variant}
+
+
+def _inside(cell: Cell) -> Cell:
+    """A workshop of frozen weights knows no other masks, and calls its own by the plain name."""
+    return cell._replace(variant=cell.variant.removesuffix(ALONE))
