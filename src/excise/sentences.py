@@ -23,7 +23,7 @@ def sentence_of(error: BaseException) -> str | None:
         ParameterValidationError: _wrong_parameter,
         ValidationError: _wrong_value,
         OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
-        YAMLError: lambda e: f"A configuration file or a value of --params is not valid YAML: {_one_line(e)}",
+        YAMLError: _not_yaml,
         UnicodeDecodeError: _not_text,
     }
     outer = None  # Kedro's own words are taken where no cause has better ones
@@ -82,6 +82,16 @@ def _wrong_parameter(error: Exception) -> str:
 def _wrong_value(error: Any) -> str:
     place, wrong = first_wrong(error)
     return f"Parameter '{place or error.title}' {wrong}."
+
+
+def _not_yaml(error: Exception) -> str:
+    """Kedro names the file, and counts lines from 0; without it the error is of a value of ``--params``."""
+    match = re.search(r"Invalid YAML or JSON file (.+), unable to read line (\d+)", str(error))
+    if match is None:
+        return f"A configuration file or a value of --params is not valid YAML: {_one_line(error)}"
+    why = getattr(error.__cause__, "problem", None)
+    place = f"look at line {int(match[2]) + 1} and the one before it"
+    return f"{match[1]} is not valid YAML: {place}{f' ({why})' if why else ''}."
 
 
 def _not_text(error: UnicodeDecodeError) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from excise.concepts import load_concept
 from excise.errors import UserError
+from excise.hooks.concept_words import sound_concept
 from sentences import says
 from tiny import PROJECT
 
@@ -60,6 +60,15 @@ CASES: dict[str, tuple[str, Any, str]] = {
         {"file": "a.csv", "template": "a photo"},
         f"{HERE}: 'prompts_from.template' cannot be 'a photo': the template 'a photo' has no {{prompt}} in it.",
     ),
+    "a slot called as the concept's": ("slots.concept", ["x"], f"{HERE}: 'slots' has one called 'concept', …"),
+    "a slot that is no name": ("templates", ["{concept} {style.of}"], f"{HERE}: 'templates' has a {{slot}} that is not a …"),
+    "nothing to erase": ("erase", " ", f"{HERE}: 'erase' is empty: …"),
+    "an anchor that is erased": ("anchor", " A  church", f"{HERE}: 'anchor' is 'A church', which is to be erased: …"),
+    "a neighbour that is erased": (
+        "retain_near",
+        {"church": ["a Church"]},
+        f"{HERE}: 'retain_near.church' has 'a Church', which is to be erased: remove it from one of them.",
+    ),
 }  # fmt: skip
 NAMES = {
     "Church": f"{HERE}: 'name' cannot be 'Church': it must be small letters, digits and _, letter first.",
@@ -73,7 +82,7 @@ NAMES = {
 
 def refusal(name: str, described: Any) -> str:
     with pytest.raises(UserError) as refused:
-        load_concept(name, {name: described})
+        sound_concept(name, {name: described})
     assert "Input should" not in str(refused.value) and "pydantic" not in str(refused.value)
     return str(refused.value)
 
@@ -108,12 +117,13 @@ def test_a_file_must_hold_names_with_values(described: Any) -> None:
 
 
 SPOILT: list[tuple[str, bytes, str]] = [  # a file of the configuration, its bytes, what is said
-    ("local/parameters.yml", b"seed: [1,\n", "A configuration file or a value of --params is not valid YAML: …"),
+    ("local/parameters.yml", b"seed: [1,\n", "…/conf/local/parameters.yml is not valid YAML: look at line 2 and …"),
     (
         "local/parameters.yml",
         b"draw:\n\tsteps: 3\n",
-        "A configuration file or a value of --params is not valid YAML: …",
+        "…/conf/local/parameters.yml is not valid YAML: look at line 2 and the one before it (…).",
     ),
+    ("local/parameters.yml", b"draw: {steps: 3}\nseed: 1\n- 2\n", "… is not valid YAML: look at line 3 and …"),
     (
         "local/parameters.yml",
         b"budget: caf\xe9\n",

@@ -22,7 +22,7 @@ from excise.metrics.paired import score_interval
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.crew import Crew
-from excise.pipelines.study_pruning.nodes import _settings, laid_over, plan_shops
+from excise.pipelines.study_pruning.nodes import laid_over, plan_shops, settings_of
 from excise.pipelines.study_pruning.pairs import paired_interval
 from excise.pipelines.study_pruning.plan import Cell, StudyOptions, plan_cells
 from excise.pipelines.study_pruning.shops import Shops
@@ -262,7 +262,7 @@ def test_an_error_in_one_process_is_the_studys_and_ends_it(tmp_path):
         neurons,
         1,
     )
-    settings = _settings(options(only="esd"), *given)
+    settings = settings_of(options(only="esd"), *given)
     cells = [Cell("nobody", "esd", "unpruned", "plain", seed) for seed in (1, 2, 3)]
     marks = {cell: cell.id for cell in cells}
     crew = Crew(2, Shops(settings, {"person": {}}, Cache(tmp_path), {}), marks, math.inf)
@@ -298,7 +298,7 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
     told = options(instead={"prune": {"steps": 7}, "erasers": {"esd": {"steps": 2}}})
     neurons, erasers = NeuronOptions(), {"esd": BUDGET["erasers"]["esd"], "conceptprune": {"method": "conceptprune"}}
     given = (told, ModelSpec(name="tiny", path="x"), erasers, BUDGET["attacks"], {"steps": 1}, neurons, 1)
-    settings = _settings(*given)
+    settings = settings_of(*given)
     assert (settings.prune.steps, settings.erasers["esd"].steps) == (7, 2)
     for wrong, message in (
         ({"prune": {"stepps": 7}}, r"prune with study\.instead\.prune over it: stepps does not exist"),
@@ -306,7 +306,7 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
         ({"prune": {"unit": "neuron"}}, "are no controls"),  # its grid has a scored and a random mask
     ):
         with pytest.raises(UserError, match=message):
-            _settings(options(instead=wrong), *given[1:])
+            settings_of(options(instead=wrong), *given[1:])
 
 
 # tables --------------------------------------------------------------------------------------------------------------

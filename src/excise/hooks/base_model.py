@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from excise.errors import UserError
+
+from .early import tables_to_be
+from .used import attacks_of
+
+if TYPE_CHECKING:
+    from excise.models.diffusion import DiffusionModel
+    from excise.models.spec import ModelSpec
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
 DRAWING = {"params:draw", "params:study", "params:ablation", "params:benchmark"}  # who needs the model for more
@@ -12,31 +19,66 @@ FEWEST_WORDS = 16  # without its files a tokenizer has two or three tokens
 
 
 def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Every weight of the base model is in its files, by names alone, and its tokenizers have vocabularies."""
+    """Every weight of the base model is in its files, by names and shapes, and its tokenizers have vocabularies."""
     if "params:model" not in pipeline.inputs() or not DRAWING & pipeline.inputs():
         return
     from excise.checkpoints import find_checkpoint
-    from excise.checkpoints.layout import Layout
-    from excise.models.sketch import Sketch
-    from excise.models.spec import ModelSpec
+    from excise.checkpoints.layout import Layout, spell
 
-    spec = ModelSpec.model_validate(catalog["params:model"].load())
-    of_no_matter = {"dtype": "float32", "gradient_checkpointing": False, "offload": False}  # "auto" is settled later
-    model = Sketch(spec.model_copy(update=of_no_matter)).model
+    spec, model = _sketch(catalog)
     for name, part in Layout.of(model).parts.items():
         folder = spec.unet_folder if name == "unet" and spec.unet_folder else spec.folder / name
         if not any(folder.glob("*.safetensors")):
             continue  # what there is instead is refused where it is loaded
-        found = {part.find(key) for key in find_checkpoint(folder).keys}
-        lacking = [weight for weight in part.shapes if weight not in found]
+        stored = {part.find(key): (key, one.shape) for key, one in find_checkpoint(folder).entries.items()}
+        lacking = [weight for weight in part.shapes if weight not in stored]
         if lacking:
             raise UserError(
                 f"The {name} of the model in '{folder}' lacks {len(lacking)} of its weights, such as '{lacking[0]}': "
                 "fetch the model anew."
             )
+        for weight, shape in part.shapes.items():
+            key, there = stored[weight]
+            if tuple(there) != shape:
+                raise UserError(
+                    f"The {name} of the model in '{folder}' has '{key}' of shape {spell(there)}, and its config.json "
+                    f"asks for {spell(shape)}: fetch the model anew."
+                )
     for name in TOKENIZERS:
         words = getattr(model.pipe, name, None)
         if words is not None and len(words) < FEWEST_WORDS:
             raise UserError(
                 f"The {name} of the model in '{spec.folder}' has a vocabulary of {len(words)}: fetch the model anew."
             )
+
+
+def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """An attack's own tokens leave enough for a prompt: else all would be dropped, and that would be found late."""
+    from excise.attacks import make_attack
+
+    if "params:model" not in pipeline.inputs():
+        return
+    searches = {o.method: made for o in attacks_of(catalog, pipeline) if hasattr(made := make_attack(o), "room")}
+    if not searches:
+        return
+    _, model = _sketch(catalog)
+    tables = [t[(t["set"] == "target") & (t["split"] == "test")] for _, t, _, _ in tables_to_be(catalog, pipeline)]
+    prompts = [prompt for table in tables for prompt in table["prompt"]]
+    lengths = map(len, model.tokenizer(prompts, add_special_tokens=False).input_ids) if prompts else []
+    shortest = min(lengths, default=1)
+    for name, attack in searches.items():
+        if (room := attack.room(model)) < shortest:
+            raise UserError(
+                f"The attack '{name}' leaves {max(0, room)} of the {model.room} tokens that the model reads for the "
+                f"prompt, and the shortest one has {shortest}: set attacks.{name}.options.tokens lower."
+            )
+
+
+def _sketch(catalog: Any) -> tuple[ModelSpec, DiffusionModel]:
+    """The base model without its weights."""
+    from excise.models.sketch import Sketch
+    from excise.models.spec import ModelSpec
+
+    spec = ModelSpec.model_validate(catalog["params:model"].load())
+    of_no_matter = {"dtype": "float32", "gradient_checkpointing": False, "offload": False}  # "auto" is settled later
+    return spec, Sketch(spec.model_copy(update=of_no_matter)).model

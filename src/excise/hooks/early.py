@@ -11,6 +11,8 @@ from excise.concepts.concept import load_concept
 from excise.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from excise.concepts.concept import PromptSource
@@ -40,6 +42,13 @@ def prompts_suffice(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     Prompts that the hub is asked for are not fetched here.
     """
+    for concept, table, options, minors in tables_to_be(catalog, pipeline):
+        _refuse_emptied(table[table["set"] == "target"], options, concept, minors)
+
+
+def tables_to_be(catalog: Any, pipeline: Any) -> Iterator[tuple[str, pd.DataFrame, PromptOptions, int]]:
+    """Concept, its prompts as a pipeline makes them, what was asked for, and how many rows with words for minors were
+    dropped; nothing of a concept whose prompts come from the hub."""
     for name in sorted(pipeline.datasets() - pipeline.inputs()):
         concept, _, what = name.partition(".")
         if what == "prompts" and "params:prompts" in pipeline.inputs():
@@ -52,7 +61,7 @@ def prompts_suffice(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
                 options = PromptOptions.model_validate(catalog["params:prompts"].load())
                 seed = catalog["params:seed"].load()
                 table, counts = build_prompts(described, options.model_copy(update={"seed": seed}))
-                _refuse_emptied(table[table["set"] == "target"], options, described.name, counts["minors"])
+                yield described.name, table, options, counts["minors"]
 
 
 def _refuse_unquoted_commas(source: PromptSource) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_audit, selected_concept
 
-from .base_model import model_is_whole
+from .base_model import attacks_have_room, model_is_whole
+from .concept_words import sound_concept
 from .early import (
     features_are_ready,
     inputs_are_whole,
@@ -22,9 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
-
-if TYPE_CHECKING:
-    from excise.models.memory import Use
+from .used import GRIDS, named_options, use_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +33,16 @@ def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> Non
     concepts = catalog["concepts"].load()
     chosen = (run_params.get("runtime_params") or {}).get("concept")
     if chosen is not None:  # a stage on its own works on any kind, but on no unknown concept
-        load_concept(str(chosen), concepts)
+        sound_concept(str(chosen), concepts)
+    for grid in sorted(GRIDS & pipeline.inputs()):
+        named = dict(catalog[grid].load())["concepts"]
+        for name in [named] if isinstance(named, str) else named:
+            sound_concept(str(name), concepts)
     for name in run_params.get("pipeline_names") or []:
         kind = pipeline_kind(name)
         if kind is None:
             continue
-        concept = load_concept(selected_concept(kind), concepts)
+        concept = sound_concept(selected_concept(kind), concepts)
         if concept.kind != kind:
             fitting = name.removesuffix(kind) + concept.kind
             raise UserError(f"The concept '{concept.name}' is of kind {concept.kind}: use --pipelines={fitting}.")
@@ -62,12 +65,6 @@ def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
     if any(name == "params:model" or name.startswith("params:model.") for name in pipeline.inputs()):
         model = catalog["params:model"].load()
         _ = ModelSpec.model_validate(model).folder  # says itself what to download or where to point
-
-
-def named_options(pipeline: Any, what: str) -> set[str]:
-    """The ``erasers`` or ``attacks`` whose options a pipeline reads."""
-    start = f"params:{what}."
-    return {name.removeprefix(start).split(".")[0] for name in pipeline.inputs() if name.startswith(start)}
 
 
 def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -294,7 +291,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
     """Nothing is trained through half-precision floats, whose gradients overflow."""
     from excise.models.spec import ModelSpec
 
-    if "params:model" in pipeline.inputs() and named_options(pipeline, "erasers"):
+    if "params:model" in pipeline.inputs() and (named_options(pipeline, "erasers") or GRIDS & pipeline.inputs()):
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
             raise UserError(
@@ -313,7 +310,7 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     from excise.models.memory import choose_settings, memory_here, refuse_too_large
 
-    spec, use = ModelSpec.model_validate(catalog["params:model"].load()), _use(catalog, pipeline)
+    spec, use = ModelSpec.model_validate(catalog["params:model"].load()), use_of(catalog, pipeline)
     here = memory_here(spec)
     settled, needed = choose_settings(spec, use, here)
     refuse_too_large(settled, use, needed, here)
@@ -324,38 +321,6 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
             "Chosen for that: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s.",
             *(settled.dtype, settled.gradient_checkpointing, settled.offload),
         )
-
-
-def _use(catalog: Any, pipeline: Any) -> Use:
-    """What a pipeline does with the model."""
-    from excise.models.memory import Use
-
-    trained, attacked, drawn = [], [0], 0
-    for name in sorted(named_options(pipeline, "erasers")):
-        from excise.erasers import EraserOptions, make_method
-
-        options = EraserOptions.model_validate(catalog[f"params:erasers.{name}"].load())
-        method = make_method(options)
-        if method.trained:
-            trained.append((name, options.group or method.group, options.batch))
-    for name in named_options(pipeline, "attacks"):
-        from excise.attacks import AttackOptions, make_attack
-
-        attack = AttackOptions.model_validate(catalog[f"params:attacks.{name}"].load())
-        if make_attack(attack).work(attack, 1):
-            attacked.append(min(attack.batch, _prompts(catalog)))
-    if "params:draw" in pipeline.inputs():
-        from excise.images import DrawOptions
-
-        drawn = min(DrawOptions.model_validate(catalog["params:draw"].load()).batch, _prompts(catalog))
-    return Use(tuple(trained), max(attacked), drawn)
-
-
-def _prompts(catalog: Any) -> int:
-    """So many target prompts are attacked and drawn, or fewer than a batch."""
-    from excise.prompts import PromptOptions
-
-    return PromptOptions.model_validate(catalog["params:prompts"].load()).test
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -418,11 +383,6 @@ def shard_can_be_done(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
 
 
 AUDITED = "params:checkpoint"  # what an audit reads
-GRIDS = {
-    "params:study",
-    "params:ablation",
-    "params:benchmark",
-}  # these name their concepts, erasers and attacks themselves
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [
@@ -445,6 +405,7 @@ CHECKS: list[Check] = [
     attack_is_known,
     judges_are_ready,
     model_is_whole,
+    attacks_have_room,
     memory_suffices,
     checkpoint_fits,
     variant_is_made,

@@ -87,13 +87,19 @@ def _weights(spec: ModelSpec) -> int:
     parts = {part.name: part for part in folder.iterdir() if part.is_dir() and part.name not in NOT_NEEDED}
     if spec.unet_folder:
         parts["unet"] = spec.unet_folder
-    sizes = {name: sum(elements(file) for file in part.glob("*.safetensors")) for name, part in parts.items()}
+    sizes = {name: sum(map(elements, _loaded(part))) for name, part in parts.items()}
     resting: list[int] = []
     if spec.offload is True:
         from .families import family_of
 
         resting = [sizes.pop(name) for name in family_of(spec.pipeline_class).resting() if name in sizes]
     return (sum(sizes.values()) + max(resting, default=0)) * BYTES[spec.dtype]
+
+
+def _loaded(part: Path) -> list[Path]:
+    """The files that are read: copies in another precision, as ``model.fp16.safetensors``, lie beside them unread."""
+    files = sorted(part.glob("*.safetensors"))
+    return [file for file in files if "." not in file.stem] or files
 
 
 def elements(file: Path) -> int:

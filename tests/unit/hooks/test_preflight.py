@@ -20,6 +20,8 @@ from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
 from excise.hooks.base_model import model_is_whole
 from excise.hooks.preflight import options_are_used, preflight
+from excise.hooks.used import use_of
+from excise.models.memory import Use, least_memory
 from excise.models.spec import ModelSpec
 from excise.pipelines import audit, export, prepare, selection
 from excise.pipelines.job import create_job
@@ -85,6 +87,26 @@ def test_a_grid_that_is_meant_for_another_model(run: Run, grid: str) -> None:
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
     del run.parameters[grid]["tuned_for"]  # a grid of one's own need not say
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
+
+
+@pytest.mark.parametrize("grid", ["study", "ablation", "benchmark"])
+def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) -> None:
+    from excise.hooks.preflight import precision_can_train
+    from excise.pipelines import ablate_pruning, benchmark, study_pruning
+
+    made = {"study": study_pruning, "ablation": ablate_pruning, "benchmark": benchmark}[grid]
+    run.pipeline = made.create_pipeline()
+    used = use_of(run.catalog(), run.pipeline)
+    single = use_of(run.catalog(), create_job("person"))
+    asked = run.parameters[grid]
+    names = {"ac"} if grid == "ablation" else set(asked["erasers"]) - {"uce", "rece", "conceptprune"}  # not trained
+    assert {name for name, _, _ in used.trained} == names and single.trained[0] in used.trained
+    assert used.drawn == min(asked["draw"]["batch"], asked["prompts"]["test"])
+    assert 0 < used.attacked <= asked["prompts"]["test"]
+    precision_can_train({}, run.catalog(), run.pipeline)
+    run.parameters["model"]["dtype"] = "float16"
+    with pytest.raises(UserError, match="in which gradients overflow"):
+        precision_can_train({}, run.catalog(), run.pipeline)
 
 
 def test_unknown_eraser(run: Run) -> None:
@@ -353,6 +375,37 @@ def test_a_model_without_one_of_its_weights_is_refused(run: Run, copied: Path, p
     lost = sorted(weights)[len(weights) // 2]
     save_file({n: w for n, w in weights.items() if n != lost}, path, {"format": "pt"})
     assert lost in run.sentence()
+
+
+def test_a_weight_of_another_shape_than_the_configuration_says_is_refused(run: Run, copied: Path) -> None:
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    name = next(n for n, w in weights.items() if w.dim() == 2)
+    save_file(weights | {name: weights[name][:, 1:].contiguous()}, path, {"format": "pt"})
+    rows, columns = weights[name].shape
+    said = run.sentence()
+    assert f"'{name}' of shape {rows} x {columns - 1}, and its config.json asks for {rows} x {columns}" in said
+
+
+def test_an_attack_that_leaves_no_token_for_the_prompt_is_refused(run: Run) -> None:
+    run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = 60
+    found = re.search(r"leaves 0 of the (\d+) tokens .* and the shortest one has (\d+)", run.sentence())
+    assert found
+    room, shortest = map(int, found.groups())
+    run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = room - shortest
+    run.check()
+    run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = room - shortest + 1
+    assert f"leaves {shortest - 1} of the {room} tokens" in run.sentence()
+
+
+def test_copies_in_another_precision_need_no_memory(run: Run, copied: Path) -> None:
+    spec = ModelSpec.model_validate(run.parameters["model"])
+    alone = least_memory(spec, Use())
+    for part, name in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        shutil.copy(copied / part / f"{name}.safetensors", copied / part / f"{name}.fp16.safetensors")
+    assert least_memory(spec, Use()) == alone
+    (copied / "unet/diffusion_pytorch_model.safetensors").unlink()
+    assert least_memory(spec, Use()) == alone
 
 
 def test_a_tokenizer_without_a_vocabulary_is_refused(run: Run, copied: Path) -> None:

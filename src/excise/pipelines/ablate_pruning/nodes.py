@@ -80,19 +80,8 @@ def run_variations(
     Args:
         committed: rows of ``docs/ablations.json``: one whose fingerprint still fits is not made again.
     """
-    refuse_unknown("eraser", ablation.eraser, ERASERS)
-    if not ERASERS[ablation.eraser].maskable:
-        raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
-    refuse_unknown("entry of erasers:", ablation.eraser, erasers)
-    for name in ablation.instead.erasers:
-        refuse_unknown("entry of ablation.instead.erasers:", name, erasers)
-    for name in ablation.instead.attacks:
-        refuse_unknown("entry of ablation.instead.attacks:", name, attacks)
-    options = EraserOptions.model_validate(
-        laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
-    )
-    make_method(options)
-    tried = _attacks(ablation, attacks)
+    options = eraser_of(ablation, erasers)
+    tried = attacks_of(ablation, attacks)
     pruning = PruneOptions.model_validate(laid_over(prune.model_dump(), ablation.instead.prune))
     known = {row["fingerprint"]: row for row in committed}
     makers: dict[str, Callable[[], dict]] = {}
@@ -120,8 +109,25 @@ def run_variations(
     return makers, list(makers)
 
 
-def _attacks(ablation: AblationOptions, attacks: dict) -> dict[str, AttackOptions]:
+def eraser_of(ablation: AblationOptions, erasers: dict) -> EraserOptions:
+    """X's options, checked before anything runs."""
+    refuse_unknown("eraser", ablation.eraser, ERASERS)
+    if not ERASERS[ablation.eraser].maskable:
+        raise UserError(f"ablation.eraser: '{ablation.eraser}' has no P-X, so there is no mask to vary.")
+    refuse_unknown("entry of erasers:", ablation.eraser, erasers)
+    for name in ablation.instead.erasers:
+        refuse_unknown("entry of ablation.instead.erasers:", name, erasers)
+    options = EraserOptions.model_validate(
+        laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
+    )
+    make_method(options)
+    return options
+
+
+def attacks_of(ablation: AblationOptions, attacks: dict) -> dict[str, AttackOptions]:
     """Name -> options, checked before anything runs."""
+    for name in ablation.instead.attacks:
+        refuse_unknown("entry of ablation.instead.attacks:", name, attacks)
     tried = {}
     for name in ablation.attacks:
         refuse_unknown("attack", name, ATTACKS)

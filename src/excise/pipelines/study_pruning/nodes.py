@@ -110,7 +110,7 @@ def plan_shops(
     """The cells of a study, its settings, and who makes them; nothing is made."""
     for name in study.never_saw:  # of a smaller study's concepts it may name more
         refuse_unknown(f"concept of {study.section}.never_saw:", name, concepts)
-    settings = _settings(study, model, erasers, attacks, prune, neurons, seed)
+    settings = settings_of(study, model, erasers, attacks, prune, neurons, seed)
     return plan_cells(study), settings, Shops(settings, concepts, cache, run_info)
 
 
@@ -151,7 +151,7 @@ def draw_results(rows: list[dict]) -> Image.Image:
     return results_figure(rows)
 
 
-def _settings(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
+def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Settings:
     """The parameters, checked before anything runs."""
     from excise.attacks import ATTACKS, by_words, make_attack
     from excise.erasers import ERASERS, make_method
