@@ -25,6 +25,7 @@ def sentence_of(error: BaseException) -> str | None:
         OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
         YAMLError: _not_yaml,
         UnicodeDecodeError: _not_text,
+        AttributeError: _no_mapping,
     }
     outer = None  # Kedro's own words are taken where no cause has better ones
     link: BaseException | None = error
@@ -32,8 +33,8 @@ def sentence_of(error: BaseException) -> str | None:
         if told := _machine_says(link):
             return told
         for kind, say in sentences.items():
-            if isinstance(link, kind):
-                return say(link)
+            if isinstance(link, kind) and (said := say(link)):
+                return said
         outer = outer or _kedro_says(link)
         link = link.__cause__
     return outer
@@ -73,6 +74,8 @@ _WRONG_PARAMETER = re.compile(
 
 def _wrong_parameter(error: Exception) -> str:
     match = _WRONG_PARAMETER.search(str(error))
+    if match is None and (empty := re.search(r"Parameter '([^']+)': value is None", str(error))):
+        return f"Parameter '{empty[1]}' is empty: give it a value, or remove it."
     if match is None:
         return _one_line(str(error).removeprefix("Parameter validation failed:").strip().removeprefix("- "))
     name = ".".join(filter(None, [match["key"], (match["loc"] or "").strip()]))
@@ -99,6 +102,13 @@ def _not_text(error: UnicodeDecodeError) -> str | None:
     if not _raised_in(error, "kedro.config"):
         return None
     return f"A configuration file is not text in UTF-8 ({error.reason} at byte {error.start}): save it anew in UTF-8."
+
+
+def _no_mapping(error: AttributeError) -> str | None:
+    """Of configuration, as above; Kedro takes every file for a mapping."""
+    if not _raised_in(error, "kedro.config"):
+        return None
+    return "A configuration file is a list, or a single value: write names with values, as `seed: 1`."
 
 
 def _raised_in(error: BaseException, package: str) -> bool:

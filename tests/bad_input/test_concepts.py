@@ -124,6 +124,9 @@ SPOILT: list[tuple[str, bytes, str]] = [  # a file of the configuration, its byt
         "…/conf/local/parameters.yml is not valid YAML: look at line 2 and the one before it (…).",
     ),
     ("local/parameters.yml", b"draw: {steps: 3}\nseed: 1\n- 2\n", "… is not valid YAML: look at line 3 and …"),
+    ("local/parameters.yml", b"- seed\n", "A configuration file is a list, or a single value: write names with …"),
+    ("local/parameters.yml", b"draw:\n", "Parameter 'draw' is empty: give it a value, or remove it."),
+    ("local/parameters.yml", b"erasers: {ac: }\n", "Parameter 'erasers.ac' is empty: give it a value, or remove it."),
     (
         "local/parameters.yml",
         b"budget: caf\xe9\n",
