@@ -16,7 +16,7 @@ from excise.models import ModelSpec
 from excise.pipelines import selection
 from excise.pipelines.ablate_pruning.nodes import AblationOptions, _variations
 from excise.pipelines.names import variants
-from excise.pipelines.study_pruning.nodes import _settings
+from excise.pipelines.study_pruning.nodes import settings_of
 from excise.pipelines.study_pruning.plan import StudyOptions
 from tiny import PROJECT
 
@@ -98,7 +98,7 @@ def test_a_grid(what: str, name: str) -> None:
     study = StudyOptions.model_validate(told)
     model = ModelSpec.model_validate({**prepare["model"], "name": "emoji64"})
     with pytest.raises(UserError, match="cannot be the name of"):
-        _settings(study, model, erase["erasers"], evaluate["attacks"], erase["prune"], erase["neurons"], 1)
+        settings_of(study, model, erase["erasers"], evaluate["attacks"], erase["prune"], erase["neurons"], 1)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "x" * 300])

@@ -54,11 +54,12 @@ def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
 
 def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """An attack's own tokens leave enough for a prompt: else all would be dropped, and that would be found late."""
+    attacks = attacks_of(catalog, pipeline) if "params:model" in pipeline.inputs() else []
+    if not attacks:
+        return
     from excise.attacks import make_attack
 
-    if "params:model" not in pipeline.inputs():
-        return
-    searches = {o.method: made for o in attacks_of(catalog, pipeline) if hasattr(made := make_attack(o), "room")}
+    searches = {o.method: made for o in attacks if hasattr(made := make_attack(o), "room")}
     if not searches:
         return
     _, model = _sketch(catalog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ def attacks_of(catalog: Any, pipeline: Any) -> list[AttackOptions]:
 
 def use_of(catalog: Any, pipeline: Any) -> Use:
     """What needs memory beside the model's own weights."""
-    from excise.attacks import make_attack
-    from excise.erasers import make_method
     from excise.models.memory import Use
 
     erasers, attacks, draw, prompts = _used(catalog, pipeline)
+    if erasers or attacks:
+        from excise.attacks import make_attack
+        from excise.erasers import make_method
+
     trained = []
     for name, options in sorted(erasers.items()):
         method = make_method(options)
@@ -47,18 +50,15 @@ def _used(catalog: Any, pipeline: Any) -> Used:
     """Options of erasers and attacks, how pictures are drawn, and of how many prompts."""
     for grid in sorted(GRIDS & pipeline.inputs()):
         return _used_by_ablation(catalog) if grid == "params:ablation" else _used_by_study(catalog, grid)
-    from excise.attacks import AttackOptions
-    from excise.erasers import EraserOptions
-    from excise.images import DrawOptions
-    from excise.prompts import PromptOptions
 
-    def given(name: str, kind: Any) -> Any:
-        return kind.model_validate(catalog[f"params:{name}"].load())
+    def given(name: str, kind: str) -> Any:
+        package, _, options = kind.partition(":")  # imported where it is used: a stage may need neither
+        return getattr(import_module(f"excise.{package}"), options).model_validate(catalog[f"params:{name}"].load())
 
-    erasers = {n: given(f"erasers.{n}", EraserOptions) for n in named_options(pipeline, "erasers")}
-    attacks = [given(f"attacks.{n}", AttackOptions) for n in named_options(pipeline, "attacks")]
-    draw = given("draw", DrawOptions) if "params:draw" in pipeline.inputs() else None
-    return erasers, attacks, draw, given("prompts", PromptOptions) if attacks or draw else None
+    erasers = {n: given(f"erasers.{n}", "erasers:EraserOptions") for n in named_options(pipeline, "erasers")}
+    attacks = [given(f"attacks.{n}", "attacks:AttackOptions") for n in named_options(pipeline, "attacks")]
+    draw = given("draw", "images:DrawOptions") if "params:draw" in pipeline.inputs() else None
+    return erasers, attacks, draw, given("prompts", "prompts:PromptOptions") if attacks or draw else None
 
 
 def _used_by_study(catalog: Any, grid: str) -> Used:
