@@ -235,6 +235,7 @@ def test_the_report_alone_says_the_same(metrics, project, run_job):
     assert lasting(run_job(project, "report")) == lasting(metrics)
 
 
+@pytest.mark.jobs
 def test_a_changed_attack_is_made_anew_and_the_eraser_is_not(metrics, project, run_job):
     before = cached(project)
     changed = run_job(project, attacks={"unlearndiffatk": {"steps": 5}})
@@ -310,6 +311,7 @@ def test_another_eraser_or_attack_is_one_parameter(make_project, run_job, choice
     assert "ConceptPrune" in report or "P-UCE" in report
 
 
+@pytest.mark.jobs
 def test_control_masks_prune_as_much_as_the_learned_one(make_project, run_job):
     project = make_project()
     told = run_job(project, eraser="ac", masks="all")
@@ -335,6 +337,7 @@ def load_scores(project: Path, eraser: str) -> dict[str, torch.Tensor]:
     return load_file(newest(project, f"{eraser}/mask_scores.safetensors"))
 
 
+@pytest.mark.jobs
 def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(project, run_job):
     metrics = run_job(project)  # tests before this one ran the project otherwise
     run_job(project, pipeline="rejudge", rejudge=JUDGE)
@@ -389,6 +392,7 @@ def test_a_judge_that_nobody_described_is_asked_for():
         judge_of(concept | {"second_judge": None}, Rejudge())
 
 
+@pytest.mark.jobs
 def test_pictures_of_another_run_are_not_judged_as_this_ones(make_project, run_job):
     from excise.errors import UserError
 
