@@ -213,6 +213,7 @@ def test_the_same_seed_gives_the_same_metrics(metrics, make_project, run_job):
     assert again["run"]["id"] != metrics["run"]["id"]
 
 
+@pytest.mark.jobs
 def test_what_is_lost_from_the_cache_comes_back(metrics, project, run_job):
     cache = project / "data/cache"
     pictures = sorted(cache.glob("images-*/*.png"))
@@ -289,6 +290,7 @@ def test_attacks_aim_at_the_base_models_own_pictures(metrics, project, monkeypat
 
 
 # other methods -------------------------------------------------------------------------------------------------------
+@pytest.mark.jobs
 @pytest.mark.parametrize(
     ("choice", "erasers", "attack"),
     [
