@@ -62,6 +62,18 @@ def test_all_conditions_can_hold_and_each_can_fail_alone():
     assert words(retain=(180, 196, 196)) == ["yes", "yes", "yes", "no"]
 
 
+def test_a_mask_alone_has_lines_of_its_own_beside_the_same_x_plus():
+    rows = cells("unpruned", [45], 45, 198, "none", False) + cells("unpruned", [20] * 3, 1, 196, counts_alone=False)
+    rows += cells("plus", [10] * 3, 0, 196, counts_alone=False) + cells("learned_alone", [0] * 3, 0, 196, "ac", False)
+    rows += cells("random_alone", [44], 45, 190, counts_alone=False)
+    [line] = bar_table(pd.DataFrame(rows)).splitlines()[2:3]
+    assert line.startswith("| person, AC (mask alone) |")
+    assert [w.strip(" *") for w in line.split("|")[-5:-1]] == ["yes"] * 4
+    short = short_table(own_rows(rows))
+    assert "| person | P-AC (mask alone) | 0 / 150 | 0 / 150 | 588 / 600 |" in short
+    assert "| person | P-AC (random mask alone) | 45 / 50 | 44 / 50 | 190 / 200 |" in short
+
+
 def test_what_must_survive_is_compared_prompt_by_prompt_where_rows_tell():
     """Student's interval of each prompt's mean over seeds, against numpy and scipy; other prompts lost in each seed."""
     from scipy.stats import t

@@ -20,7 +20,7 @@ from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
 from excise.hooks.base_model import model_is_whole
 from excise.hooks.preflight import options_are_used, preflight
-from excise.hooks.used import use_of
+from excise.hooks.used import attacks_of, use_of
 from excise.models.memory import Use, least_memory
 from excise.models.spec import ModelSpec
 from excise.pipelines import audit, export, prepare, selection
@@ -103,6 +103,10 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     assert {name for name, _, _ in used.trained} == names and single.trained[0] in used.trained
     assert used.drawn == min(asked["draw"]["batch"], asked["prompts"]["test"])
     assert 0 < used.attacked <= asked["prompts"]["test"]
+    if grid != "ablation":  # what P-X learns against is run, too, though no row is about it
+        asked["attacks"], asked["learns_against"] = ["textual_inversion"], "pez"
+        asked["transfer"] = []
+        assert {o.method for o in attacks_of(run.catalog(), run.pipeline)} == {"textual_inversion", "pez"}
     precision_can_train({}, run.catalog(), run.pipeline)
     run.parameters["model"]["dtype"] = "float16"
     with pytest.raises(UserError, match="in which gradients overflow"):
