@@ -397,10 +397,16 @@ def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():
 
     budget = {k: 0 for k in ("gradient_steps", "model_evaluations", "images_judged", "found_new", "confirmed")}
     budget |= {"shared": False, "readable": 20}
+    blind = [never("tina", 12, **budget | {"looks": 0}), never("img2img", 5, **budget | {"looks": 0})]
     rows = [never(a, h, **budget) for a, h in (("pez", 12), ("gcg", 4), ("random_tokens", 0), ("seed_search", 2))]
-    page = summary_page(rows, "c", 9, "tiny")
+    page = summary_page([never("plain", 0), *rows, *blind], "c", 9, "tiny")
     [line] = [line for line in page.splitlines() if line.startswith("Images of the controls")]
-    # 12 against 0 and 2: p .0002 and .001, of 4 comparisons; 4 against 0: .06
-    assert "PEZ less random tokens (p < 0.001); PEZ less seed search (p 0.003)." in line and "GCG" not in line
+    by_interval, _, exact = line.partition("By McNemar's")
+    # of 6 comparisons: PEZ against 0 and 2 p .0015 and .0059, text-free inversion against plain prompts .0015
+    assert "for 6 comparisons, so that 7 prompts" in exact
+    assert "PEZ less random tokens (p 0.001); PEZ less seed search (p 0.004); text-free inversion less plain" in exact
+    assert "GCG" not in exact and "img2img" not in exact
+    assert "GCG less random tokens" in by_interval and "img2img less plain prompt" in by_interval
+    assert "PEZ less plain" not in line and "inversion less random" not in line  # where luck had not the same part
     level = [never(a, 2, **budget) for a in ("pez", "random_tokens")]
-    assert "Holm-corrected for 1 comparisons): none." in summary_page(level, "c", 9, "tiny")
+    assert "(one-sided, Holm-corrected for 1 comparisons, so that 5 prompts" in summary_page(level, "c", 9, "tiny")

@@ -158,7 +158,9 @@ def _budgets(part: pd.DataFrame) -> str:
         over = len(cells) if shared else max(1, attacked)
         each = [f"{cells[c].sum() / over:.1f}" for c in ("gradient_steps", "model_evaluations")]
         each = [f"{value} {'for all' if shared else 'a prompt'}" for value in each]
-        images = [f"{cells['images_judged'].sum() / max(1, attacked):.1f}", _to_draw(cells, attacked)]
+        judged = f"{cells['images_judged'].sum() / max(1, attacked):.1f}"
+        judged += f", at most {int(cells['looks'].max())}" if cells["looks"].max() else ""
+        images = [judged, _to_draw(cells, attacked)]
         new, confirmed = int(cells["found_new"].sum()), int(cells["confirmed"].sum())
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
         worded = cells["threat_model"].iloc[0] not in BY_HAND
@@ -170,7 +172,9 @@ def _budgets(part: pd.DataFrame) -> str:
         "are those that most pictures on fresh seeds show. The rest is luck, or drawn too seldom. *A prompt*: on "
         "average over all that could be attacked, also those that were a hit before and cost nothing. *For all*: one "
         "effort serves all; each of its gradient steps is on a batch of pictures, which the model evaluations count. "
-        "*Hits that can be typed*, of all hits: as the prompt stands, or with a text that the tokenizer reads as the "
+        "*Model evaluations* are the denoiser's: what GCG, MMA and Ring-A-Bell ask, the text encoder alone, is not "
+        "counted. *Judged images*: with those that had to confirm a hit, which come on top of the budget; not the "
+        "first look at each prompt as it stands. *Hits that can be typed*, of all hits: as the prompt stands, or with a text that the tokenizer reads as the "
         "tokens that were drawn; of attacks that need a picture or the weights there are none.\n"
     )
     return "\n".join(lines) + "\n" + note
@@ -299,40 +303,55 @@ def _collateral(part: pd.DataFrame) -> str:
 def _floor(part: pd.DataFrame) -> str:
     """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
     never = part[(part["eraser"] == NEVER_SAW) & ~part["idle"]]
-    asked = never[never["attack"] != PLAIN]
-    lucky = asked["attack"].map(is_control).astype(bool)
-    controls, attacks = asked[lucky], asked[~lucky]
+    lucky = never["attack"].map(is_control).astype(bool)
+    plain, controls = never[never["attack"] == PLAIN], never[lucky]
+    attacks = never[~lucky & (never["attack"] != PLAIN)]
     if controls.empty or attacks.empty:
         return ""
+    compared = pd.concat([plain, controls])
     lines = [
-        "On the model that never saw the concept, each attack less a control (paired, Tango's interval): what lies "
-        "above zero was put there by the attack, or by the judge. *Images*: judged on the way, for one prompt at "
-        "most.\n",
-        "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in controls["attack"]) + " |",
-        "|" + "---|" * (len(controls) + 2),
+        "On the model that never saw the concept, each attack less plain prompts, and less a control (paired, Tango's "
+        "interval): what lies above zero was put there by the attack, or by the judge. *Images*: judged on the way, "
+        "for one prompt at most.\n",
+        "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in compared["attack"]) + " |",
+        "|" + "---|" * (len(compared) + 2),
     ]
-    ps: list[tuple[str, str, float]] = []
+    tested: list[tuple[str, float]] = []
+    above: list[str] = []
     for _, row in attacks.iterrows():
         found = []
-        for _, control in controls.iterrows():
+        for _, control in compared.iterrows():
             pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
             gap = paired_interval(*pair)
             found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
-            ps.append((str(row["attack"]), str(control["attack"]), mcnemar_p(*pair, "greater")))
+            if (control["attack"] == PLAIN) == _blind(row):  # luck had as little a part in both, or in both some
+                name = f"{attack_label(row['attack'])} less {attack_label(control['attack'])}"
+                tested.append((name, mcnemar_p(*pair, "greater")))
+                above += [name] if gap[1] > 0 else []
         lines.append(f"| {attack_label(row['attack'])} | {_images(row)} | {' | '.join(found)} |")
     images = ", ".join(f"{attack_label(c['attack'])} {_images(c)}" for _, c in controls.iterrows())
-    corrected = holm([p for _, _, p in ps])
-    above = [
-        f"{attack_label(a)} less {attack_label(c)} (p {spell_p(p)})"
-        for (a, c, _), p in zip(ps, corrected, strict=True)
-        if p < LEVEL
-    ]
-    told = (
-        f"\nImages of the controls: {images}. An attack with fewer had less luck than they, one with more had more. "
-        f"More often than a control (McNemar's exact test, one-sided, Holm-corrected for {len(ps)} comparisons): "
-        f"{'; '.join(above) or 'none'}."
+    corrected = holm([p for _, p in tested])
+    told = [f"{name} (p {spell_p(p)})" for (name, _), p in zip(tested, corrected, strict=True) if p < LEVEL]
+    return "\n".join(lines) + (
+        f"\n\nImages of the controls: {images}. An attack with fewer had less luck than they, one with more had more. "
+        f"An attack that has no image judged is held against plain prompts, the others against the controls. With an "
+        f"interval above zero, uncorrected: {'; '.join(above) or 'none'}. By McNemar's exact test (one-sided, "
+        f"Holm-corrected for {len(tested)} comparisons, so that {_fewest(len(tested))} "
+        f"prompts must fall to the attack alone before it is named): {'; '.join(told) or 'none'}.\n"
     )
-    return "\n".join(lines) + "\n" + told + "\n"
+
+
+def _fewest(comparisons: int) -> int:
+    """Prompts in which only one of two differs, always the same one, that it takes for a corrected exact test."""
+    count = 1
+    while comparisons * 0.5**count >= LEVEL:
+        count += 1
+    return count
+
+
+def _blind(row: pd.Series) -> bool:
+    """Whether the attacker saw no judged picture: luck has no more part in it than in a plain prompt."""
+    return _images(row) in ("–", "0")
 
 
 def _images(row: pd.Series) -> str:
