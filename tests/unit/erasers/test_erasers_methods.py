@@ -336,6 +336,19 @@ def test_rece_finds_the_ridge_regression():
         np.testing.assert_allclose(found[row].numpy(), ridge.coef_, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["uce", "rece"])
+def test_a_mask_of_a_solved_eraser_is_drawn_to_the_anchors_predictions(model, material, name):
+    """Every row asked for on its own, at the concept's own latents."""
+    steps, rows = torch.tensor([0, 2, STEPS - 1]), torch.tensor([1, 0, 2])
+    lesson = make_method(options(name)).lesson(model, material, steps, rows, None, None)
+    for i, (step, row) in enumerate(zip(steps, rows, strict=True)):
+        x, t = material.concept.latents[step, row][None], material.concept.times[step]
+        assert torch.equal(lesson.latents[i], x[0]) and lesson.times[i] == t
+        torch.testing.assert_close(lesson.states[i], model.encode([TARGETS[row]])[0])
+        meant = model.predict(x, t, model.encode([TWINS[row]]))[0]
+        torch.testing.assert_close(lesson.target[i], meant, atol=1e-5, rtol=1e-4)
+
+
 def test_rece_goes_on_from_uce(model, material):
     """What the edited model takes for the concept is farther from the concept's values than before its round."""
     uce, rece = (make_method(options(n)).start(model, material) for n in ("uce", "rece"))

@@ -258,6 +258,62 @@ def test_the_sparse_term_opens_gates(model, banks, adversarial, tmp_path):
     assert rates[0] > rates[1]
 
 
+@pytest.mark.parametrize("gates", ["top_k", "hard_concrete"])
+def test_the_loss_is_that_of_the_pruned_model(model, banks, adversarial, tmp_path, gates):
+    """Row by row under an eraser that wears the zeros, and the sparse term by itself."""
+    sparse = 3.0 if gates == "hard_concrete" else 0.0
+    settings = PruneOptions(
+        steps=1, gates=gates, rate=0.4, lr=1e-6, spread=0.0 if sparse else 1.0, retain_weight=2.0, sparse_weight=sparse
+    )
+    generator = torch.Generator().manual_seed(3)
+    support = mask_support(model.denoiser, settings, None)
+    scores = {n: torch.rand(s.shape, generator=generator) for n, s in support.items()}
+    given, chosen = material(banks, adversarial), options(batch=4)
+    method = make_method(chosen)
+    _, pruned, rows = train_mask(model, method, chosen, settings, support, scores, given, 5, tmp_path, "test")
+    [row] = rows
+    assert row["loss"] == pytest.approx(row["erase"] + 2 * row["retain"] + sparse * row["closed"], rel=1e-5)
+    if sparse:  # P(gate is 0) = sigma(beta log(-low / high) - logit), all logits alike
+        low, high = settings.stretch
+        zero = 1 / (1 + np.exp(settings.start - settings.temperature * np.log(-low / high)))
+        assert row["closed"] == pytest.approx(zero, rel=1e-4)
+        return
+    assert row["closed"] == pytest.approx(0.4, abs=1e-4)
+    lesson_rng = torch.Generator().manual_seed(5 * 1_000_003)
+    steps, picked = banks[0].draw(lesson_rng, 4)
+    lesson = method.lesson(model, given, steps, picked, lesson_rng, model.predict)
+    kept = method.keep(model, given, 4, lesson_rng)
+    states = [adversarial[picked[i]] if i % 2 else lesson.states[i] for i in range(4)]
+    eraser = Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, {}, pruned)
+    with model.wearing(eraser), torch.no_grad():
+        erase = [
+            (model.predict(lesson.latents[i : i + 1], lesson.times[i], states[i][None])[0] - lesson.target[i]).pow(2)
+            for i in range(4)
+        ]
+        keep = [
+            (model.predict(kept.latents[i : i + 1], kept.times[i], kept.states[i][None])[0] - kept.target[i]).pow(2)
+            for i in range(4)
+        ]
+    assert row["erase"] == pytest.approx(float(torch.stack(erase).mean()), rel=1e-3)
+    assert row["retain"] == pytest.approx(float(torch.stack(keep).mean()), rel=1e-3)
+
+
+def test_a_mask_over_frozen_weights_learns(model, banks, adversarial, tmp_path):
+    """The zeros that were learned erase better than those that the scores began with, as many of them."""
+    support = mask_support(model.denoiser, PruneOptions(), None)
+    how = {"gates": "top_k", "rate": 0.2, "retain_weight": 0.0}
+    given, method = material(banks, adversarial), make_method(options(batch=4))
+    loss_of = erasure_loss(model, method, 12, 0.0, given, seed=9)
+    found = []
+    for steps, lr in ((1, 1e-6), (60, 0.1)):
+        pruned, _ = fit_mask(model, banks, adversarial, tmp_path / str(steps), support, steps=steps, lr=lr, **how)
+        with torch.no_grad():
+            weights = {n: model.denoiser.get_parameter(n) * ~p for n, p in pruned.items()}
+            found.append((float(loss_of(0, weights)["loss"]), sum(int(p.sum()) for p in pruned.values())))
+    (first, count), (learned, same) = found
+    assert count == same and learned < 0.9 * first
+
+
 def test_resumed_mask_equals_uninterrupted(model, banks, adversarial, tmp_path, monkeypatch):
     support = mask_support(model.denoiser, PruneOptions(group="kv"), None)
     whole, rows = fit_mask(model, banks, adversarial, tmp_path / "whole", support, steps=60, group="kv")

@@ -174,8 +174,9 @@ def _budgets(part: pd.DataFrame) -> str:
         "effort serves all; each of its gradient steps is on a batch of pictures, which the model evaluations count. "
         "*Model evaluations* are the denoiser's: what GCG, MMA and Ring-A-Bell ask, the text encoder alone, is not "
         "counted. *Judged images*: with those that had to confirm a hit, which come on top of the budget; not the "
-        "first look at each prompt as it stands. *Hits that can be typed*, of all hits: as the prompt stands, or with a text that the tokenizer reads as the "
-        "tokens that were drawn; of attacks that need a picture or the weights there are none.\n"
+        "first look at each prompt as it stands. *Hits that can be typed*, of all hits: as the prompt stands, or "
+        "with a text that the tokenizer reads as the tokens that were drawn; of attacks that need a picture or the "
+        "weights there are none.\n"
     )
     return "\n".join(lines) + "\n" + note
 
