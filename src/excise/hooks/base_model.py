@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from excise.errors import UserError
 
 from .early import tables_to_be
-from .used import attacks_of
+from .used import GRIDS, attacks_of
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
     from excise.models.spec import ModelSpec
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
-DRAWING = {"params:draw", "params:study", "params:ablation", "params:benchmark"}  # who needs the model for more
+DRAWING = {"params:draw"} | GRIDS  # who needs the model for more
 FEWEST_WORDS = 16  # without its files a tokenizer has two or three tokens
 
 

@@ -23,7 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
-from .used import GRIDS, named_options, use_of
+from .used import GRIDS, TRAINING, named_options, use_of
 
 logger = logging.getLogger(__name__)
 
@@ -291,7 +291,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
     """Nothing is trained through half-precision floats, whose gradients overflow."""
     from excise.models.spec import ModelSpec
 
-    if "params:model" in pipeline.inputs() and (named_options(pipeline, "erasers") or GRIDS & pipeline.inputs()):
+    if "params:model" in pipeline.inputs() and (named_options(pipeline, "erasers") or TRAINING & pipeline.inputs()):
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
             raise UserError(
@@ -358,9 +358,10 @@ def grid_is_for_this_model(run_params: dict[str, Any], catalog: Any, pipeline: A
         grid, own = name.removeprefix("params:"), ModelSpec.model_validate(catalog["params:model"].load()).name
         meant = dict(catalog[name].load()).get("tuned_for")
         if meant and meant != own:
+            given = f"{grid}.draw and {grid}.instead" if name in TRAINING else f"{grid}.draw"
             raise UserError(
-                f"The parameters of '{grid}' are meant for {meant}, and the model is '{own}': give {grid}.draw and "
-                f"{grid}.instead for it in its environment, as conf/sd14 does, and its name as {grid}.tuned_for."
+                f"The parameters of '{grid}' are meant for {meant}, and the model is '{own}': give {given} for it in "
+                f"its environment, as conf/sd14 does, and its name as {grid}.tuned_for."
             )
 
 

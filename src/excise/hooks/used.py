@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from excise.models.memory import Use
     from excise.prompts import PromptOptions
 
-GRIDS = {"params:study", "params:ablation", "params:benchmark"}  # these name their erasers and attacks themselves
+TRAINING = {"params:study", "params:ablation", "params:benchmark"}  # these name their erasers and attacks themselves
+SILENCING = "params:silencing"  # trains nothing and attacks nothing
+GRIDS = TRAINING | {SILENCING}
 Used = tuple[dict[str, "EraserOptions"], list["AttackOptions"], "DrawOptions | None", "PromptOptions | None"]
 
 
@@ -48,7 +50,9 @@ def use_of(catalog: Any, pipeline: Any) -> Use:
 
 def _used(catalog: Any, pipeline: Any) -> Used:
     """Options of erasers and attacks, how pictures are drawn, and of how many prompts."""
-    for grid in sorted(GRIDS & pipeline.inputs()):
+    if SILENCING in pipeline.inputs():
+        return _used_by_silencing(catalog)
+    for grid in sorted(TRAINING & pipeline.inputs()):
         return _used_by_ablation(catalog) if grid == "params:ablation" else _used_by_study(catalog, grid)
 
     def given(name: str, kind: str) -> Any:
@@ -74,6 +78,13 @@ def _used_by_study(catalog: Any, grid: str) -> Used:
     own = (dict(catalog[f"params:{name}"].load()) for name in ("erasers", "attacks", "prune"))
     settings = settings_of(study, model, *own, NeuronOptions(), 0)
     return settings.erasers, [*settings.attacks.values(), settings.fit_attack], settings.draw, settings.prompts
+
+
+def _used_by_silencing(catalog: Any) -> Used:
+    from excise.pipelines.silence_neurons.plan import SilencingOptions
+
+    silencing = SilencingOptions.model_validate(catalog[SILENCING].load())
+    return {}, [], silencing.draw, silencing.prompts
 
 
 def _used_by_ablation(catalog: Any) -> Used:

@@ -1,0 +1,90 @@
+"""Does a concept sit in its neurons? Every cell one JSON, made when it is missing; then a page and a figure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from PIL import Image
+
+from excise.cache import Cache
+from excise.errors import UserError
+from excise.masks import PruneOptions
+from excise.models import ModelSpec
+from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.study_pruning.plan import Cell
+from excise.pipelines.study_pruning.rows import deadline, made_once
+from excise.pipelines.study_pruning.workshop import Settings
+
+from .bench import Bench
+from .plan import SilencingOptions, plan_cells
+
+logger = logging.getLogger(__name__)
+
+
+def silence_neurons(
+    silencing: SilencingOptions,
+    concepts: dict,
+    model: ModelSpec,
+    seed: int,
+    cache: Cache,
+    run_info: dict,
+    committed: list,
+) -> tuple[dict[str, Callable[[], dict]], list[str]]:
+    """Rows to be made, as functions that are called while they are saved; and their order.
+
+    Args:
+        committed: rows of ``docs/neurons.json``: one whose fingerprint still fits is not made again.
+    """
+    neurons = NeuronOptions(timesteps=silencing.timesteps, values=silencing.values)
+    last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
+    settings = Settings(model, silencing.prompts, {}, {}, *last)
+    benches = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
+    cells = plan_cells(silencing)
+    prints = {cell: benches[cell.concept].fingerprint(cell) for cell in cells}
+    known = {row["fingerprint"]: row for row in committed}
+    todo = [cell for cell in cells if prints[cell] not in known]
+    logger.info("There are %d cells, %d of them are committed already.", len(cells), len(cells) - len(todo))
+    end = deadline(silencing.hours)
+
+    def maker(cell: Cell) -> Callable[[], dict]:
+        def make() -> dict:
+            if prints[cell] in known:
+                return known[prints[cell]]
+            row = made_once(cache, "cell", prints[cell], end, lambda: benches[cell.concept].row(cell))
+            if "missing" not in row:
+                logger.info("%d of %d: %s", todo.index(cell) + 1, len(todo), cell.id)
+            return row
+
+        return make
+
+    names = [f"{number:03d}-{cell.id}" for number, cell in enumerate(cells)]
+    return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names
+
+
+def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
+    """``docs/neurons.json``: one row a cell, as far as they have come.
+
+    Raises:
+        UserError: not a single cell was finished in time.
+    """
+    rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
+    if not rows:
+        raise UserError("Not a single cell was finished in the time given: give silencing.hours more.")
+    if len(rows) < len(order):
+        logger.warning("%d of %d cells are still missing: run it again.", len(order) - len(rows), len(order))
+    return rows
+
+
+def write_silencing(rows: list[dict], silencing: SilencingOptions, model: ModelSpec, run_info: dict) -> str:
+    """``docs/neurons.md``."""
+    from .page import silencing_page
+
+    return silencing_page(rows, silencing, model.name, run_info["command"])
+
+
+def draw_silencing(rows: list[dict]) -> Image.Image:
+    """How often the concept is drawn against the share of neurons held."""
+    from .page import silencing_figure
+
+    return silencing_figure(rows)
