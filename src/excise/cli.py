@@ -197,8 +197,10 @@ def stale_grids(params: dict[str, Any], catalog: Any, typed: str = "") -> Iterat
     from excise.models import ModelSpec
     from excise.pipelines.benchmark.nodes import BenchmarkOptions
     from excise.pipelines.erase.nodes import NeuronOptions
+    from excise.pipelines.silence_neurons.nodes import plan_benches
+    from excise.pipelines.silence_neurons.plan import SilencingOptions
     from excise.pipelines.study_pruning.plan import StudyOptions
-    from excise.pipelines.study_pruning.stale import compare_rows, spell
+    from excise.pipelines.study_pruning.stale import compare_cells, compare_rows, spell
 
     params = _plain(params)
     given = {name: params[name] for name in ("erasers", "attacks", "prune", "seed")}
@@ -215,6 +217,10 @@ def stale_grids(params: dict[str, Any], catalog: Any, typed: str = "") -> Iterat
             continue
         found = compare_rows(options.model_validate(params[options.section]), rows, **given)
         yield spell(committed.partition(".")[0], pipeline + typed, found)
+    if rows := catalog["silencing.committed"].load():
+        plan = SilencingOptions.model_validate(params["silencing"])
+        cells, benches = plan_benches(plan, *(given[n] for n in ("concepts", "model", "seed", "cache", "run_info")))
+        yield spell("silencing", "silence_neurons" + typed, compare_cells(cells, benches, rows))
 
 
 @cli.command()

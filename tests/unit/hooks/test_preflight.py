@@ -72,21 +72,37 @@ def test_what_ships_is_accepted(concept: str) -> None:
     Run("base", concept).check()
 
 
-@pytest.mark.parametrize("grid", ["study", "ablation", "benchmark"])
+@pytest.mark.parametrize("grid", ["study", "ablation", "benchmark", "silencing"])
 def test_a_grid_that_is_meant_for_another_model(run: Run, grid: str) -> None:
     from excise.hooks.preflight import grid_is_for_this_model
-    from excise.pipelines import ablate_pruning, benchmark, study_pruning
+    from excise.pipelines import ablate_pruning, benchmark, silence_neurons, study_pruning
 
-    made = {"study": study_pruning, "ablation": ablate_pruning, "benchmark": benchmark}[grid]
+    made = {"study": study_pruning, "ablation": ablate_pruning, "benchmark": benchmark, "silencing": silence_neurons}[
+        grid
+    ]
     run.pipeline = made.create_pipeline()
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
     run.parameters["model"]["name"] = "mine"
     said = run.sentence()
-    assert f"'{grid}' are meant for emoji64, and the model is 'mine'" in said and f"give {grid}.draw and" in said
+    assert f"'{grid}' are meant for emoji64, and the model is 'mine'" in said and f"give {grid}.draw " in said
+    assert (f"{grid}.instead" in said) == (grid != "silencing")
     run.parameters[grid]["tuned_for"] = "mine"
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
     del run.parameters[grid]["tuned_for"]  # a grid of one's own need not say
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
+
+
+def test_silencing_draws_and_trains_nothing(run: Run) -> None:
+    from excise.hooks.preflight import precision_can_train
+    from excise.pipelines.silence_neurons import create_pipeline
+
+    run.pipeline = create_pipeline()
+    used = use_of(run.catalog(), run.pipeline)
+    assert not used.trained and not used.attacked and used.drawn == run.parameters["silencing"]["prompts"]["test"]
+    run.parameters["model"]["dtype"] = "float16"
+    precision_can_train({}, run.catalog(), run.pipeline)
+    run.parameters["silencing"]["concepts"] = ["nobody"]
+    assert "nobody" in run.sentence()
 
 
 @pytest.mark.parametrize("grid", ["study", "ablation", "benchmark"])

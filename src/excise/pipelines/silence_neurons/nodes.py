@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -36,12 +37,8 @@ def silence_neurons(
     Args:
         committed: rows of ``docs/neurons.json``: one whose fingerprint still fits is not made again.
     """
-    neurons = NeuronOptions(timesteps=silencing.timesteps, values=silencing.values)
-    last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
-    settings = Settings(model, silencing.prompts, {}, {}, *last)
-    benches = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
-    cells = plan_cells(silencing)
-    prints = {cell: benches[cell.concept].fingerprint(cell) for cell in cells}
+    cells, benches = plan_benches(silencing, concepts, model, seed, cache, run_info)
+    prints = {cell: benches.fingerprint(cell) for cell in cells}
     known = {row["fingerprint"]: row for row in committed}
     todo = [cell for cell in cells if prints[cell] not in known]
     logger.info("There are %d cells, %d of them are committed already.", len(cells), len(cells) - len(todo))
@@ -51,7 +48,7 @@ def silence_neurons(
         def make() -> dict:
             if prints[cell] in known:
                 return known[prints[cell]]
-            row = made_once(cache, "cell", prints[cell], end, lambda: benches[cell.concept].row(cell))
+            row = made_once(cache, "cell", prints[cell], end, lambda: benches.row(cell))
             if "missing" not in row:
                 logger.info("%d of %d: %s", todo.index(cell) + 1, len(todo), cell.id)
             return row
@@ -60,6 +57,36 @@ def silence_neurons(
 
     names = [f"{number:03d}-{cell.id}" for number, cell in enumerate(cells)]
     return {name: maker(cell) for name, cell in zip(names, cells, strict=True)}, names
+
+
+@dataclass
+class Benches:
+    """A bench for each concept."""
+
+    of: dict[str, Bench]
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Of all that decides a row."""
+        return self.of[cell.concept].fingerprint(cell)
+
+    def parts(self, cell: Cell) -> dict[str, str]:
+        """What decides a row, each with a fingerprint of its own."""
+        return self.of[cell.concept].parts(cell)
+
+    def row(self, cell: Cell) -> dict:
+        """Made anew."""
+        return self.of[cell.concept].row(cell)
+
+
+def plan_benches(
+    silencing: SilencingOptions, concepts: dict, model: ModelSpec, seed: int, cache: Cache, run_info: dict
+) -> tuple[list[Cell], Benches]:
+    """The cells, and who makes them; nothing is made."""
+    neurons = NeuronOptions(timesteps=silencing.timesteps, values=silencing.values)
+    last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
+    settings = Settings(model, silencing.prompts, {}, {}, *last)
+    made = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
+    return plan_cells(silencing), Benches(made)
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
 from .nodes import plan_shops
-from .plan import StudyOptions, cell_of
+from .plan import Cell, StudyOptions, cell_of
+
+
+class Makers(Protocol):
+    """Who makes a grid's rows, and can say what decides each."""
+
+    def fingerprint(self, cell: Cell) -> str: ...
+
+    def parts(self, cell: Cell) -> dict[str, str]: ...
 
 
 def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> dict[str, Any]:
@@ -15,13 +23,19 @@ def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> di
     Args:
         committed: the rows.
         given: everything else that ``plan_shops`` takes.
+    """
+    cells, _, shops = plan_shops(study, **given)
+    return compare_cells(cells, shops, committed)
+
+
+def compare_cells(cells: list[Cell], makers: Makers, committed: list[dict]) -> dict[str, Any]:
+    """Cells against committed rows.
 
     Returns:
         ``cells`` (of the grid), ``current``, ``stale`` and ``missing`` (how many of them), ``others`` (rows of no
         cell of this grid); ``changed``: how many stale rows each part has changed for, the commonest first;
         ``untold``: stale rows that do not say what they were made of.
     """
-    cells, _, shops = plan_shops(study, **given)
     rows = {cell_of(row): row for row in committed}
     counts: Counter[str] = Counter()
     changed: Counter[str] = Counter()
@@ -30,14 +44,14 @@ def compare_rows(study: StudyOptions, committed: list[dict], **given: Any) -> di
         if row is None:
             counts["missing"] += 1
             continue
-        if row["fingerprint"] == shops.fingerprint(cell):
+        if row["fingerprint"] == makers.fingerprint(cell):
             counts["current"] += 1
             continue
         counts["stale"] += 1
         if "made_of" not in row:
             counts["untold"] += 1
             continue
-        now, then = shops.parts(cell), row["made_of"]
+        now, then = makers.parts(cell), row["made_of"]
         changed.update(part for part in sorted({*now, *then}) if now.get(part) != then.get(part))
     told = {key: counts[key] for key in ("current", "stale", "missing", "untold")}
     return {"cells": len(cells), **told, "others": len(rows), "changed": dict(changed.most_common())}
