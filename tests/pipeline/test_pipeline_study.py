@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -286,6 +287,41 @@ def test_a_mask_alone_is_the_mask_of_a_study_of_frozen_weights(project, tiny_fol
         assert alone == marks(mask, weight_lr=0.0) != marks(mask)
     rate = marks("learned_alone", rate=0.3)
     assert rate != marks("learned_alone") and rate == marks("learned_alone", rate=0.3, weight_lr=0.5)
+
+
+def test_a_row_depends_on_what_decodes_it_and_on_whose_pictures_an_attacker_has(project, tiny_folder, tmp_path):
+    concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "tiny"))
+    never = Path(shutil.copytree(tiny_folder / "unet", tmp_path / "never"))
+
+    def marks(**esd) -> dict[Cell, str]:
+        asked = options(erasers={"esd": {}}, never_saw={"person": str(never)})
+        neurons, erasers = NeuronOptions(), {"esd": BUDGET["erasers"]["esd"] | esd}
+        given = (erasers, BUDGET["attacks"], {}, neurons, 1, Cache(tmp_path), {})
+        cells, _, shops = plan_shops(asked, concepts, ModelSpec(name="tiny", path=str(folder)), *given)
+        return {cell: shops.fingerprint(cell) for cell in cells}
+
+    def changed(now: dict[Cell, str]) -> set[tuple[str, bool]]:
+        return {(cell.eraser, cell.attack == "plain") for cell, mark in now.items() if mark != before[cell]}
+
+    before = marks()
+    assert marks() == before
+    esd, silenced = {("esd", True), ("esd", False)}, {("silenced", True)}
+    # what the base model and the one that never saw it are attacked with comes from the first eraser's pictures
+    assert changed(marks(guidance=3.0)) == esd | silenced | {("none", False), ("never_saw", False)}
+    assert changed(marks(lr=0.5)) == esd
+    everything = {(cell.eraser, cell.attack == "plain") for cell in before}
+    for place in ("scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json", "vae/config.json"):
+        path = folder / place
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"\n")
+        assert changed(marks()) == everything, place
+        path.write_bytes(whole)
+    [weights] = (folder / "vae").glob("*.safetensors")
+    raw = bytearray(weights.read_bytes())
+    raw[-2] ^= 1  # one bit of one weight
+    weights.write_bytes(bytes(raw))
+    assert changed(marks()) == everything
 
 
 def test_what_a_study_does_otherwise_is_laid_over_the_parameters():

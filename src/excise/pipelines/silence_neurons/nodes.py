@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from excise.cache import Cache
+from excise.cache import Cache, fingerprint
 from excise.errors import UserError
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
+from excise.models.identity import pictures_sha256
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.plan import Cell
 from excise.pipelines.study_pruning.rows import deadline, made_once
@@ -61,21 +62,26 @@ def silence_neurons(
 
 @dataclass
 class Benches:
-    """A bench for each concept."""
+    """A bench for each concept.
+
+    Attributes:
+        decoding: hash of the model's autoencoder, scheduler and tokenizers.
+    """
 
     of: dict[str, Bench]
+    decoding: str
 
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row."""
-        return self.of[cell.concept].fingerprint(cell)
+        return fingerprint(self.parts(cell))
 
     def parts(self, cell: Cell) -> dict[str, str]:
         """What decides a row, each with a fingerprint of its own."""
-        return self.of[cell.concept].parts(cell)
+        return self.of[cell.concept].parts(cell) | {"decoding": fingerprint(self.decoding)[:12]}
 
     def row(self, cell: Cell) -> dict:
         """Made anew."""
-        return self.of[cell.concept].row(cell)
+        return self.of[cell.concept].row(cell) | {"made_of": self.parts(cell)}
 
 
 def plan_benches(
@@ -86,7 +92,7 @@ def plan_benches(
     last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
     settings = Settings(model, silencing.prompts, {}, {}, *last)
     made = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
-    return plan_cells(silencing), Benches(made)
+    return plan_cells(silencing), Benches(made, pictures_sha256(model.folder))
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from excise.cache import Cache
+from excise.cache import Cache, fingerprint
+from excise.models import ModelSpec
+from excise.models.identity import pictures_sha256
+from excise.pipelines.names import PLAIN
 
-from .plan import ALONE, Cell
+from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, Cell
 from .workshop import Settings, Workshop
 
 
@@ -25,6 +28,7 @@ class Shops:
     cache: Cache
     run_info: dict
     _open: dict[tuple[str, bool], Workshop] = field(default_factory=dict)
+    _pictures: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, cell: Cell) -> Workshop:
         """The workshop that makes a cell."""
@@ -39,15 +43,29 @@ class Shops:
 
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row."""
-        return self.of(cell).fingerprint(_inside(cell))
+        return fingerprint(self.parts(cell))
 
     def parts(self, cell: Cell) -> dict[str, str]:
         """What decides a row, each with a fingerprint of its own."""
-        return self.of(cell).parts(_inside(cell))
+        return self.of(cell).parts(_inside(cell)) | self._beside(cell)
 
     def row(self, cell: Cell) -> dict[str, Any]:
         """Made anew; its variant is called as the workshop calls it (``named``)."""
-        return self.of(cell).row(_inside(cell))
+        return self.of(cell).row(_inside(cell)) | {"made_of": self.parts(cell)}
+
+    def _beside(self, cell: Cell) -> dict[str, str]:
+        """What decides a row besides the model's and its eraser's weights: the files that turn latents into pictures,
+        and, where no eraser of its own says so, whose pictures an attacker learns from."""
+        shop = self.of(cell)
+        own = shop.model(cell)
+        kind = ("never saw" if cell.eraser == NEVER_SAW else "base", cell.concept)
+        if kind not in self._pictures:
+            self._pictures[kind] = pictures_sha256(ModelSpec.model_validate(own).folder)
+        beside: dict[str, Any] = {"decoding": self._pictures[kind]}
+        if cell.eraser == SILENCED or (cell.eraser in (NOTHING, NEVER_SAW) and cell.attack != PLAIN):
+            first = next(iter(self.settings.erasers.values()))
+            beside["references"] = [first.trajectories, first.sampling_steps, first.guidance, shop.base["sha256"]]
+        return {name: fingerprint(value)[:12] for name, value in beside.items()}
 
 
 def named(row: dict[str, Any], cell: Cell) -> dict[str, Any]:
