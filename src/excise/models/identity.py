@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
@@ -31,21 +30,6 @@ def model_sha256(pipe) -> str:
             if value.is_floating_point():
                 digest.update(f"{part}.{name}{tuple(value.shape)}".encode())
                 digest.update(np.packbits(torch.signbit(value).cpu().numpy().reshape(-1)).tobytes())
-    return digest.hexdigest()
-
-
-def pictures_sha256(folder: Path) -> str:
-    """Hash of what else decides a model's pictures: the files of its autoencoder, scheduler and tokenizers.
-
-    An eraser does not touch these, and fits a model with others; a figure does not.
-    """
-    digest = hashlib.sha256()
-    for part in ("vae", "scheduler", "tokenizer", "tokenizer_2", "tokenizer_3"):
-        for path in sorted((folder / part).rglob("*")):
-            if path.suffix in {".json", ".txt", ".model", ".safetensors"} and ".fp16." not in path.name:
-                with path.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
-                digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 

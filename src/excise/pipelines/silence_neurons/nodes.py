@@ -12,11 +12,11 @@ from excise.cache import Cache, fingerprint
 from excise.errors import UserError
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
-from excise.models.identity import pictures_sha256
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.study_pruning.plan import Cell
 from excise.pipelines.study_pruning.rows import deadline, made_once
 from excise.pipelines.study_pruning.workshop import Settings
+from excise.provenance.decoding import decoding_sha256
 
 from .bench import Bench
 from .plan import SilencingOptions, plan_cells
@@ -92,7 +92,7 @@ def plan_benches(
     last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
     settings = Settings(model, silencing.prompts, {}, {}, *last)
     made = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
-    return plan_cells(silencing), Benches(made, pictures_sha256(model.folder))
+    return plan_cells(silencing), Benches(made, decoding_sha256(model.folder))
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from excise.cache import Cache, fingerprint
 from excise.models import ModelSpec
-from excise.models.identity import pictures_sha256
 from excise.pipelines.names import PLAIN
+from excise.provenance.decoding import decoding_sha256
 
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, Cell
 from .workshop import Settings, Workshop
@@ -60,7 +60,7 @@ class Shops:
         own = shop.model(cell)
         kind = ("never saw" if cell.eraser == NEVER_SAW else "base", cell.concept)
         if kind not in self._pictures:
-            self._pictures[kind] = pictures_sha256(ModelSpec.model_validate(own).folder)
+            self._pictures[kind] = decoding_sha256(ModelSpec.model_validate(own).folder)
         beside: dict[str, Any] = {"decoding": self._pictures[kind]}
         if cell.eraser == SILENCED or (cell.eraser in (NOTHING, NEVER_SAW) and cell.attack != PLAIN):
             first = next(iter(self.settings.erasers.values()))

@@ -1,0 +1,24 @@
+"""What turns a model's latents into pictures, besides the weights that identify it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+PARTS = ("vae", "scheduler", "tokenizer", "tokenizer_2", "tokenizer_3")
+READ = {".json", ".txt", ".model", ".safetensors"}
+
+
+def decoding_sha256(folder: Path) -> str:
+    """Hash of the files of a diffusers folder's autoencoder, scheduler and tokenizers.
+
+    An eraser does not touch these, and fits a model with others; a figure does not.
+    """
+    digest = hashlib.sha256()
+    for part in PARTS:
+        for path in sorted((folder / part).rglob("*")):
+            if path.suffix in READ and ".fp16." not in path.name:
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
