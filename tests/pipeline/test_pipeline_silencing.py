@@ -111,7 +111,7 @@ def test_it_holds_neurons_and_makes_nothing_twice(make_project, monkeypatch):
     assert rows[0]["prune_rate"] is None and own["prune_rate"] == pytest.approx(0.1, abs=0.03)
     assert other["prune_rate"] == pytest.approx(own["prune_rate"])
     assert own["provenance"]["eraser"] != other["provenance"]["eraser"] != rows[3]["provenance"]["eraser"]
-    assert "code of excise.neurons" in own["made_of"] and "code of excise.erasers" in own["made_of"]
+    assert "code of excise.neurons.holding" in own["made_of"] and "code of excise.erasers" in own["made_of"]
     bench = made[0][0]
     lifted = pd.DataFrame([{"sha256": bench.eraser(cell).header["base"]["sha256"]} for _, cell in made])
     assert lifted["sha256"].nunique() == 1

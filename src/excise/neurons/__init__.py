@@ -2,7 +2,6 @@
 
 from .activations import collect_activations
 from .correlation import concept_correlation, neuron_table, reactivation, sensitivity
-from .hold import carriers, concept_signal, held, others
 from .moments import Moments
 from .silence import mask_of_neurons, random_neurons, silenced, top_neurons
 from .units import FFN, Unit, find_units, record_units
@@ -11,15 +10,11 @@ __all__ = [
     "FFN",
     "Moments",
     "Unit",
-    "carriers",
     "collect_activations",
     "concept_correlation",
-    "concept_signal",
     "find_units",
-    "held",
     "mask_of_neurons",
     "neuron_table",
-    "others",
     "random_neurons",
     "reactivation",
     "record_units",

@@ -12,7 +12,8 @@ from architectures import ARCHITECTURES, PIXELS, make_architecture
 from excise.erasers import Eraser
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
-from excise.neurons import FFN, carriers, collect_activations, concept_signal, find_units, held, others
+from excise.neurons import FFN, collect_activations, find_units
+from excise.neurons.holding import carriers, concept_signal, held, others
 
 CONCEPT, TWINS = ["a man", "an old man", "a guy"], ["a robot", "an old robot", "a fish"]
 

@@ -10,7 +10,8 @@ from excise.attacks import AttackOptions
 from excise.erasers import Eraser
 from excise.erasers.bank import build_bank
 from excise.masks import PruneOptions
-from excise.neurons import carriers, find_units, held, others
+from excise.neurons import find_units
+from excise.neurons.holding import carriers, held, others
 from excise.pipelines.erase import nodes as erase
 from excise.pipelines.study_pruning.plan import NOTHING, Cell
 from excise.pipelines.study_pruning.workshop import BY_CONTENT, Workshop

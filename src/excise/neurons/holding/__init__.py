@@ -1,0 +1,6 @@
+"""A causal check: a concept's neurons held at what they are on neutral prompts, and as many others."""
+
+from .carriers import carriers, concept_signal, others
+from .hold import held
+
+__all__ = ["carriers", "concept_signal", "held", "others"]
