@@ -21,7 +21,13 @@ from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 
 STEPS = 20  # the attacks' own defaults are many more: what is done once weighs more here than in use
-ATTACKS = ("unlearndiffatk", "pez", "p4d", "textual_inversion", "tina")  # all that ask the denoiser for what they learn
+ATTACKS = (
+    "unlearndiffatk",
+    "pez",
+    "p4d",
+    "textual_inversion",
+    "tina",
+)  # of those that ask the denoiser for what they learn
 
 
 def main() -> None:

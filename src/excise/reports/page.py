@@ -36,6 +36,7 @@ class Context(BaseModel):
         [], description="by what an attacker reaches: threat, and the attacks that were run and not_run"
     )
     notes: list[str] = Field([], description="further limits of this very run")
+    located: list[dict[str, Any]] = Field([], description="where the concept's neurons are in each erased model")
 
 
 PICTURES = ("contact_sheet", "rates", "reactivation")

@@ -160,6 +160,35 @@ def measure_reactivation(
     return pd.DataFrame(rows)
 
 
+def locate_neurons(
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    trajectories: dict,
+    reference: dict,
+    neurons: NeuronOptions,
+    prune: PruneOptions,
+) -> pd.DataFrame:
+    """Where the concept's neurons are in an erased model, looked for afresh on plain test prompts beside their twins.
+
+    Returns:
+        As ``excise.neurons.moving.located``, with the eraser's variant.
+    """
+    from excise.neurons import find_units
+    from excise.neurons.moving import located
+    from excise.neurons.units import outgoing_norms
+
+    base = open_model(model)
+    units = find_units(base.denoiser, neurons.values)
+    before = {u.name: outgoing_norms(base.denoiser, u).cpu() for u in units}
+    with base.wearing(eraser) as worn:
+        plain, twins = (worn.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
+        found = measure(worn, plain, twins, trajectories, neurons, prune, "test")
+        after = {u.name: outgoing_norms(worn.denoiser, u).cpu() for u in units}
+    table = located(units, (reference, before), (found, after), prune.top, eraser.pruned, base.denoiser)
+    return table.assign(eraser=eraser.header["variant"])
+
+
 def _draw(
     concept: dict, model: dict, eraser: Eraser, rows: pd.DataFrame, draw: DrawOptions, cache: Cache, what: str
 ) -> ImageSet:

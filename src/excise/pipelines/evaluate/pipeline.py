@@ -13,6 +13,7 @@ from .nodes import (
     draw_plain,
     judge_concept,
     judge_retain,
+    locate_neurons,
     measure_reactivation,
     measure_reference,
 )
@@ -32,7 +33,8 @@ def create_pipeline(concept: str | None = None, method: str | None = None, attac
         plain_cell(c, f"{c}.{eraser}") + attack_cell(c, f"{c}.{eraser}", attack) + _neurons(c, eraser, x_name, attack)
         for eraser in ("none", *variants(x_name).values())
     )
-    return sum(cells, Pipeline([reference]))
+    found = [_located(c, eraser) for eraser in variants(x_name).values()]
+    return sum(cells, Pipeline([reference, *found]))
 
 
 def plain_cell(home: str, e: str) -> Pipeline:
@@ -90,6 +92,18 @@ def _neurons(c: str, eraser: str, x_name: str, attack: str) -> Pipeline:
         namespace=c,  # it reads X's ranking: inside the eraser's own box it would tie a knot
     )
     return Pipeline([node])
+
+
+def _located(c: str, eraser: str) -> Node:
+    """Where the concept's neurons are by now."""
+    measured = [f"{c}.trajectories", f"{c}.reference_activations", "params:neurons", "params:prune"]
+    return Node(
+        locate_neurons,
+        [*_worn(c, f"{c}.{eraser}"), *measured],
+        f"{c}.{eraser}.located",
+        name=f"locate_neurons_{eraser}",
+        namespace=c,
+    )
 
 
 def _worn(home: str, e: str) -> list[str]:

@@ -218,12 +218,14 @@ def write_report(
     attacks: dict,
     run_info: dict,
     reactivation=None,
+    **located: pd.DataFrame,
 ) -> str:
     """The HTML report.
 
     Args:
         attacks: all that are described in the parameters; those that were not run are named as such.
         reactivation: the figure of the concept's neurons; none in an audit.
+        located: ``<eraser>__located``, where these neurons are by now; none in an audit.
     """
     from excise.prompts.sets import Account
     from excise.reports import Context, html_report
@@ -249,10 +251,20 @@ def write_report(
         unsafe=described.unsafe,
         notes=notes,
         threats=by_threat(attacks, tried),
+        located=[moved(table) for table in located.values()],
     )
     pictures = {"contact_sheet": contact_sheet, "rates": rates}
     pictures |= {} if reactivation is None else {"reactivation": reactivation}
     return html_report(metrics, pictures, context)
+
+
+def moved(table: pd.DataFrame) -> dict:
+    """One line of the report: the eraser's variant, and for each of ``stayed``, ``new`` and ``left`` its figures; None
+    in the place of a share of pruned weights where there is no mask."""
+    told = {row["which"]: {k: row[k] for k in ("neurons", "signal")} for row in table.to_dict("records")}
+    for which, share in zip(table["which"], table["pruned"], strict=True):
+        told[which]["pruned"] = None if pd.isna(share) else float(share)
+    return {"eraser": str(table["eraser"].iloc[0]), **told}
 
 
 def by_threat(attacks: dict, tried: set[str]) -> list[dict]:

@@ -51,7 +51,8 @@ def report_on(home: str, models: Mapping[str, tuple[str, Sequence[str]]], audite
     known = {"concept": f"{c}.concept", "prompts": f"{c}.prompts"}
     neurons = {} if audited else cells("neurons", attacked=True)
     about = {"audited": audited} if audited else {}
-    shown = {} if audited else {"reactivation": f"{c}.reactivation"}
+    erased = {} if audited else {f"{e}__located": f"{where}.located" for e, (where, _) in models.items() if e != "none"}
+    shown = {} if audited else {"reactivation": f"{c}.reactivation"} | erased
     made = Pipeline(
         []
         if audited
