@@ -150,12 +150,32 @@ def test_pairs_of_reactivation_are_counted_within_a_seed():
     ]
 
 
+def test_the_scale_of_reactivation_is_a_mask_that_erases_nothing():
+    rows = cells("unpruned", [20], 1, 196) + cells("learned_alone", [0], 0, 196) + cells("random_alone", [46], 45, 196)
+    rows = [r | {"reactivation": 0.7 if r["attack"] != "plain" else 0.1, "sensitivity": 0.5} for r in rows]
+    hits, n = (
+        sum(r[k] for r in rows if r["variant"] == "random_alone" and r["attack"] != "plain") for k in ("hits", "n")
+    )
+    told = f"the concept is drawn for {hits} of {n} prompts, it is 0.70 to 0.70."
+    assert hits and told in woken_table(own_rows(rows))
+    without = [r for r in rows if r["variant"] != "random_alone"]
+    assert woken_table(own_rows(without)).rstrip().endswith("make that norm smaller by themselves.")
+
+
+def test_findings_count_pairs_as_the_table_does():
+    rows = json.loads((ROOT / "docs/results.json").read_text())
+    table = woken_table(own_rows(rows))
+    told = (ROOT / "docs/findings.md").read_text().partition("### What do the neurons do?")[2].partition("###")[0]
+    counts = re.findall(r"\b\d+ (?:pairs )?of \d+", told.partition("- Over all pairs")[2].partition("([pair by")[0])
+    assert len(counts) == 6 and all(f" {count.replace(' pairs', '')} |" in table for count in counts)
+
+
 def test_rows_of_two_versions_make_no_pair():
     rows = cells("unpruned", [20, 10], 1, 196) + cells("learned", [0, 0], 0, 196) + cells("random", [0], 0, 196)
     rows = [r | {"reactivation": 0.5, "sensitivity": 0.5, "verdicts": r["verdicts"]} for r in rows]
     for row in rows:
         row["stale"] = row["variant"] == "random" or row["seed"] == 1
-    assert woken_table(own_rows(rows)).splitlines()[2].startswith("| its X | 0 of 4 |")
+    assert woken_table(own_rows(rows)).splitlines()[2].startswith("| its X | 0 of 2 |")
     assert "random mask" not in woken_table(own_rows(rows)).partition("*Woken*")[0]
     page = results_page([r | OTHER for r in rows], "kedro run", 9, "emoji64", [])
     [old] = [c for c in page.splitlines() if c.startswith("| UnlearnDiffAtk | P-AC (random mask)† | P-AC |")]

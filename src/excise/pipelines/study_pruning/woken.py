@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
+from excise.pipelines.names import PLAIN
+
 from .plan import ALONE, UNAIDED
 
 AGAINST = {"unpruned": "X", "plus": "X+", "scored": "scored mask", "random": "random mask"}
-KEYS = ["concept", "eraser", "attack", "seed", "stale"]  # rows of two versions make no pair
+KEYS = ["concept", "eraser", "attack", "seed"]
 
 
 def woken_table(table: pd.DataFrame) -> str:
     """P-X beside each control, on the same concept, eraser, attack and training seed: in how many of them the concept's
     neurons are less active under attack, and less sensitive to it. Empty where nothing was measured."""
+    table = table[~table["stale"]]
     lines = [
         "| P-X beside | reactivation: lower in | mean difference | woken less in | mean difference "
         "| sensitivity: lower in | mean difference |",
@@ -26,12 +29,26 @@ def woken_table(table: pd.DataFrame) -> str:
     if len(lines) == 2:
         return ""
     note = (
-        "\nPairs of the same concept, eraser, attack and training seed, and both of this version or of an earlier one; "
-        "they share prompts and models, so that these are counts and no test. *Woken*: reactivation under attack less "
+        "\nPairs of the same concept, eraser, attack and training seed, rows of earlier versions left out; they share "
+        "prompts and models, so that these are counts and no test. *Woken*: reactivation under attack less "
         "that on plain prompts, in pairs of rows that hold both. Reactivation is of activation times the norm of the "
-        "weights that read it, and zeros make that norm smaller by themselves: under a random mask too.\n"
+        "weights that read it, and zeros make that norm smaller by themselves"
+        f"{_by_itself(table)}.\n"
     )
     return "\n".join(lines) + "\n" + note
+
+
+def _by_itself(table: pd.DataFrame) -> str:
+    """What a mask that erases nothing reads: the scale for all others of its size."""
+    under = table[(table["variant"] == f"random{ALONE}") & (table["attack"] != PLAIN)]
+    values = _measured(under)["reactivation"].dropna()
+    if values.empty:
+        return ""
+    hits, n = int(under["hits"].sum()), int(under["n"].sum())
+    return (
+        f": under a random mask alone, where the concept is drawn for {hits} of {n} prompts, it is "
+        f"{values.min():.2f} to {values.max():.2f}"
+    )
 
 
 def _line(table: pd.DataFrame, control: str, name: str, pruned: str) -> str | None:
