@@ -117,7 +117,7 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
         part = table[table["concept"] == concept]
         for axis, verdicts, title in (
             (axes[0, column], "verdicts", f"{concept} is drawn"),
-            (axes[1, column], KEPT, "other things are right"),
+            (axes[1, column], KEPT, "other things are drawn right"),
         ):
             values = 100 * np.nanmean(verdict_matrix(part, verdicts), 1)
             for own, label, style in looks:
@@ -130,7 +130,9 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
             axis.spines[["top", "right"]].set_visible(False)
             axis.yaxis.set_major_formatter("{x:.0f} %")
             axis.set_ylim(-4, 104)
-        axes[1, column].set_xlabel("of each layer's neurons held, %")
+        shares = sorted(set(part["share"]) - {0.0})
+        axes[1, column].set_xticks([100 * s for s in shares], [f"{100 * s:g} %" for s in shares])
+        axes[1, column].set_xlabel("of each layer's neurons held")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
