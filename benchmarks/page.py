@@ -69,6 +69,13 @@ def _shared(row: dict) -> str:
     else:
         holds = "holds" if row["ratio"] < 1 else "does **not** hold"
         lines.append(f"{asked}The ratio of the seconds is {row['ratio']}: that {holds}.")
+    once, naive = row["loops"][:2]
+    share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
+    lines.append(
+        f"A step of as many rows takes {share:.2f} of the naive loop's time and {once['evaluations_a_step']} model "
+        f"evaluations in the place of {naive['evaluations_a_step']}. The naive loop learns where the student goes, and "
+        "the loss is asked for where the base model goes: what it gets better at may not be seen there."
+    )
     tried = ", ".join(f"{rate:g}" for rate in row["rates_tried_for_one_row"])
     lines.append(f"With one row a step: the better of {tried} in {row['trial_steps']} steps that are not counted.")
     return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ from excise.erasers import EraserOptions, make_method
 ROOT = Path(__file__).parents[2]
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 # rows of an earlier run, in docs
-COMMITTED = {"study.committed", "study.benchmark", "ablation.committed", "benchmark.committed"}
+COMMITTED = {"study.committed", "study.benchmark", "ablation.committed", "silencing.committed", "benchmark.committed"}
 ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if p.is_dir() and p.name != "base")
 
 

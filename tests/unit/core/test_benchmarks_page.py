@@ -50,4 +50,5 @@ def test_there_is_a_ratio_only_at_equal_loss(writer):
     missed = writer.page([SHARED | {"ratio": None, "loops": [LOOP, NAIVE | {"reached": False, "loss": 0.024}]}])
     assert "0.25" not in missed and "**not reached**" in missed and "**Not shown**" in missed and "0.024" in missed
     assert "| naive | 60 | 16 | 0.001 | 20.1 | 40.0 | 0.1 | 0.003 | yes |" in page
+    assert "takes 1.00 of the naive loop's time and 24.5 model evaluations in the place of 20.1" in page
     assert "the better of 0.00025, 6.25e-05 in 120 steps" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -18,8 +19,10 @@ from excise.pipelines.study_pruning.rows import deadline, made_once
 from excise.pipelines.study_pruning.workshop import Settings
 from excise.provenance.decoding import decoding_sha256
 
-from .bench import Bench
 from .plan import SilencingOptions, plan_cells
+
+if TYPE_CHECKING:
+    from .bench import Bench
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ def plan_benches(
     silencing: SilencingOptions, concepts: dict, model: ModelSpec, seed: int, cache: Cache, run_info: dict
 ) -> tuple[list[Cell], Benches]:
     """The cells, and who makes them; nothing is made."""
+    from .bench import Bench  # brings torch
+
     neurons = NeuronOptions(timesteps=silencing.timesteps, values=silencing.values)
     last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
     settings = Settings(model, silencing.prompts, {}, {}, *last)
