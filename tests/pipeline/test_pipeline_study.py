@@ -289,7 +289,6 @@ def test_a_mask_alone_is_the_mask_of_a_study_of_frozen_weights(project, tiny_fol
     assert rate != marks("learned_alone") and rate == marks("learned_alone", rate=0.3, weight_lr=0.5)
 
 
-@pytest.mark.jobs
 def test_a_row_depends_on_what_decodes_it_and_on_whose_pictures_an_attacker_has(project, tiny_folder, tmp_path):
     concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "tiny"))
