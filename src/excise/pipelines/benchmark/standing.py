@@ -13,7 +13,7 @@ from excise.attacks import ATTACKS
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN, comparing
 from excise.pipelines.study_pruning.pairs import mcnemar_p, verdict_matrix
-from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED
+from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED, made_by
 from excise.pipelines.study_pruning.tables import name_of
 from excise.reports.words import is_control, method_of
 
@@ -238,4 +238,5 @@ def _groups(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _other_name(row: pd.Series) -> str:
-    return name_of({"eraser": row["eraser"], "variant": row["made_on"]})
+    eraser, variant = made_by(row["eraser"], row["made_on"])
+    return name_of({"eraser": eraser, "variant": variant})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 
 from excise.errors import UserError
 
-from .plan import Cell
+from .plan import Cell, is_carried_across
 from .rows import made_once
 from .shops import Shops
+
+ACROSS = ""  # in the place of an eraser's name
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Crew:
         if self._pool is None:
             self._start()
         try:
+            if group_of(cell) not in self._futures:
+                self._submit(lambda group: group == group_of(cell))
             self._futures[group_of(cell)].result()
         except BrokenProcessPool:
             self.dismiss()
@@ -62,13 +67,17 @@ class Crew:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
-        groups: dict[tuple, list[Cell]] = {}
-        for cell in self.marks:
-            groups.setdefault(group_of(cell), []).append(cell)
         spawn = get_context("spawn")
         self._stop = spawn.Event()
         given = (max(1, cores() // self.size), self._stop)
         self._pool = ProcessPoolExecutor(self.size, spawn, initializer=_settle, initargs=given)
+        self._submit(lambda group: group[1] != ACROSS)  # what is carried over needs the erasers that these make
+
+    def _submit(self, wanted: Callable[[tuple], bool]) -> None:
+        groups: dict[tuple, list[Cell]] = {}
+        for cell in self.marks:
+            if wanted(group_of(cell)):
+                groups.setdefault(group_of(cell), []).append(cell)
         # the longest first: none of them is left to be begun when all others have finished
         for key, cells in sorted(groups.items(), key=lambda item: -len(item[1])):
             shops = Shops(self.shops.settings, self.shops.concepts, self.shops.cache, self.shops.run_info)
@@ -77,8 +86,9 @@ class Crew:
 
 
 def group_of(cell: Cell) -> tuple[str, str, int]:
-    """Cells of one concept, eraser and training seed share X and the attack on it."""
-    return cell.concept, cell.eraser, cell.seed
+    """Cells of one concept, eraser and training seed share X and the attack on it; those of attacks that are carried
+    over from one eraser to another need several, and are a group of their own."""
+    return cell.concept, ACROSS if is_carried_across(cell) else cell.eraser, cell.seed
 
 
 def make_group(shops: Shops, marks: dict[Cell, str], end: float) -> None:

@@ -266,6 +266,8 @@ def _work(s: Settings, missing: list[Cell]):
             options = s.attacks[cell.attack]
             tried = options.images * s.prompts.test  # at most: a prompt stops at its first hit
             work = make_attack(options).work(options, s.prompts.test)
+            if cell.made_on:  # the attack is another cell's
+                tried, work = 0, 0
             yield Work(2 * s.draw.steps * (shown + tried), work, shown + tried)
 
 

@@ -71,6 +71,7 @@ class StudyOptions(BaseModel):
             the base model's; null for none, which takes away what an environment beneath names.
         prompts, draw: more than one report needs: as the parameters of these names.
         transfer: attacks of ``attacks`` that are also tried on the other variants than the one that they were made on.
+        across: these are tried on the other erasers' variants, too.
         learns_against: the attack on X that P-X and X+ learn against; unless given the first of ``attacks``.
         instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``: longer training, longer attacks. An
             attack of another name says with ``method`` what it is.
@@ -91,6 +92,7 @@ class StudyOptions(BaseModel):
     never_saw: dict[str, str] = {}
     silence: Silence | None = None
     transfer: list[str] = []
+    across: bool = False
     hours: float | None = Field(None, gt=0)
     workers: int = Field(1, ge=1)
     prompts: PromptOptions
@@ -143,7 +145,7 @@ class Cell(NamedTuple):
     variant: str
     attack: str
     seed: int
-    made_on: str = ""  # transfer: the variant of the same eraser that the attack was made on; unless given, this one
+    made_on: str = ""  # transfer: what the attack was made on, a variant, or eraser.variant; unless given, this model
 
     @property
     def id(self) -> str:
@@ -153,6 +155,22 @@ class Cell(NamedTuple):
 def cell_of(row: dict[str, Any]) -> Cell:
     """The cell that a row is about."""
     return Cell(*(row[f] for f in Cell._fields[:-1]), row.get("made_on", ""))
+
+
+def made_by(eraser: str, made_on: str) -> tuple[str, str]:
+    """Eraser and variant that a carried attack was made on.
+
+    Args:
+        eraser: what the attack is tried on.
+        made_on: as a cell's.
+    """
+    other, _, variant = made_on.rpartition(".")
+    return other or eraser, variant
+
+
+def is_carried_across(cell: Cell) -> bool:
+    """Whether the attack was made on another eraser's model."""
+    return made_by(cell.eraser, cell.made_on)[0] != cell.eraser
 
 
 def plan_cells(study: StudyOptions) -> list[Cell]:
@@ -182,4 +200,17 @@ def plan_cells(study: StudyOptions) -> list[Cell]:
                 cells += [Cell(concept, eraser, variant, attack, seed) for variant in variants for attack in asked]
                 pairs = [(made, tried) for made in variants for tried in variants if made != tried]
                 cells += [Cell(concept, eraser, t, attack, seed, m) for attack in study.transfer for m, t in pairs]
-    return cells
+    return cells + (_across(study, cells) if study.across else [])
+
+
+def _across(study: StudyOptions, cells: list[Cell]) -> list[Cell]:
+    """Every attack by transfer, made on each model of each eraser, tried on all models of the others, where concept and
+    training seed are the same."""
+    own = [c for c in cells if c.attack in study.transfer and c.eraser in study.studied and not c.made_on]
+    return [
+        tried._replace(made_on=f"{made.eraser}.{made.variant}")
+        for tried in own
+        for made in own
+        if made.eraser != tried.eraser
+        and (made.concept, made.attack, made.seed) == (tried.concept, tried.attack, tried.seed)
+    ]

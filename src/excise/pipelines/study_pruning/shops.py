@@ -1,4 +1,5 @@
-"""Which workshop makes a cell: each concept has one, and another for masks alone, with all weights frozen."""
+"""Which workshop makes a cell: each concept has one, another for masks alone, with all weights frozen, and one for
+attacks that are carried over from another eraser."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from excise.models import ModelSpec
 from excise.pipelines.names import PLAIN
 from excise.provenance.decoding import decoding_sha256
 
-from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, Cell
+from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, Cell, is_carried_across
+from .transfer import Carrier
 from .workshop import Settings, Workshop
 
 
@@ -27,19 +29,23 @@ class Shops:
     concepts: dict
     cache: Cache
     run_info: dict
-    _open: dict[tuple[str, bool], Workshop] = field(default_factory=dict)
+    _open: dict[tuple[str, bool, bool], Workshop] = field(default_factory=dict)
     _pictures: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, cell: Cell) -> Workshop:
         """The workshop that makes a cell."""
-        alone = cell.variant.endswith(ALONE)
-        if (cell.concept, alone) not in self._open:
+        alone, across = cell.variant.endswith(ALONE), is_carried_across(cell)
+        key = (cell.concept, alone, across)
+        if key not in self._open:
             settings = self.settings
             if alone:
                 settings = replace(settings, prune=settings.prune.model_copy(update={"weight_lr": 0.0}))
-            shop = Workshop(cell.concept, settings, self.concepts, self.cache, self.run_info)
-            self._open[cell.concept, alone] = shop
-        return self._open[cell.concept, alone]
+            given = (cell.concept, settings, self.concepts, self.cache, self.run_info)
+            # whoever carries attacks over has the erasers of the ordinary workshop
+            self._open[key] = (
+                Carrier(*given, _kept=self.of(cell._replace(made_on=""))._kept) if across else Workshop(*given)
+            )
+        return self._open[key]
 
     def fingerprint(self, cell: Cell) -> str:
         """Of all that decides a row."""
