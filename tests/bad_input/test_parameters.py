@@ -121,6 +121,9 @@ TYPED = {
     "run --pipeline=study_pruning --params=concept=person": (
         "The parameter 'concept' chooses nothing here: this pipeline has parameters of its own."
     ),
+    "run --pipeline=study_pruning --params=erasers.uce.method=esd": (
+        "erasers.uce.method is 'esd': it must be the name that it stands under."
+    ),
     "run --pipeline=benchmark --params=benchmark.transfer=p5d": (  # one name needs no list
         "Parameter 'benchmark' does not fit together: benchmark.transfer names 'p5d', which is none of its attacks."
     ),

@@ -183,7 +183,9 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")
     tried = {name: AttackOptions.model_validate(options) for name, options in described.items()}
-    for options in chosen.values():
+    for name, options in chosen.items():
+        if options.method != name:
+            raise UserError(f"erasers.{name}.method is '{options.method}': it must be the name that it stands under.")
         make_method(options)
     made = {name: make_attack(options) for name, options in tried.items()}
     learned = study.learns_against or study.attacks[0]
