@@ -15,7 +15,7 @@ def budgets_table(settings: Settings) -> str:
     from excise.erasers import make_method
 
     lines = [
-        "## Budgets\n\nOf all rows without a mark.\n",
+        "## Budgets\n\nOf all rows without a mark, and of those that are still to be made.\n",
         "| attack | steps | judged images a prompt | to confirm a hit | batch | its own options |",
         "|" + "---|" * 6,
     ]
