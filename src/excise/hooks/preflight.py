@@ -92,7 +92,18 @@ def _check_named(catalog: Any, pipeline: Any, kind: str, known: Iterable[str], m
         options = model.model_validate(catalog[f"params:{where}"].load())
         if options.method != name:
             raise UserError(f"{where}.method is '{options.method}': it must be the name that it stands under.")
-        make(options)
+        _made(f"The {kind} '{name}'", make, options)
+
+
+def _made(what: str, make: Callable, *given: Any) -> Any:
+    """What a plugin brings may fail in any way when it is first made."""
+    try:
+        return make(*given)
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise UserError(f"{what} cannot be made, mend it where it is defined: {said}.") from error
 
 
 def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -106,9 +117,10 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
 
         concept = load_concept(name, catalog["concepts"].load())
         for judge in concept.judges:
-            make_judge(judge)
+            _made(f"The judge '{judge.name}'", make_judge, judge)
         # a label that the judge does not know would count as lost, not as a mistake in the file
-        make_judge(concept.retain_judge).resolve([*concept.retain_near, *concept.retain_far])
+        keeper = concept.retain_judge
+        _made(f"The judge '{keeper.name}'", make_judge, keeper).resolve([*concept.retain_near, *concept.retain_far])
 
 
 def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

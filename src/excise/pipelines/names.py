@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, update_wrapper
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from excise.attacks import Attack
 
 PLAIN = "plain"
 # kinds of work that are cut into shards, and the tags of the nodes that do it; the first word of a node's name is one
@@ -30,11 +34,21 @@ def variants(method: str) -> dict[str, str]:
 
 def learning_attack(attack: str) -> str:
     """The attack on X that P-X learns against: the chosen one, where it is one by words."""
-    from excise.attacks import ATTACKS, by_words
+    from excise.attacks import by_words
     from excise.pipelines.selection import ATTACK
 
-    known = ATTACKS.get(attack)  # what is unknown is refused later, by name
-    return attack if known is None or by_words(known()) else ATTACK
+    made = _with_defaults(attack)
+    return attack if made is None or by_words(made) else ATTACK
+
+
+def _with_defaults(attack: str) -> Attack | None:
+    """An attack by its name; None where it is unknown or cannot be made, which is refused later, by name."""
+    from excise.attacks import ATTACKS
+
+    try:
+        return ATTACKS[attack]()
+    except Exception:
+        return None
 
 
 def exported(method: str) -> str:
@@ -53,13 +67,13 @@ def audited_attacks(concept: str) -> list[str]:
     What revives a mask's zeros needs a checkpoint that says which they are; what starts from pictures of the concept is
     nothing for an unsafe one.
     """
-    from excise.attacks import ATTACKS, ThreatModel
+    from excise.attacks import ThreatModel
     from excise.pipelines.selection import selected_audit
 
     choice = selected_audit()
     if not choice.all:
         return list(dict.fromkeys(choice.attacks))
-    known = {name: ATTACKS[name]() for name in choice.attacks if name in ATTACKS}  # others are refused later, by name
+    known = {name: made for name in choice.attacks if (made := _with_defaults(name)) is not None}
     left_out = {name for name, attack in known.items() if getattr(attack, "revives", False) and not choice.masked}
     if concept in choice.unsafe:
         left_out |= {name for name, attack in known.items() if attack.threat_model == ThreatModel.IMAGE}
