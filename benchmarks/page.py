@@ -32,9 +32,9 @@ def page(rows: list[dict]) -> str:
         f"\nMeasured on: {'; '.join(machines)}, CPU, with as many threads as a row says. *Holds*: whether the median "
         "ratio is what is asked. *Peak MB*: the most memory that was resident while the stage ran once, model and "
         "libraries included. Bare, for an attack: U-Net forward and backward to the text states, without the text "
-        "encoder, the optimiser or the projection. Not timed: attacks that never ask the denoiser (GCG, MMA, "
-        "Ring-A-Bell), those that change weights, images judged on the way, erasers in closed form, judges but "
-        "NudeNet.\n",
+        "encoder, the optimiser or the projection; where it has images judged, drawing and judging these; where it "
+        "trains weights, forward and backward to these. Without a ratio: what never asks the denoiser. Not timed: "
+        "GCG, MMA and Ring-A-Bell, quantising and merging, RECE, judges but NudeNet.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]
     return "\n".join(lines)
