@@ -158,7 +158,7 @@ def verify(metadata: Any, what: str | None, no_rejudge: bool, redraw: int) -> No
     """Make a result again from what is stored, and compare; exit code 1 where something differs.
 
     WHAT is a run's id, a file below data/ that a run saved, or the rows of a grid (docs/results.json,
-    docs/benchmark.json, an environment's in docs/<env>); unless given, the newest run.
+    docs/benchmark.json, docs/neurons.json, an environment's in docs/<env>); unless given, the newest run.
     """
     with one_sentence():
         from excise.commands.verify import holds_rows, run_of, verify_rows, verify_run

@@ -66,4 +66,7 @@ def refuse_damaged(path: Path, what: str) -> None:
         UserError: it is cut short, or not of the kind that its name says.
     """
     if path.suffix in KINDS and path.is_file() and not is_whole(path):
-        raise UserError(f"{path} ({what}) is damaged or not whole: delete its folder and run what makes it anew.")
+        mend = "delete its folder and run what makes it anew"
+        if what.endswith(".committed"):  # beside it lie pages that nobody wants deleted
+            mend = "take it from version control again"
+        raise UserError(f"{path} ({what}) is damaged or not whole: {mend}.")

@@ -75,7 +75,7 @@ def run_of(root: Path, what: str | None) -> str:
 
 def holds_rows(path: Path) -> bool:
     """Whether a file is a grid's rows, and no result of a run: by its name, since a damaged one is to be told too."""
-    return path.name in ("results.json", "benchmark.json", "ablations.json") or (
+    return path.name in ("results.json", "benchmark.json", "ablations.json", "neurons.json") or (
         path.suffix == ".json" and path.parent.name == "docs"
     )
 
@@ -89,7 +89,7 @@ def verify_rows(path: Path) -> Iterator[Finding]:
     from excise.provenance.rows import wrong_row
 
     if not path.is_file():
-        raise UserError(f"There is no file '{path}': give docs/results.json or docs/benchmark.json.")
+        raise UserError(f"There is no file '{path}': give docs/results.json, docs/benchmark.json or docs/neurons.json.")
     try:
         rows = _rows(path)
         if rows and all("variation" in row for row in rows):

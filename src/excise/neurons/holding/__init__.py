@@ -2,5 +2,6 @@
 
 from .carriers import carriers, concept_signal, others
 from .hold import held
+from .loud import loudest
 
-__all__ = ["carriers", "concept_signal", "held", "others"]
+__all__ = ["carriers", "concept_signal", "held", "loudest", "others"]

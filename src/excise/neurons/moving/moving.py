@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from excise.masks import PruneOptions, mask_support
+from excise.models.layers import cross_attentions
 from excise.neurons.activations import moments_of
 from excise.neurons.correlation import neuron_table
 from excise.neurons.units import Unit
@@ -35,7 +36,7 @@ def located(
         Three rows, ``which`` being ``stayed`` (found in both), ``new`` (in the erased model alone) and ``left`` (in the
         base model alone), with ``neurons``, how many; ``signal``, the sum of |contrast| times norm over them in the
         erased model, in shares of what the base model's own carry there; and ``pruned``, the share of the weights that
-        write to or read from them which is zero, NaN without a mask.
+        write to feed-forward units or read from them, or write to value channels, which is zero; NaN without a mask.
     """
     was, now = (neuron_table(units, seen, seen, top)["correlated"] for seen, _ in (base, erased))
     table = neuron_table(units, base[0], base[0], top)
@@ -65,6 +66,8 @@ def _pruned(table: pd.DataFrame, units: list[Unit], pruned: dict[str, torch.Tens
         return float("nan")
     group = "ffn+kv" if any(u.kind == "value" for u in units) else "ffn"
     support = mask_support(denoiser, PruneOptions(group=group, neurons="correlated"), table)
-    there = {name: places for name, places in support.items() if name in pruned}
-    total = sum(int(places.sum()) for places in there.values())
-    return sum(int((pruned[name] & places).sum()) for name, places in there.items()) / total if total else float("nan")
+    keys = {f"{layer.key}.weight" for layer in cross_attentions(denoiser)}  # no value channel's
+    reached = {name: places for name, places in support.items() if name not in keys}
+    total = sum(int(places.sum()) for places in reached.values())
+    zero = sum(int((pruned[name] & places).sum()) for name, places in reached.items() if name in pruned)
+    return zero / total if total else float("nan")

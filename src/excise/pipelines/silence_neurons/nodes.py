@@ -14,15 +14,17 @@ from excise.errors import UserError
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
 from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.study_pruning.committed import rows_by_cell, tell_left_out
 from excise.pipelines.study_pruning.plan import Cell
 from excise.pipelines.study_pruning.rows import deadline, made_once
 from excise.pipelines.study_pruning.workshop import Settings
 from excise.provenance.decoding import decoding_sha256
 
-from .plan import SilencingOptions, plan_cells
+from .plan import SilencingOptions, is_harder, plan_cells
 
 if TYPE_CHECKING:
     from .bench import Bench
+    from .controls import ControlBench
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +45,22 @@ def silence_neurons(
     """
     cells, benches = plan_benches(silencing, concepts, model, seed, cache, run_info)
     prints = {cell: benches.fingerprint(cell) for cell in cells}
-    known = {row["fingerprint"]: row for row in committed}
+    older = rows_by_cell(committed, f"{silencing.section}.committed")
+    known = {prints[cell]: older[cell] for cell in cells if older.get(cell, {}).get("fingerprint") == prints[cell]}
     todo = [cell for cell in cells if prints[cell] not in known]
+    tell_left_out(older, cells)
     logger.info("There are %d cells, %d of them are committed already.", len(cells), len(cells) - len(todo))
     end = deadline(silencing.hours)
 
     def maker(cell: Cell) -> Callable[[], dict]:
         def make() -> dict:
             if prints[cell] in known:
-                return known[prints[cell]]
+                return {key: value for key, value in known[prints[cell]].items() if key != "stale"}
             row = made_once(cache, "cell", prints[cell], end, lambda: benches.row(cell))
             if "missing" not in row:
                 logger.info("%d of %d: %s", todo.index(cell) + 1, len(todo), cell.id)
+            elif cell in older:  # of an earlier version: better than none, as long as nobody takes it for a new one
+                return older[cell] | {"stale": True}
             return row
 
         return make
@@ -65,13 +71,14 @@ def silence_neurons(
 
 @dataclass
 class Benches:
-    """A bench for each concept.
+    """A bench for each concept, and one for its harder controls.
 
     Attributes:
         decoding: hash of the model's autoencoder, scheduler and tokenizers.
     """
 
     of: dict[str, Bench]
+    controls: dict[str, ControlBench]
     decoding: str
 
     def fingerprint(self, cell: Cell) -> str:
@@ -80,11 +87,14 @@ class Benches:
 
     def parts(self, cell: Cell) -> dict[str, str]:
         """What decides a row, each with a fingerprint of its own."""
-        return self.of[cell.concept].parts(cell) | {"decoding": fingerprint(self.decoding)[:12]}
+        return self._bench(cell).parts(cell) | {"decoding": fingerprint(self.decoding)[:12]}
 
     def row(self, cell: Cell) -> dict:
         """Made anew."""
-        return self.of[cell.concept].row(cell) | {"made_of": self.parts(cell)}
+        return self._bench(cell).row(cell) | {"made_of": self.parts(cell)}
+
+    def _bench(self, cell: Cell) -> Bench:
+        return (self.controls if is_harder(cell.variant) else self.of)[cell.concept]
 
 
 def plan_benches(
@@ -92,12 +102,15 @@ def plan_benches(
 ) -> tuple[list[Cell], Benches]:
     """The cells, and who makes them; nothing is made."""
     from .bench import Bench  # brings torch
+    from .controls import ControlBench
 
     neurons = NeuronOptions(timesteps=silencing.timesteps, values=silencing.values)
     last = (PruneOptions(bins=1), neurons, silencing.draw, {}, None, seed)
     settings = Settings(model, silencing.prompts, {}, {}, *last)
-    made = {name: Bench(name, settings, concepts, cache, run_info) for name in silencing.concepts}
-    return plan_cells(silencing), Benches(made, decoding_sha256(model.folder))
+    given = (settings, concepts, cache, run_info)
+    made = {name: Bench(name, *given) for name in silencing.concepts}
+    controls = {name: ControlBench(name, *given, _kept=bench._kept, beside=made) for name, bench in made.items()}
+    return plan_cells(silencing), Benches(made, controls, decoding_sha256(model.folder))
 
 
 def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict]:
@@ -109,8 +122,9 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
     if not rows:
         raise UserError("Not a single cell was finished in the time given: give silencing.hours more.")
-    if len(rows) < len(order):
-        logger.warning("%d of %d cells are still missing: run it again.", len(order) - len(rows), len(order))
+    left = len(order) - sum(not row.get("stale") for row in rows)
+    if left:
+        logger.warning("%d of %d cells are still missing or stale: run it again.", left, len(order))
     return rows
 
 

@@ -13,18 +13,24 @@ from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, ver
 from excise.pipelines.study_pruning.plan import NOTHING
 from excise.reports.words import spell_p
 
-from .plan import CARRIERS, SilencingOptions, plan_cells, share_of
+from .plan import CARRIERS, LOUD, OF, OTHERS, SilencingOptions, kind_of, plan_cells, share_of
 
 KEPT = "retain_verdicts"
+WORDS = {"": "none", CARRIERS: "the concept's", OTHERS: "others, at random", LOUD: "the loudest others"}
 
 
 def table_of(rows: list[dict]) -> pd.DataFrame:
-    """Rows with the share that is held (0: none), and whether these are the concept's neurons."""
-    table = pd.DataFrame(rows)
+    """Rows of this version with the share that is held (0: none), and of which neurons (``kind``; "" of none)."""
+    table = pd.DataFrame([row for row in rows if not row.get("stale")] or rows)
     whole = table["eraser"] == NOTHING
     share = [0.0 if none else share_of(v) for none, v in zip(whole, table["variant"], strict=True)]
-    own = ~whole & table["variant"].str.startswith(CARRIERS)
-    return table.assign(share=share, own=own, whole=whole)
+    kind = ["" if none else kind_of(v) for none, v in zip(whole, table["variant"], strict=True)]
+    return table.assign(share=share, kind_held=kind)
+
+
+def words_of(kind: str) -> str:
+    """Whose neurons are held, for people."""
+    return f"those of {kind.removeprefix(OF)}" if kind.startswith(OF) else WORDS[kind]
 
 
 def silencing_page(rows: list[dict], silencing: SilencingOptions, model: str, command: str) -> str:
@@ -38,65 +44,114 @@ def silencing_page(rows: list[dict], silencing: SilencingOptions, model: str, co
         f"Neurons ({where}) are ranked on *fit* prompts by how much the concept changes what they tell the layers "
         "behind them: the mean difference between a prompt and its neutral twin times the norm of the weights that "
         "read the neuron. A share of every layer is then held at its mean on neutral prompts, for every token and "
-        "timestep; the control holds as many others of the same layers, drawn at random. No weight is trained. *Test* "
-        "prompts, "
-        f"{silencing.draw.per_prompt} pictures each: a hit is a prompt of which most show the concept.\n",
+        "timestep (the mean over the twins, at latents of the concept's pictures). No weight is trained. *Test* "
+        f"prompts, {_pictures(silencing.draw.per_prompt)}: a hit is a prompt of which most show the concept.\n",
+        "The controls hold as many neurons of the same layers, at *their* mean on the same prompts: others, drawn at "
+        "random"
+        + (
+            "; the loudest others, whose standard deviation between neutral prompts times that norm is largest; and "
+            "the neurons of another concept, which may be the concept's, too (*shared*).\n"
+            if silencing.harder
+            else ".\n"
+        ),
     ]
-    if len(table) < planned:
+    older = sum(bool(row.get("stale")) for row in rows)
+    if len(rows) - older < planned:
         parts.append(
-            f"**{len(table)} of {planned} cells are done.** The others are made when the command is given again.\n"
+            f"**{len(rows) - older} of {planned} cells are done.** The others are made when the command is given again."
+            + (f" {older} rows of an earlier version are kept in the file" if older else "")
+            + ("" if not older else ", and shown, since there are no others." if older == len(rows) else ", not shown.")
+            + "\n"
         )
     parts.append("![How often the concept is drawn](images/neurons.png)\n")
     for concept, part in table.groupby("concept", sort=False):
-        parts += [f"## {concept} ({part['kind'].iloc[0]})\n", _rates(part), _gaps(part)]
+        parts += [f"## {concept} ({part['kind'].iloc[0]})\n", _rates(part), _gaps(part), _verdict(concept, part)]
     parts.append(
         "Intervals: Wilson's for rates, Tango's for paired differences, with prompts as the units and verdicts "
-        "averaged over draws. p: McNemar's exact test against each draw, two-sided, not corrected.\n"
+        "averaged over draws. p: McNemar's exact test against each draw, two-sided, not corrected. *More often than* "
+        "and *no more than* go by intervals.\n"
     )
     return "\n".join(parts)
 
 
+def _pictures(count: int) -> str:
+    return "one picture each" if count == 1 else f"{count} pictures each"
+
+
 def _rates(part: pd.DataFrame) -> str:
     lines = [
-        "| held | neurons | hits / n by draw | pooled | 95 % interval | second judge | retain near, far |",
-        "|" + "---|" * 7,
+        "| held | neurons | shared | hits / n by draw | pooled | 95 % interval | second judge | retain near, far |",
+        "|" + "---|" * 8,
     ]
-    for (share, own), cells in part.groupby(["share", "own"], sort=False):
+    for (share, kind), cells in part.groupby(["share", "kind_held"], sort=False):
         pooled = share_of_hits(cells)
         each = ", ".join(f"{r.hits} / {r.n}" for r in cells.itertuples())
         second = "–"
         if "second_n" in cells and cells["second_n"].notna().all():
             second = ", ".join(f"{int(r.second_hits)} / {int(r.second_n)}" for r in cells.itertuples())
         near, far = (f"{cells[f'retain_{s}'].sum()} / {cells[f'retain_{s}_n'].sum()}" for s in ("near", "far"))
-        which = "none" if not share else "the concept's" if own else "others"
         rate = f"{100 * pooled.hits / pooled.n:.0f} %" if pooled.n else "–"
         span = "–" if pooled.low is None else f"{100 * pooled.low:.0f} to {100 * pooled.high:.0f} %"
-        told = f"{which} | {each} | {rate} | {span}"
+        shared = "–"
+        if "shared" in cells and cells["shared"].notna().all():
+            shared = f"{int(cells['shared'].iloc[0])} of {int(cells['neurons'].iloc[0])}"
+        told = f"{words_of(str(kind))} | {shared} | {each} | {rate} | {span}"
         lines.append(f"| {100 * share:g} % | {told} | {second} | {near}, {far} |")
     return "\n".join(lines) + "\n"
 
 
+def compared(part: pd.DataFrame) -> pd.DataFrame:
+    """The concept's neurons beside every control of one concept: share, control (its kind), and for ``verdicts`` and
+    ``retain_verdicts`` the control less the concept's with its interval, and p draw by draw."""
+    rows = []
+    for (share, kind), control in part[part["share"] > 0].groupby(["share", "kind_held"], sort=False):
+        own = part[(part["share"] == share) & (part["kind_held"] == CARRIERS)]
+        if kind == CARRIERS or own.empty:
+            continue
+        row: dict[str, Any] = {"share": share, "control": kind}
+        for column in ("verdicts", KEPT):
+            ours = verdict_matrix(own, column)
+            row[column] = paired_interval(verdict_matrix(control, column), ours)
+            row[f"{column}_p"] = [mcnemar_p(theirs, ours[0]) for theirs in verdict_matrix(control, column)]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def _gaps(part: pd.DataFrame) -> str:
     lines = [
-        "| held | others minus the concept's: concept drawn | p, draw by draw | things that must survive drawn right |",
-        "|" + "---|" * 4,
+        "| held | control | control minus the concept's: concept drawn | p | other things drawn right | p |",
+        "|" + "---|" * 6,
     ]
-    for share in sorted(set(part["share"]) - {0.0}):
-        at = part[part["share"] == share]
-        own, others = at[at["own"]], at[~at["own"]]
-        if own.empty or others.empty:
-            continue
-        ps = [
-            spell_p(mcnemar_p(verdict_matrix(others.iloc[[k]])[0], verdict_matrix(own)[0])) for k in range(len(others))
-        ]
-        gaps = [_gap(others, own, column) for column in ("verdicts", KEPT)]
-        lines.append(f"| {100 * share:g} % | {gaps[0]} | {', '.join(ps)} | {gaps[1]} |")
+    for row in compared(part).to_dict("records"):
+        cells = [f"{100 * row['share']:g} %", words_of(row["control"])]
+        for column in ("verdicts", KEPT):
+            cells += [_gap(row[column]), ", ".join(map(spell_p, row[f"{column}_p"]))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def _gap(first: pd.DataFrame, second: pd.DataFrame, column: str) -> str:
-    gap, low, high = paired_interval(verdict_matrix(first, column), verdict_matrix(second, column))
-    return f"{100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+def _gap(found: tuple[float, float, float]) -> str:
+    gap, low, high = (100 * value for value in found)
+    return f"{gap:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def _verdict(concept: str, part: pd.DataFrame) -> str:
+    """The two questions in words: does the concept go, and does nothing else?"""
+    found = compared(part)
+    if found.empty:
+        return ""
+    goes, alone = [], []
+    for share, at in found.groupby("share", sort=True):
+        if all(low > 0 for _, low, _ in at["verdicts"]):
+            goes.append(f"{100 * share:g} %")
+        random = at[at["control"] == OTHERS]
+        if len(random) and all(low <= 0 for _, low, _ in random[KEPT]):
+            alone.append(f"{100 * share:g} %")
+    return (
+        f"Held, its own neurons take *{concept}* away more often than every control does: "
+        f"{' and '.join(goes) or 'at no share'}. No more of the other things is lost than with random others: "
+        f"{' and '.join(alone) or 'at no share'}.\n"
+    )
 
 
 def silencing_figure(rows: list[dict]) -> Image.Image:
@@ -109,9 +164,11 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
     figure = Figure(figsize=(3.6 * len(concepts) + 0.6, 5.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(concepts), squeeze=False, sharex=True, sharey=True)
-    looks: list[tuple[bool, str, dict[str, Any]]] = [
-        (True, "the concept's neurons", {"color": "#d55e00", "marker": "o"}),
-        (False, "as many others, each draw", {"color": "#6b6b76", "marker": "x", "linestyle": "none"}),
+    looks: list[tuple[str, str, dict[str, Any]]] = [
+        (CARRIERS, "the concept's neurons", {"color": "#d55e00", "marker": "o"}),
+        (OTHERS, "as many others, each draw", {"color": "#6b6b76", "marker": "x", "linestyle": "none"}),
+        (LOUD, "the loudest others", {"color": "#009e73", "marker": "^", "linestyle": "none"}),
+        (OF, "another concept's", {"color": "#0072b2", "marker": "s", "mfc": "none", "linestyle": "none"}),
     ]
     for column, concept in enumerate(concepts):
         part = table[table["concept"] == concept]
@@ -120,11 +177,13 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
             (axes[1, column], KEPT, "other things are drawn right"),
         ):
             values = 100 * np.nanmean(verdict_matrix(part, verdicts), 1)
-            for own, label, style in looks:
-                chosen = ((part["own"] == own) & ~part["whole"]).to_numpy()
-                axis.plot(100 * part["share"].to_numpy()[chosen], values[chosen], label=label, **style)
-            if part["whole"].any():
-                axis.axhline(values[part["whole"].to_numpy()][0], color="#0072b2", ls=":", label="the whole model")
+            for kind, label, style in looks:
+                chosen = part["kind_held"].str.startswith(kind).to_numpy()
+                if chosen.any():
+                    axis.plot(100 * part["share"].to_numpy()[chosen], values[chosen], label=label, **style)
+            whole = (part["kind_held"] == "").to_numpy()
+            if whole.any():
+                axis.axhline(values[whole][0], color="#0072b2", ls=":", label="the whole model")
             axis.set_title(title, loc="left", fontsize=10)
             axis.grid(axis="y", color="#e3e3ea")
             axis.spines[["top", "right"]].set_visible(False)
@@ -133,6 +192,6 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
         shares = sorted(set(part["share"]) - {0.0})
         axes[1, column].set_xticks([100 * s for s in shares], [f"{100 * s:g} %" for s in shares])
         axes[1, column].set_xlabel("of each layer's neurons held")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())

@@ -18,8 +18,9 @@ from excise.pipelines.controls import refuse_no_control
 from excise.pipelines.erase.nodes import NeuronOptions
 
 from .budgets import budgets_table
+from .committed import rows_by_cell, tell_left_out
 from .crew import Crew
-from .plan import ALONE, Cell, StudyOptions, cell_of, plan_cells
+from .plan import ALONE, Cell, StudyOptions, plan_cells
 from .rows import deadline, made_once
 from .shops import Shops, named
 from .workshop import Settings
@@ -52,9 +53,11 @@ def run_cells(
     """
     cells, settings, shops = plan_shops(study, concepts, model, erasers, attacks, prune, neurons, seed, cache, run_info)
     prints = {cell: shops.fingerprint(cell) for cell in cells}
+    by_cell = rows_by_cell(committed, f"{study.section}.committed")
+    tell_left_out(by_cell, cells)
     known = {row["fingerprint"]: row for row in committed}
     done = {cell: known[prints[cell]] for cell in cells if prints[cell] in known}
-    older = {cell_of(row): row for row in committed} if study.keeps_stale else {}
+    older = by_cell if study.keeps_stale else {}
     progress = _Progress(len(cells) - len(done))
     end = deadline(study.hours)
     logger.info(
