@@ -122,6 +122,22 @@ def test_budgets_are_a_sum_of_the_attacks(metrics, project):
         assert budget["images"] == PROMPTS * IMAGES
 
 
+def test_a_mask_has_its_scale_where_neurons_are_looked_for(metrics, project):
+    """The same zeros in each parameter, drawn at random, on the base model."""
+    found = {}
+    for path in project.glob("data/**/located.parquet/*/located.parquet"):
+        table = pd.read_parquet(path)
+        found[table["eraser"].iloc[0]] = table
+    assert sorted(found) == ["esd", "esd_plus", "p_esd"]
+    for name, table in sorted(found.items()):  # P-X is the last
+        scale = table[table["scale"]].set_index("which")
+        assert len(table) == (6 if name == "p_esd" else 3) and len(scale) == (3 if name == "p_esd" else 0)
+        own = table[~table["scale"]].set_index("which")
+        assert own.loc[["stayed", "left"], "neurons"].sum() == own.loc[["stayed", "new"], "neurons"].sum()
+    assert scale["neurons"]["stayed"] + scale["neurons"]["left"] == own["neurons"]["stayed"] + own["neurons"]["left"]
+    assert not scale["signal"].equals(own["signal"])
+
+
 def test_eraser_files_say_what_they_are(metrics, project):
     from excise.models.layers import parameter_names
     from excise.pipelines.erase.nodes import open_model

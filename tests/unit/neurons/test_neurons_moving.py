@@ -43,7 +43,7 @@ def test_what_moved_is_counted_as_by_hand(tiny_model, seen):
     unit = units[0]
     mean, m2 = (activations[f"{unit.name}/d/{what}"].mean(0) for what in ("mean", "m2"))
     order = (mean.abs() / m2.sqrt()).argsort(descending=True)
-    top, count = order[: max(1, round(0.2 * unit.width))], max(1, round(0.2 * unit.width))
+    top = order[: max(1, round(0.2 * unit.width))]
     strong, weak = int(top[0]), int(order[-1])
     after = {k: v.clone() for k, v in activations.items()}
     for what in ("mean", "m2"):
@@ -81,5 +81,9 @@ def test_what_moved_is_counted_as_by_hand(tiny_model, seen):
     assert rows["left"]["signal"] == pytest.approx(left / reference, rel=1e-4)
     assert rows["stayed"]["signal"] == pytest.approx(2 * (reference - own) / reference, rel=1e-4)
     assert rows["new"]["pruned"] == 1 and rows["left"]["pruned"] == 0
-    each = (2 if layer.gated else 1) * up.shape[1] + down.shape[0]  # weights of one neuron in this layer
-    assert rows["stayed"]["pruned"] == pytest.approx(half / ((count - 1) * each))
+    weights = 0  # of the neurons that stayed, in all layers: what the mask does not name is not zero
+    for one in feed_forwards(denoiser):
+        rows_in, columns_out = (denoiser.get_parameter(f"{n}.weight") for n in (one.up, one.down))
+        each = (2 if one.gated else 1) * rows_in.shape[1] + columns_out.shape[0]
+        weights += each * (max(1, round(0.2 * columns_out.shape[1])) - (one.down == unit.name))
+    assert rows["stayed"]["pruned"] == pytest.approx(half / weights)

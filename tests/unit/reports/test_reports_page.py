@@ -58,20 +58,23 @@ def test_is_one_file_without_anything_from_outside(metrics):
 def test_says_where_the_concepts_neurons_are_by_now(metrics):
     def found(stayed, new, left, pruned=(None, None)) -> dict:
         rows = {"stayed": (stayed, 0.61, pruned[0]), "new": (new, 0.094, pruned[1]), "left": (left, 0.2, pruned[0])}
-        return {w: {"neurons": n, "signal": signal, "pruned": p} for w, (n, signal, p) in rows.items()}
+        told = {w: {"neurons": n, "signal": signal, "pruned": p} for w, (n, signal, p) in rows.items()}
+        return told | {"scale": False}
 
-    html = page(
-        metrics, located=[{"eraser": "esd"} | found(40, 8, 12), {"eraser": "p_esd"} | found(50, 2, 2, (0.153, 0))]
-    )
+    p_esd = {"eraser": "p_esd"} | found(50, 2, 2, (0.153, 0))
+    scale = {"eraser": "p_esd"} | found(45, 7, 7, (0.1, 0.1)) | {"scale": True}
+    html = page(metrics, located=[{"eraser": "esd"} | found(40, 8, 12), p_esd, scale])
     parser = Balance()
     parser.feed(html)
     rows = re.findall(r"<tr>.*?</tr>", html.partition("Looked for afresh")[2].partition("</table>")[0])
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
-    assert [len(row) for row in cells] == [7, 7, 7]
+    assert [len(row) for row in cells] == [7, 7, 7, 7]
+    assert cells[3][:2] == ["Base model, a random mask as large as that of P-ESD", "45 of 52"]
+    assert "it is the scale for the masks" in html
     assert cells[1][1:] == ["40 of 52", "0.61", "8", "0.09", "–", "–"]
     assert cells[2][1:] == ["50 of 52", "0.61", "2", "0.09", "0.0 %", "15.3 %"]
     bare = page(metrics, located=[{"eraser": "esd"} | found(40, 8, 12)])
-    assert "40 of 52" in bare and "Zero of their weights" not in bare
+    assert "40 of 52" in bare and "Zero of their weights" not in bare and "the scale for the masks" not in bare
     assert "Looked for afresh" not in page(metrics)
 
 

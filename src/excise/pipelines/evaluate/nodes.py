@@ -172,8 +172,12 @@ def locate_neurons(
     """Where the concept's neurons are in an erased model, looked for afresh on plain test prompts beside their twins.
 
     Returns:
-        As ``excise.neurons.moving.located``, with the eraser's variant.
+        As ``excise.neurons.moving.located``, with the eraser's variant; under a mask three rows more, ``scale`` being
+        True: the base model with as many zeros in each parameter, drawn at random, which moves neurons without erasing.
     """
+    import torch
+
+    from excise.masks.fixed import random_mask
     from excise.neurons import find_units
     from excise.neurons.moving import located
     from excise.neurons.units import outgoing_norms
@@ -181,12 +185,20 @@ def locate_neurons(
     base = open_model(model)
     units = find_units(base.denoiser, neurons.values)
     before = {u.name: outgoing_norms(base.denoiser, u).cpu() for u in units}
-    with base.wearing(eraser) as worn:
-        plain, twins = (worn.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
-        found = measure(worn, plain, twins, trajectories, neurons, prune, "test")
-        after = {u.name: outgoing_norms(worn.denoiser, u).cpu() for u in units}
-    table = located(units, (reference, before), (found, after), prune.top, eraser.pruned, base.denoiser)
-    return table.assign(eraser=eraser.header["variant"])
+
+    def look(worn_eraser: Eraser) -> pd.DataFrame:
+        with base.wearing(worn_eraser) as worn:
+            states = (worn.encode(rows_of(prompts, [s], "test")["prompt"].tolist()) for s in ("target", "neutral"))
+            found = measure(worn, *states, trajectories, neurons, prune, "test")
+            after = {u.name: outgoing_norms(worn.denoiser, u).cpu() for u in units}
+        return located(units, (reference, before), (found, after), prune.top, worn_eraser.pruned, base.denoiser)
+
+    tables = [look(eraser).assign(scale=False)]
+    if eraser.pruned:
+        everywhere = {name: torch.ones_like(places) for name, places in eraser.pruned.items()}
+        drawn = replace(eraser, weights={}, pruned=random_mask(eraser.pruned, everywhere, 0))
+        tables.append(look(drawn).assign(scale=True))
+    return pd.concat(tables, ignore_index=True).assign(eraser=eraser.header["variant"])
 
 
 def _draw(

@@ -251,7 +251,7 @@ def write_report(
         unsafe=described.unsafe,
         notes=notes,
         threats=by_threat(attacks, tried),
-        located=[moved(table) for table in located.values()],
+        located=[moved(part) for table in located.values() for _, part in table.groupby("scale", sort=True)],
     )
     pictures = {"contact_sheet": contact_sheet, "rates": rates}
     pictures |= {} if reactivation is None else {"reactivation": reactivation}
@@ -259,12 +259,13 @@ def write_report(
 
 
 def moved(table: pd.DataFrame) -> dict:
-    """One line of the report: the eraser's variant, and for each of ``stayed``, ``new`` and ``left`` its figures; None
-    in the place of a share of pruned weights where there is no mask."""
+    """One line of the report: the eraser's variant, whether this is the ``scale`` of its mask, and for each of
+    ``stayed``, ``new`` and ``left`` its figures; None in the place of a share of pruned weights where there is no mask.
+    """
     told = {row["which"]: {k: row[k] for k in ("neurons", "signal")} for row in table.to_dict("records")}
     for which, share in zip(table["which"], table["pruned"], strict=True):
         told[which]["pruned"] = None if pd.isna(share) else float(share)
-    return {"eraser": str(table["eraser"].iloc[0]), **told}
+    return {"eraser": str(table["eraser"].iloc[0]), "scale": bool(table["scale"].iloc[0]), **told}
 
 
 def by_threat(attacks: dict, tried: set[str]) -> list[dict]:
