@@ -149,8 +149,8 @@ def _verdict(concept: str, part: pd.DataFrame) -> str:
             alone.append(f"{100 * share:g} %")
     return (
         f"Held, its own neurons take *{concept}* away more often than every control does: "
-        f"{' and '.join(goes) or 'at no share'}. No more of the other things is lost than with random others: "
-        f"{' and '.join(alone) or 'at no share'}.\n"
+        f"{', '.join(goes) or 'at no share'}. No more of the other things is lost than with random others: "
+        f"{', '.join(alone) or 'at no share'}.\n"
     )
 
 
