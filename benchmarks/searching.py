@@ -23,7 +23,7 @@ from excise.models.diffusion import DiffusionModel
 
 STEPS, DRAWN, GUIDANCE = 2, 4, 2.0
 WORDS = ["a man", "a woman on a blue background", "an old man in flat style", "a lady"]
-TRAINED, BATCH = 10, 16
+TRAINED, BATCH = 20, 16  # steps as in attacks.py
 
 
 def main() -> None:

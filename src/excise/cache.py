@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from excise.equal_code import as_before
 from excise.shards import WHOLE, Shard
 from excise.whole import is_whole
 
@@ -107,8 +108,9 @@ def _defines(path: Path) -> bool:
 
 @lru_cache(1024)
 def bare_source(source: str) -> str:
-    """Source without its comments, docstrings and layout, the same in every Python."""
-    tree = ast.parse(source)
+    """Source without its comments, docstrings and layout, the same in every Python, and without the changes that are
+    known to change no result (``excise.equal_code``)."""
+    tree = ast.parse(as_before(source))
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:

@@ -223,7 +223,8 @@ class DiffusionModel:
         if replaced is None:
             said = self.denoiser(**arguments)
         else:
-            given = {name: value.to(self.dtype) for name, value in replaced.items()}
+            dtype = self.dtype
+            given = {name: value.to(dtype) for name, value in replaced.items()}
             said = torch.func.functional_call(self.denoiser, given, (), arguments)
         return self.family.prediction(said, latents).to(self.precision)
 

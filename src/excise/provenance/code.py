@@ -24,7 +24,9 @@ from typing import Any
 from excise.cache import bare_source
 
 # what changes no number
-PLUMBING = {f"excise.{name}" for name in ("cache", "errors", "hooks", "plugins", "provenance", "shards", "whole")}
+PLUMBING = {
+    f"excise.{name}" for name in ("cache", "equal_code", "errors", "hooks", "plugins", "provenance", "shards", "whole")
+}
 BESIDE = {".yml", ".html", ".md"}
 LOCATION = re.compile(r"[a-z_][\w.]*:[A-Za-z_]\w*")  # how a class is registered without importing it
 
