@@ -117,8 +117,9 @@ def test_committed_rows_that_are_wrong_are_refused(spoil):
     rows = [row("unpruned", 0, "hh..") | {"fingerprint": "x", "retain_n": 10, "failed": 0, "dropped": 0}]
     assert list(rows_by_cell(rows, "rows")) == [Cell("person", "none", "unpruned", "plain", 0)]
     spoil(rows)
-    with pytest.raises(UserError, match=r"^rows.*version control"):
+    with pytest.raises(UserError, match=r"^rows.*version control") as told:
         rows_by_cell(rows, "rows")
+    assert str(told.value).count("version control") == 1
 
 
 @pytest.mark.jobs

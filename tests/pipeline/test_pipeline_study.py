@@ -223,7 +223,7 @@ def test_an_old_row_stays_marked_until_there_is_time_to_make_it_again(project, r
     from excise.pipelines.study_pruning import rows as clocked
 
     rows = run_study()
-    old = [row | {"fingerprint": "old", "hits": 0} for row in rows[:2]]
+    old = [row | {"fingerprint": "old", "seconds": 0.5} for row in rows[:2]]
     (project / "docs/results.json").write_text(json.dumps([*old, *rows[2:]]))
     for folder in (project / "data/cache").glob("cell-*"):
         (folder / "row.json").unlink(missing_ok=True)

@@ -29,6 +29,8 @@ def rows_by_cell(rows: list[dict], where: str) -> dict[Cell, dict]:
             if not row["fingerprint"] or (reasons := wrong_row(row)):
                 raise UserError(f"{where}: the row of {cell.id} is wrong ({'; '.join(reasons)}). {MEND}")
             found[cell] = row
+    except UserError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{where} has something that is no row ({type(error).__name__}: {error}). {MEND}") from None
     return found
