@@ -138,6 +138,25 @@ def test_a_mask_has_its_scale_where_neurons_are_looked_for(metrics, project):
     assert not scale["signal"].equals(own["signal"])
 
 
+def test_the_scale_of_a_mask_has_none_of_the_erasers_weights(metrics, project, monkeypatch):
+    from dataclasses import replace
+
+    from excise.masks import PruneOptions
+    from excise.pipelines.erase.nodes import NeuronOptions
+    from excise.pipelines.evaluate.nodes import locate_neurons, measure_reference
+
+    monkeypatch.chdir(project)
+    spec, paths = (json.loads(newest(project, f"{n}.json").read_text()) for n in ("model", "trajectories"))
+    prompts, how = pd.read_parquet(newest(project, "prompts.parquet")), (NeuronOptions(timesteps=2), PruneOptions())
+    reference = measure_reference(spec, prompts, paths, *how)
+    eraser = Eraser.load(newest(project, "p_esd/eraser.safetensors"))
+    whole, bare = (
+        locate_neurons(spec, one, prompts, paths, reference, *how).set_index(["scale", "which"])["signal"]
+        for one in (eraser, replace(eraser, weights={}))
+    )
+    assert eraser.weights and whole[True].equals(bare[True]) and not whole[False].equals(bare[False])
+
+
 def test_eraser_files_say_what_they_are(metrics, project):
     from excise.models.layers import parameter_names
     from excise.pipelines.erase.nodes import open_model

@@ -12,6 +12,7 @@ from excise.cache import Cache, fingerprint
 from excise.models import ModelSpec
 from excise.pipelines.benchmark.standing import transfer_matrix
 from excise.pipelines.erase.nodes import NeuronOptions
+from excise.pipelines.evaluate import nodes as evaluate
 from excise.pipelines.study_pruning.crew import Crew, group_of
 from excise.pipelines.study_pruning.nodes import plan_shops
 from excise.pipelines.study_pruning.plan import Cell, StudyOptions, is_carried_across, made_by, plan_cells
@@ -82,6 +83,24 @@ def test_a_carried_attack_is_the_others_and_what_it_meets_is_the_own_model(shops
         assert row["retain_verdicts"] == own["retain_verdicts"]
     matrix = transfer_matrix(rows, "person", ATTACK)
     assert list(matrix.columns) == ["ESD", "UCE"] and matrix.notna().all(axis=None)
+
+
+def test_a_carried_attack_asks_the_other_model_and_imitates_its_pictures(shops_of, monkeypatch):
+    """After the test above: everything is in the cache."""
+    cells, shops = shops_of()
+    original, seen = evaluate.attack_test_prompts, []
+
+    def spy(concept, model, eraser, prompts, trajectories, *rest):
+        seen.append((eraser.header["variant"], trajectories))
+        return original(concept, model, eraser, prompts, trajectories, *rest)
+
+    monkeypatch.setattr(evaluate, "attack_test_prompts", spy)
+    for cell in filter(is_carried_across, cells):
+        seen.clear()
+        shops.row(cell)
+        other = made_by(cell.eraser, cell.made_on)[0]
+        [(variant, trajectories)] = seen
+        assert variant == other and trajectories is shops.of(cell).trajectories(other)
 
 
 def test_a_carried_row_depends_on_both_erasers(shops_of):
