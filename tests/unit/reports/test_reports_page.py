@@ -70,7 +70,7 @@ def test_says_where_the_concepts_neurons_are_by_now(metrics):
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
     assert [len(row) for row in cells] == [7, 7, 7, 7]
     assert cells[3][:2] == ["Base model, a random mask as large as that of P-ESD", "45 of 52"]
-    assert "it is the scale for the masks" in html
+    assert "is the scale for the masks" in html
     assert cells[1][1:] == ["40 of 52", "0.61", "8", "0.09", "–", "–"]
     assert cells[2][1:] == ["50 of 52", "0.61", "2", "0.09", "0.0 %", "15.3 %"]
     bare = page(metrics, located=[{"eraser": "esd"} | found(40, 8, 12)])
