@@ -6,13 +6,12 @@ changes nothing, since an attacker who compares the erased model with its base n
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, record_over_bare
 
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.search import Knowledge
@@ -69,18 +68,7 @@ def measure(model: DiffusionModel, name: str, count: int) -> None:
                 model.predict(references, times, states)
 
     seconds = in_turns(3, bare=bare, attack=attack)
-    ratio, low, high = ratios(seconds, "attack", "bare")
-    record(
-        f"attack {name}, {count} prompts",
-        model="emoji64",
-        prompts=count,
-        seconds=round(statistics.median(seconds["attack"]), 2),
-        model_evaluations=count * evaluations,
-        bare_seconds=round(statistics.median(seconds["bare"]), 2),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(attack),
-    )
+    record_over_bare(f"attack {name}, {count} prompts", seconds, "attack", attack, count, count * evaluations)
 
 
 if __name__ == "__main__":

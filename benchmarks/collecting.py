@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, record_over_bare
 
 from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
@@ -33,18 +31,9 @@ def main() -> None:
         collect_activations(model, units, first, second, path.times, path.latents, 2, BATCH)
 
     seconds = in_turns(9, bare=bare, looking=looking)
-    ratio, low, high = ratios(seconds, "looking", "bare")
-    record(
-        "collecting activations",
-        model="emoji64",
-        prompts=PROMPTS,
-        seconds=round(statistics.median(seconds["looking"]), 3),
-        model_evaluations=2 * PROMPTS * STEPS,
-        bare_seconds=round(statistics.median(seconds["bare"]), 3),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        units=sum(u.width for u in units),
-        peak_mb=peak_mb(looking),
+    units_seen = sum(u.width for u in units)
+    record_over_bare(
+        "collecting activations", seconds, "looking", looking, PROMPTS, 2 * PROMPTS * STEPS, units=units_seen
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, record_over_bare
 
 from excise.concepts.concept import JudgeSpec
 from excise.images import DrawOptions, draw_images
@@ -42,7 +40,7 @@ def main() -> None:
             model.decode(latents)
 
         seconds = in_turns(3, bare=bare, draw=draw)
-        _record(f"drawing, {count} pictures", seconds, "draw", count, 2 * count * STEPS, draw)
+        record_over_bare(f"drawing, {count} pictures", seconds, "draw", draw, count, 2 * count * STEPS)
         with tempfile.TemporaryDirectory() as folder:
             images = draw_images(model, prompts, options, Path(folder), "drawing")
             pictures = images.load(images.manifest["image_id"].tolist())
@@ -51,24 +49,7 @@ def main() -> None:
                 return judge_images(judge, images)
 
             seconds = in_turns(3, bare=lambda pictures=pictures: judge.detect(pictures), judge=judging)
-            _record(f"judging with nudenet, {count} pictures", seconds, "judge", count, 0, judging)
-
-
-def _record(
-    stage: str, seconds: dict[str, list[float]], what: str, count: int, evaluations: int, function: Callable[[], object]
-) -> None:
-    ratio, low, high = ratios(seconds, what, "bare")
-    record(
-        stage,
-        model="emoji64",
-        prompts=count,
-        seconds=round(statistics.median(seconds[what]), 2),
-        model_evaluations=evaluations,
-        bare_seconds=round(statistics.median(seconds["bare"]), 2),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(function),
-    )
+            record_over_bare(f"judging with nudenet, {count} pictures", seconds, "judge", judging, count, 0)
 
 
 if __name__ == "__main__":

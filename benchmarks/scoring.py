@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, peak_mb, record, record_over_bare
 
 from excise.erasers import EraserOptions, make_method
 from excise.erasers.material import Material, Words
@@ -39,18 +39,7 @@ def score(model: DiffusionModel, count: int) -> None:
         input_norms(model, layers, states, path.times, path.latents)
 
     seconds = in_turns(5, bare=bare, scoring=scoring)
-    ratio, low, high = ratios(seconds, "scoring", "bare")
-    record(
-        f"scoring weights, {count} prompts",
-        model="emoji64",
-        prompts=count,
-        seconds=round(statistics.median(seconds["scoring"]), 3),
-        model_evaluations=count * STEPS,
-        bare_seconds=round(statistics.median(seconds["bare"]), 3),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(scoring),
-    )
+    record_over_bare(f"scoring weights, {count} prompts", seconds, "scoring", scoring, count, count * STEPS)
 
 
 def solve(model: DiffusionModel, count: int) -> None:

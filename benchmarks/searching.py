@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, record_over_bare
 from torch.func import functional_call
 
 from excise.attacks import AttackOptions, make_attack
@@ -69,7 +67,11 @@ def search(model: DiffusionModel, count: int) -> None:
             judge.detect(pictures)
 
     evaluations = 2 * DRAWN * looks * count  # twice with guidance
-    _record(f"attack random_tokens, {count} prompts, {looks} images each judged", count, evaluations, bare, attack)
+    stage, seconds = (
+        f"attack random_tokens, {count} prompts, {looks} images each judged",
+        in_turns(3, bare=bare, attack=attack),
+    )
+    record_over_bare(stage, seconds, "attack", attack, count, evaluations)
 
 
 def finetune(model: DiffusionModel) -> None:
@@ -90,23 +92,8 @@ def finetune(model: DiffusionModel) -> None:
             values = {n: p.detach().requires_grad_(True) for n, p in model.denoiser.named_parameters()}
             functional_call(model.denoiser, values, (clean, times, states)).sample.pow(2).mean().backward()
 
-    _record("attack finetuning, one for all prompts", BATCH, TRAINED * BATCH, bare, attack)
-
-
-def _record(stage: str, count: int, evaluations: int, bare: Callable[[], object], attack: Callable[[], object]) -> None:
     seconds = in_turns(3, bare=bare, attack=attack)
-    ratio, low, high = ratios(seconds, "attack", "bare")
-    record(
-        stage,
-        model="emoji64",
-        prompts=count,
-        seconds=round(statistics.median(seconds["attack"]), 2),
-        model_evaluations=evaluations,
-        bare_seconds=round(statistics.median(seconds["bare"]), 2),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(attack),
-    )
+    record_over_bare("attack finetuning, one for all prompts", seconds, "attack", attack, BATCH, TRAINED * BATCH)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,31 @@ def peak_mb(function: Callable[[], object]) -> float | None:
     return round(int(kilobytes) / 1024, 1)
 
 
+def record_over_bare(
+    stage: str,
+    seconds: dict[str, list[float]],
+    what: str,
+    function: Callable[[], object],
+    prompts: int,
+    evaluations: int,
+    **more: object,
+) -> None:
+    """A stage of emoji64 beside its ``bare`` cost, both from ``in_turns``; ``function`` runs once more for its memory."""
+    ratio, low, high = ratios(seconds, what, "bare")
+    record(
+        stage,
+        model="emoji64",
+        prompts=prompts,
+        seconds=round(statistics.median(seconds[what]), 3),
+        model_evaluations=evaluations,
+        bare_seconds=round(statistics.median(seconds["bare"]), 3),
+        ratio=round(ratio, 3),
+        ratio_range=[round(low, 3), round(high, 3)],
+        **more,
+        peak_mb=peak_mb(function),
+    )
+
+
 def record(stage: str, **figures: object) -> None:
     """Put a stage's figures into ``results.json``, in the place of older ones, and print them."""
     import torch

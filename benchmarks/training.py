@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import in_turns, peak_mb, ratios, record
+from timing import in_turns, record_over_bare
 from torch.func import functional_call
 
 from excise.erasers import EraserOptions, make_method
@@ -47,7 +45,7 @@ def main() -> None:
             train_weights(model, method, options, "esd-x", STEPS, 1.0, material, 0, Path(folder), "")
 
     seconds = in_turns(3, bare=lambda: bare(names), erase=erase)
-    _record("training ESD", seconds, "erase", erase)
+    record_over_bare("training ESD", seconds, "erase", erase, BATCH, 2 * BATCH * STEPS)
 
     prune = PruneOptions(group="ffn+kv", gates="top_k", rate=0.1, steps=STEPS, retain_weight=1.0, weight_lr=1e-3)
     support = mask_support(model.denoiser, prune, None)
@@ -58,22 +56,7 @@ def main() -> None:
             train_mask(model, method, options, prune, support, scores, material, 0, Path(folder), "")
 
     seconds = in_turns(3, bare=lambda: bare(list(support)), mask=mask)
-    _record("training P-ESD's mask", seconds, "mask", mask)
-
-
-def _record(stage: str, seconds: dict[str, list[float]], what: str, function: Callable[[], object]) -> None:
-    ratio, low, high = ratios(seconds, what, "bare")
-    record(
-        stage,
-        model="emoji64",
-        prompts=BATCH,
-        seconds=round(statistics.median(seconds[what]), 2),
-        model_evaluations=2 * BATCH * STEPS,
-        bare_seconds=round(statistics.median(seconds["bare"]), 2),
-        ratio=round(ratio, 3),
-        ratio_range=[round(low, 3), round(high, 3)],
-        peak_mb=peak_mb(function),
-    )
+    record_over_bare("training P-ESD's mask", seconds, "mask", mask, BATCH, 2 * BATCH * STEPS)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from excise.pipelines.erase import nodes as erase
 from excise.pipelines.silence_neurons.nodes import collect
 from excise.pipelines.silence_neurons.page import silencing_figure, silencing_page
 from excise.pipelines.silence_neurons.plan import SilencingOptions, other_concept, plan_cells
-from excise.pipelines.study_pruning.committed import rows_by_cell
+from excise.pipelines.study_pruning.committed import rows_by_cell, tell_left_out
 from excise.pipelines.study_pruning.plan import Cell
+from excise.whole import refuse_damaged
 from tiny import BUDGET
 
 SILENCING: dict[str, Any] = {
@@ -120,6 +121,24 @@ def test_committed_rows_that_are_wrong_are_refused(spoil):
     with pytest.raises(UserError, match=r"^rows.*version control") as told:
         rows_by_cell(rows, "rows")
     assert str(told.value).count("version control") == 1
+
+
+def test_rows_that_are_not_written_again_are_told(caplog):
+    cells = [Cell("person", "none", "unpruned", "plain", seed) for seed in (0, 1, 2)]
+    with caplog.at_level("WARNING"):
+        tell_left_out(cells[:2], cells)
+        assert not caplog.records
+        tell_left_out(cells, cells[:1])
+    assert "2 committed rows are of no cell" in caplog.text
+
+
+def test_damaged_rows_are_taken_from_version_control_and_no_folder_is_deleted(tmp_path):
+    path = tmp_path / "neurons.json"
+    path.write_text("[{")
+    with pytest.raises(UserError, match="take it from version control again"):
+        refuse_damaged(path, "silencing.committed")
+    with pytest.raises(UserError, match="delete its folder"):
+        refuse_damaged(path, "person.metrics")
 
 
 @pytest.mark.jobs

@@ -11,6 +11,7 @@ from excise.provenance.rows import wrong_row
 from .plan import Cell, cell_of
 
 logger = logging.getLogger(__name__)
+MEND = "Take the file from version control again."
 
 
 def rows_by_cell(rows: list[dict], where: str) -> dict[Cell, dict]:
@@ -34,9 +35,6 @@ def rows_by_cell(rows: list[dict], where: str) -> dict[Cell, dict]:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{where} has something that is no row ({type(error).__name__}: {error}). {MEND}") from None
     return found
-
-
-MEND = "Take the file from version control again."
 
 
 def tell_left_out(rows: Iterable[Cell], cells: list[Cell]) -> None:
