@@ -67,11 +67,8 @@ def search(model: DiffusionModel, count: int) -> None:
             judge.detect(pictures)
 
     evaluations = 2 * DRAWN * looks * count  # twice with guidance
-    stage, seconds = (
-        f"attack random_tokens, {count} prompts, {looks} images each judged",
-        in_turns(3, bare=bare, attack=attack),
-    )
-    record_over_bare(stage, seconds, "attack", attack, count, evaluations)
+    stage = f"attack random_tokens, {count} prompts, {looks} images each judged"
+    record_over_bare(stage, in_turns(3, bare=bare, attack=attack), "attack", attack, count, evaluations)
 
 
 def finetune(model: DiffusionModel) -> None:

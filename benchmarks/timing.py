@@ -52,7 +52,7 @@ def record_over_bare(
     evaluations: int,
     **more: object,
 ) -> None:
-    """A stage of emoji64 beside its ``bare`` cost, both from ``in_turns``; ``function`` runs once more for its memory."""
+    """A stage of emoji64 beside its ``bare`` cost, from ``in_turns``; ``function`` runs once more for its memory."""
     ratio, low, high = ratios(seconds, what, "bare")
     record(
         stage,
