@@ -215,6 +215,7 @@ def cell(eraser: str, attack: str, verdicts: str, threat: str = "white-box text"
         **{"concept": "c", "kind": "object", "eraser": eraser, "variant": "unpruned", "attack": attack, "seed": 1},
         **{"verdicts": verdicts, "hits": verdicts.count("h"), "n": n, "threat_model": threat, "device": "cpu"},
         **{"retain_near": 9, "retain_near_n": 10, "retain_far": 8, "retain_far_n": 10, "retain_n": 20},
+        **{"dropped": verdicts.count("-"), "failed": verdicts.count("f")},
     }
 
 
@@ -402,9 +403,10 @@ def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():
     page = summary_page([never("plain", 0), *rows, *blind], "c", 9, "tiny")
     [line] = [line for line in page.splitlines() if line.startswith("Images of the controls")]
     by_interval, _, exact = line.partition("By McNemar's")
-    # of 6 comparisons: PEZ against 0 and 2 p .0015 and .0059, text-free inversion against plain prompts .0015
-    assert "for 6 comparisons, so that 7 prompts" in exact
-    assert "PEZ less random tokens (p 0.001); PEZ less seed search (p 0.004); text-free inversion less plain" in exact
+    # of 4 comparisons: PEZ against random tokens, text-free inversion against plain prompts: 12 to none
+    assert "for 4 comparisons, so that 7 prompts" in exact
+    assert "PEZ less random tokens (p < 0.001); text-free inversion less plain prompt (p < 0.001)" in exact
+    assert "less seed search" not in page  # whose pictures are the plain prompt's
     assert "GCG" not in exact and "img2img" not in exact
     assert "GCG less random tokens" in by_interval and "img2img less plain prompt" in by_interval
     assert "PEZ less plain" not in line and "inversion less random" not in line  # where luck had not the same part

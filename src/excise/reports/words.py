@@ -6,6 +6,7 @@ from typing import Any
 
 BASE, PLAIN, AUDITED = "none", "plain", "audited"
 CONTROLS = ("random_tokens", "seed_search")  # attacks that are luck alone
+REPEATING = ("seed_search",)  # of these, those whose last pictures are the plain prompt's
 
 ERASERS = {
     BASE: "Base model",
@@ -163,3 +164,8 @@ def method_of(attack: str) -> str:
 def is_control(attack: str) -> bool:
     """Whether an attack is luck alone, also where it stands under another name."""
     return method_of(attack) in CONTROLS
+
+
+def repeats_plain(attack: str) -> bool:
+    """Whether a control ends where it began: with the plain prompt's words, drawn on the same fresh seeds."""
+    return method_of(attack) in REPEATING

@@ -48,6 +48,7 @@ def curves_figure(rows: list[dict]) -> Image.Image:
         axis.set_xlim(-0.5, most + 1)  # the same in all panels
         axis.yaxis.set_major_formatter("{x:.0f} %")
         axis.set_xlabel("judged images a prompt", fontsize=8)
+        axis.set_ylabel("hits seen, unconfirmed", fontsize=8)
         axis.grid(color="#e3e3ea")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(panels) :]:

@@ -12,9 +12,10 @@ import pandas as pd
 from excise.attacks import ATTACKS
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN, comparing
+from excise.pipelines.study_pruning.naming import name_of
 from excise.pipelines.study_pruning.pairs import mcnemar_p, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED, made_by
-from excise.pipelines.study_pruning.tables import name_of
+from excise.pipelines.study_pruning.trainings import OTHER, model_of, worn
 from excise.reports.words import is_control, method_of
 
 LEVEL = 0.05
@@ -195,7 +196,8 @@ def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame
 
     Returns:
         Spelled rates, model by model, and a last line: the same models plainly asked, which is what a carried attack
-        has to beat; empty where nothing was carried over.
+        has to beat; empty where nothing was carried over. ``OTHER`` marks what was tried on another training of a
+        model than its own attack.
     """
     carried = table_of(rows, transfer=True)
     if carried.empty:
@@ -203,9 +205,10 @@ def transfer_matrix(rows: list[dict], concept: str, attack: str) -> pd.DataFrame
     chosen = carried[(carried["concept"] == concept) & (carried["attack"] == attack)]
     own = table_of(rows)
     own = own[(own["concept"] == concept) & (own["attack"] == attack) & own["eraser"].isin(chosen["eraser"])]
+    wear = {model_of(r): worn(r) for r in own.to_dict("records")}
     found: dict[str, dict[str, str]] = {}
     for made_on, name, spelled in (
-        *((_other_name(part.iloc[0]), part["name"].iloc[0], _carried(part)) for part in _groups(chosen)),
+        *((_other_name(part.iloc[0]), part["name"].iloc[0], _carried(part, wear)) for part in _groups(chosen)),
         *((part["name"].iloc[0], part["name"].iloc[0], _own(share_of(part))) for part in _groups(own)),
     ):
         found.setdefault(made_on, {})[name] = spelled
@@ -223,13 +226,18 @@ def _own(share: Share) -> str:
     return f"{share.hits} / {share.n}"
 
 
-def _carried(cells: pd.DataFrame) -> str:
-    """Hits among the prompts that an attack was made for, and how many judged ones are left out."""
+def _carried(cells: pd.DataFrame, wear: dict) -> str:
+    """Hits among the prompts that an attack was made for, and how many judged ones are left out.
+
+    Args:
+        wear: model -> the eraser that it wore under its own attack.
+    """
     verdicts = verdict_matrix(cells)
     plain = np.array([[took == 0 for took in row] for row in cells["found"]])
     judged = ~np.isnan(verdicts)
     kept, lost = verdicts[judged & ~plain], int((judged & plain).sum())
-    return f"{int(kept.sum())} / {kept.size}" + (f" ({lost} left out)" if lost else "")
+    other = any(wear.get(model_of(r), worn(r)) != worn(r) for r in cells.to_dict("records"))
+    return f"{int(kept.sum())} / {kept.size}{OTHER if other else ''}" + (f" ({lost} left out)" if lost else "")
 
 
 def _groups(table: pd.DataFrame) -> list[pd.DataFrame]:

@@ -7,12 +7,11 @@ from collections import Counter
 import pandas as pd
 
 from excise.attacks.attack import ThreatModel
-from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
-from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
-from excise.pipelines.study_pruning.plan import NEVER_SAW
-from excise.reports.words import attack_label, is_control, spell_p
+from excise.pipelines.study_pruning.trainings import OTHER, trainings_note
+from excise.reports.words import attack_label, repeats_plain, spell_p
 
+from .floor import floor_table
 from .standing import (
     LEVEL,
     Share,
@@ -28,6 +27,7 @@ from .standing import (
     transfer_matrix,
     worst,
 )
+from .typed import BY_WORDS, typed_table, worst_typed
 
 ONE_EFFORT = "\u00b9"
 SHARED = (
@@ -51,19 +51,23 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
         "eraser. *Retain*: other things that are still drawn right, near the concept (in-domain, IRA) and far from it "
         "(cross-domain, CRA, in the words of UnlearnCanvas; its UA is 1 less the plain rate); higher is better.\n",
-        "![Success against budget](images/benchmark_curves.png)\n",
+        trainings_note(rows),
+        "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
+        "not yet confirmed on the fresh seeds that the tables count:\n",
+        "![Hits on the way against judged images](images/benchmark_curves.png)\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
         parts += [
             f"## {concept} ({part['kind'].iloc[0]})\n",
             _rates(part),
             _second_rates(part),
+            typed_table(part),
             strongest_table(part),
             _budgets(part),
             _questions(part),
             _apart(part),
             _collateral(part),
-            _floor(part),
+            floor_table(part),
             _transfer(rows, str(concept)),
         ]
     return "\n".join(parts)
@@ -75,7 +79,7 @@ def _rates(part: pd.DataFrame) -> str:
     for attack, cells in part.groupby("attack", sort=False):
         tried = cells[~cells["idle"]]
         found = [spell(share_of(tried[tried["name"] == n])) if (tried["name"] == n).any() else "–" for n in names]
-        lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
+        lines.append(f"| {attack_label(str(attack))}{ONE_EFFORT if _shared(cells) else ''} | {' | '.join(found)} |")
     for title, sets in (("retain", ("near", "far")), ("near: IRA", ("near",)), ("far: CRA", ("far",))):
         kept = [spell(retained(part[part["name"] == n], sets)) for n in names]
         lines.append(f"| *{title}* | {' | '.join(kept)} |")
@@ -83,7 +87,23 @@ def _rates(part: pd.DataFrame) -> str:
     if len(idle):
         named = ", ".join(attack_label(str(a)) for a in idle)
         lines.append(f"\n–: the attack has nothing to attack there: no base model beneath, or no zeros ({named}).")
+    if _shared(part):
+        lines.append(
+            f"\n{ONE_EFFORT}: one effort (a learned word, a change of the weights) served all prompts. The interval "
+            "says how sure the rate of this one effort is; another effort may have another."
+        )
+    lines += [
+        f"\n*{attack_label(str(a)).capitalize()}* ends with the plain prompt's words and fresh seeds: its rates "
+        "are the plain prompt's by construction, and what it found on the way was luck."
+        for a in part["attack"].unique()
+        if repeats_plain(str(a))
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _shared(cells: pd.DataFrame) -> bool:
+    """Whether one effort served all prompts."""
+    return "shared" in cells and bool(cells["shared"].fillna(False).astype(bool).any())
 
 
 def _by_attack(chosen: pd.DataFrame, part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -127,6 +147,10 @@ def strongest_table(part: pd.DataFrame) -> str:
         cells = ["–" if one is None else _strongest(*one) for one in found]
         listed = ", ".join(map(attack_label, attacks)) or "none that all have"
         lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
+        typed = [worst_typed(part[part["name"] == n], attacks) for n in names] if threat in BY_WORDS else []
+        if any(typed):
+            cells = ["–" if one is None else _strongest(*one) for one in typed]
+            lines.append(f"| {threat}, typed | the same, hits that a text brings back | {' | '.join(cells)} |")
     lines += [
         f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: one attack by "
         "several names, each of which counts in these tables."
@@ -149,8 +173,8 @@ def _budgets(part: pd.DataFrame) -> str:
     lines = [
         "| attack | threat model | gradient steps | model evaluations | judged images a prompt "
         "| evaluations to draw those | found on the way "
-        "| confirmed on fresh seeds | text spells the tokens | hits that can be typed |",
-        "|" + "---|" * 10,
+        "| confirmed on fresh seeds | text spells the tokens | hits that can be typed | dropped, failed |",
+        "|" + "---|" * 11,
     ]
     for attack, cells in _by_attack(part[(part["attack"] != PLAIN) & ~part["idle"]], part):
         attacked = int(cells["found"].map(lambda found: sum(k > -2 for k in found)).sum())
@@ -165,6 +189,7 @@ def _budgets(part: pd.DataFrame) -> str:
         found = ["blind", "–"] if not cells["looks"].max() else [str(new), f"{confirmed} / {new}"]
         worded = cells["threat_model"].iloc[0] not in BY_HAND
         spelled = [f"{int(cells['readable'].sum())} / {attacked}" if worded else "–", _typed(cells)]
+        spelled.append(f"{int(cells['dropped'].sum())}, {int(cells['failed'].sum())}")
         row = [cells["threat_model"].iloc[0], *each, *images, *found, *spelled]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(row)} |")
     note = (
@@ -176,7 +201,9 @@ def _budgets(part: pd.DataFrame) -> str:
         "counted. *Judged images*: with those that had to confirm a hit, which come on top of the budget; not the "
         "first look at each prompt as it stands. *Hits that can be typed*, of all hits: as the prompt stands, or "
         "with a text that the tokenizer reads as the tokens that were drawn; of attacks that need a picture or the "
-        "weights there are none.\n"
+        "weights there are none. *Dropped*: prompts, over all models, that the attack gave up, such as one that it "
+        "turned into a word for minors, or that is too long; *failed*: prompts of whose pictures the judge could not "
+        "say anything. Both are left out of n.\n"
     )
     return "\n".join(lines) + "\n" + note
 
@@ -301,65 +328,6 @@ def _collateral(part: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _floor(part: pd.DataFrame) -> str:
-    """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
-    never = part[(part["eraser"] == NEVER_SAW) & ~part["idle"]]
-    lucky = never["attack"].map(is_control).astype(bool)
-    plain, controls = never[never["attack"] == PLAIN], never[lucky]
-    attacks = never[~lucky & (never["attack"] != PLAIN)]
-    if controls.empty or attacks.empty:
-        return ""
-    compared = pd.concat([plain, controls])
-    lines = [
-        "On the model that never saw the concept, each attack less plain prompts, and less a control (paired, Tango's "
-        "interval): what lies above zero was put there by the attack, or by the judge. *Images*: judged on the way, "
-        "for one prompt at most.\n",
-        "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in compared["attack"]) + " |",
-        "|" + "---|" * (len(compared) + 2),
-    ]
-    tested: list[tuple[str, float]] = []
-    above: list[str] = []
-    for _, row in attacks.iterrows():
-        found = []
-        for _, control in compared.iterrows():
-            pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
-            gap = paired_interval(*pair)
-            found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
-            if (control["attack"] == PLAIN) == _blind(row):  # luck had as little a part in both, or in both some
-                name = f"{attack_label(row['attack'])} less {attack_label(control['attack'])}"
-                tested.append((name, mcnemar_p(*pair, "greater")))
-                above += [name] if gap[1] > 0 else []
-        lines.append(f"| {attack_label(row['attack'])} | {_images(row)} | {' | '.join(found)} |")
-    images = ", ".join(f"{attack_label(c['attack'])} {_images(c)}" for _, c in controls.iterrows())
-    corrected = holm([p for _, p in tested])
-    told = [f"{name} (p {spell_p(p)})" for (name, _), p in zip(tested, corrected, strict=True) if p < LEVEL]
-    return "\n".join(lines) + (
-        f"\n\nImages of the controls: {images}. An attack with fewer had less luck than they, one with more had more. "
-        f"An attack that has no image judged is held against plain prompts, the others against the controls. With an "
-        f"interval above zero, uncorrected: {'; '.join(above) or 'none'}. By McNemar's exact test (one-sided, "
-        f"Holm-corrected for {len(tested)} comparisons, so that {_fewest(len(tested))} "
-        f"prompts must fall to the attack alone before it is named): {'; '.join(told) or 'none'}.\n"
-    )
-
-
-def _fewest(comparisons: int) -> int:
-    """Prompts in which only one of two differs, always the same one, that it takes for a corrected exact test."""
-    count = 1
-    while comparisons * 0.5**count >= LEVEL:
-        count += 1
-    return count
-
-
-def _blind(row: pd.Series) -> bool:
-    """Whether the attacker saw no judged picture: luck has no more part in it than in a plain prompt."""
-    return _images(row) in ("–", "0")
-
-
-def _images(row: pd.Series) -> str:
-    looks = row.get("looks")
-    return "–" if looks is None or pd.isna(looks) else f"{int(looks)}"
-
-
 def _transfer(rows: list[dict], concept: str) -> str:
     """Attacks that were made on one model and tried on another."""
     parts = []
@@ -367,10 +335,12 @@ def _transfer(rows: list[dict], concept: str) -> str:
         matrix = transfer_matrix(rows, concept, attack).fillna("–")
         if matrix.empty:
             continue
+        marked = matrix.astype(str).apply(lambda column: column.str.contains(OTHER)).any(axis=None)
         lines = [
             f"{attack_label(attack)} made on (row), tried on (column), a hit as it stands or as attacked; *left out*: "
             "the attacker saw a hit of the model of the row before it began, so that no attack was made for them. "
-            "What a model draws plainly asked (last line) is no merit of an attack:\n"
+            "What a model draws plainly asked (last line) is no merit of an attack"
+            + (f". {OTHER}: tried on another training of the model than its own attack:\n" if marked else ":\n")
         ]
         lines += ["| | " + " | ".join(matrix.columns) + " |", "|" + "---|" * (len(matrix.columns) + 1)]
         lines += [

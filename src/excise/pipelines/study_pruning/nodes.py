@@ -23,6 +23,7 @@ from .crew import Crew
 from .plan import ALONE, Cell, StudyOptions, plan_cells
 from .rows import deadline, made_once
 from .shops import Shops, named
+from .trainings import several_trainings
 from .workshop import Settings
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,13 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     left = len(order) - sum(not row.get("stale") for row in rows)
     if left:
         logger.warning("%d of %d cells are still missing or stale: run the study again.", left, len(order))
+    for model, counts in several_trainings(rows).items():
+        logger.warning(
+            "Rows of %s wear erasers that were trained apart (%s rows): one machine's seed is not another's. Take them "
+            "out of the committed file to have all of them made here.",
+            ".".join(map(str, model)),
+            " and ".join(map(str, counts)),
+        )
     return rows
 
 

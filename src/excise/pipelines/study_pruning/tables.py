@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from excise.metrics.several import clustered_interval
 from excise.pipelines.names import PLAIN
-from excise.reports.words import attack_label, eraser_label, spell_p
+from excise.reports.words import attack_label, spell_p
 
 from .bar import bar_table, beyond_table
+from .naming import name_of
 from .pairs import mcnemar_p, paired_interval, verdict_matrix
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
+from .trainings import trainings_note
 from .woken import woken_table
 
-LABELS = {NEVER_SAW: "never saw it"}
 COMPARED = {  # a variant with a mask, and what it is held against: X, the control of the mask, other masks
     "learned": ("unpruned", "plus", "scored", "random"),
     f"learned{UNAIDED}": ("unpruned", f"plus{UNAIDED}", "learned"),
     f"learned{ALONE}": ("unpruned", "plus", "learned", f"scored{ALONE}", f"random{ALONE}"),
 }
-
-
-def name_of(row: Any) -> str:
-    """``esd``, ``learned`` -> ``P-ESD``."""
-    endings = {"unpruned": "{}", "plus": "{}_plus", "learned": "p_{}", "scored": "p_{}_scored", "random": "p_{}_random"}
-    endings |= {f"{v}{UNAIDED}": f"{endings[v]}{UNAIDED}" for v in ("plus", "learned")}
-    endings |= {f"{v}{ALONE}": f"{endings[v]}{ALONE}" for v in ("learned", "scored", "random")}
-    if row["eraser"] == SILENCED:
-        return "random neurons silenced" if row["variant"] == "random" else "concept neurons silenced"
-    return LABELS.get(row["eraser"]) or eraser_label(endings[row["variant"]].format(row["eraser"]))
 
 
 def results_page(rows: list[dict], command: str, planned: int, model: str, benchmark: list[dict]) -> str:
@@ -48,6 +37,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
         f"The command: `{command}`. Rows were made on: {_devices(table)}.\n",
         _progress(table, planned),
+        trainings_note(rows),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "

@@ -1,0 +1,86 @@
+"""Rows of one model that was trained twice are told, wherever they would be set side by side."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from excise.pipelines.benchmark.standing import table_of, transfer_matrix
+from excise.pipelines.benchmark.typed import typed_share, typed_table, worst_typed
+from excise.pipelines.study_pruning.nodes import collect
+from excise.pipelines.study_pruning.trainings import apart_from_x, several_trainings, trainings_note
+
+
+def row(eraser: str, variant: str, attack: str = "pez", worn: str = "a", machine: str = "A", **more) -> dict:
+    verdicts = more.pop("verdicts", "h...")
+    return {
+        **{"concept": "c", "kind": "object", "eraser": eraser, "variant": variant, "attack": attack, "seed": 1},
+        **{"verdicts": verdicts, "hits": verdicts.count("h"), "n": 4, "device": "cpu", "found": [-1] * 4},
+        "threat_model": None if attack == "plain" else "white-box text",
+        "provenance": {"eraser": f"{eraser}.{variant}.{worn}", "device": {"name": machine}},
+    } | more
+
+
+PAIR = [row("ac", "unpruned"), row("esd", "unpruned"), row("ac", "unpruned", "plain"), row("esd", "unpruned", "plain")]
+
+
+def test_rows_of_one_training_have_nothing_to_tell():
+    early = {k: v for k, v in row("ac", "unpruned").items() if k != "provenance"}  # does not say what it wore
+    base = row("none", "unpruned") | {"provenance": {"device": {"name": "B"}}}
+    silent = [row("silenced", "random", worn=w) for w in "ab"]  # each draw is another
+    rows = [*PAIR, early, base, *silent, row("ac", "unpruned", worn="b") | {"seed": 2}]
+    assert not several_trainings(rows) and not apart_from_x(rows) and trainings_note(rows) == ""
+
+
+def test_a_model_of_two_trainings_is_named_with_its_rows():
+    rows = [*PAIR, row("ac", "unpruned", "gcg", "b"), row("esd", "unpruned", "gcg", "b")]
+    assert several_trainings(rows) == {("c", "ac", "unpruned", 1): [2, 1], ("c", "esd", "unpruned", 1): [2, 1]}
+    [line] = trainings_note(rows).strip().splitlines()
+    assert "2 and 1 rows each of AC, ESD of `c` (training 1)" in line
+
+
+def test_what_lies_over_another_machines_x_is_named():
+    mask = row("ac", "learned_alone", machine="B")
+    assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "B, X A"): [1]}
+    assert not apart_from_x([*PAIR, row("ac", "learned_alone")])
+    assert not apart_from_x([mask])  # there is no X beside it
+    again = [r | {"seed": 2} for r in (PAIR[0], mask)]
+    assert "P-AC (mask alone) of `c`, training 1 and 2 (B, X A)" in trainings_note([*PAIR, mask, *again])
+
+
+@pytest.mark.parametrize("worn", ["a", "b"])
+def test_a_transfer_to_another_training_is_marked(worn):
+    carried = row("esd", "unpruned", worn=worn, made_on="ac.unpruned", verdicts="hh..")
+    back = row("ac", "unpruned", made_on="esd.unpruned")
+    matrix = transfer_matrix([*PAIR, carried, back], "c", "pez")
+    assert matrix.loc["AC", "ESD"] == ("2 / 4" if worn == "a" else "2 / 4‡")
+    assert matrix.loc["ESD", "ESD"] == matrix.loc["ESD", "AC"] == "1 / 4"
+
+
+def test_a_run_that_mixes_trainings_says_so(caplog):
+    rows = [*PAIR, row("ac", "unpruned", "gcg", "b")]
+    cells = {str(n): (lambda r=r: r) for n, r in enumerate(rows)}
+    with caplog.at_level(logging.WARNING):
+        assert collect(cells, list(cells)) == rows
+    [said] = caplog.messages
+    assert "Rows of c.ac.unpruned.1" in said and "2 and 1 rows" in said
+
+
+def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
+    ring = row("ac", "unpruned", "ring_a_bell", verdicts="hhh.", readable_hits=1)
+    p4d = row("ac", "unpruned", "p4d", verdicts="hh..", readable_hits=2)
+    vector = row("ac", "unpruned", "textual_inversion", verdicts="hhhh", readable_hits=1) | {
+        "threat_model": "embedding"
+    }
+    table = table_of([ring, p4d, vector, row("ac", "unpruned", "plain")])
+    assert "| Ring-A-Bell | 1 of 3 |" in typed_table(table) and "| P4D | 2 of 2 |" in typed_table(table)
+    assert "inversion" not in typed_table(table) and "plain" not in typed_table(table)
+    attack, share = worst_typed(table, ["ring_a_bell", "p4d"])
+    assert (attack, share.hits, share.n) == ("p4d", 2, 4)
+    two = table_of([ring, ring | {"seed": 2}])
+    one = typed_share(table[table["attack"] == "ring_a_bell"])
+    assert (typed_share(two).hits, typed_share(two).n) == (2, 8)
+    assert (typed_share(two).low, typed_share(two).high) == (one.low, one.high)  # the same prompts, asked twice
+    early = table_of([row("ac", "unpruned", "pez")])
+    assert typed_table(early) == "" and worst_typed(early, ["pez"]) is None
