@@ -29,12 +29,19 @@ def page(rows: list[dict]) -> str:
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     machines = sorted({f"{r['machine']}, torch {r['torch']}" for r in rows})
     lines += [
-        f"\nMeasured on: {'; '.join(machines)}, CPU, with as many threads as a row says. *Holds*: whether the median "
-        "ratio is what is asked. *Peak MB*: the most memory that was resident while the stage ran once, model and "
-        "libraries included. Bare, for an attack: U-Net forward and backward to the text states, without the text "
-        "encoder, the optimiser or the projection; where it has images judged, drawing and judging these; where it "
-        "trains weights, forward and backward to these. Without a ratio: what never asks the denoiser. Not timed: "
-        "GCG, MMA and Ring-A-Bell, quantising and merging, RECE, judges but NudeNet.\n",
+        f"\nMeasured on: {'; '.join(machines)}, CPU, with as many threads as a row says. Seconds and ratios above are "
+        "medians: of nine rounds of collecting, of five of scoring and solving, of three of all else. *Holds*: whether "
+        "the median ratio is what is asked, though single rounds may lie above. *Peak MB*: the most memory that was "
+        "resident while the stage ran once, model and libraries included. Bare, for an attack: U-Net forward and "
+        "backward to the text states, without the text encoder, the optimiser or the projection; where it has images "
+        "judged, drawing and judging these; where it trains weights, forward and backward to these. Without a ratio: "
+        "what never asks the denoiser.\n",
+        "Attacks are timed in 20 steps and fewer, with their methods' own options, which are not those of runs "
+        "(UnlearnDiffAtk has 3 tokens where runs have 10, PEZ 5 and P4D 16 where they have 10, textual inversion 1 "
+        "vector where they have 2, random tokens 5 where they have 10), and without judged images but for random "
+        "tokens. Not timed: the attacks GCG, MMA, Ring-A-Bell, synonyms, seed search, img2img, quantising, merging, "
+        "revival, and fine-tuning of a low-rank addition; the erasers AC, SalUn, RECE, STEREO, AdvUnlearn and "
+        "ConceptPrune; judges but NudeNet; prompts, metrics, the report, and judging again.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]
     return "\n".join(lines)
