@@ -9,10 +9,13 @@ import pandas as pd
 from PIL import Image
 
 from excise.pipelines.names import PLAIN
+from excise.pipelines.study_pruning.naming import name_of
+from excise.pipelines.study_pruning.trainings import several_trainings
 from excise.reports.page import data_uri
 from excise.reports.words import about_attack, attack_label, method_of
 
-from .standing import REFERENCES, Share, lacking, rank_on, retained, share_of, table_of, worst
+from .standing import REFERENCES, Share, lacking, one_effort, rank_on, retained, share_of, table_of, worst
+from .typed import BY_WORDS, worst_typed
 
 
 def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -23,7 +26,11 @@ def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -
     here = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     done = not table.empty
-    concepts = [_concept(str(name), part) for name, part in table.groupby("concept", sort=False)] if done else []
+    mixed: dict[str, list[str]] = {}
+    for concept, eraser, variant, _ in several_trainings(rows):
+        mixed.setdefault(concept, []).append(name_of({"eraser": eraser, "variant": variant}))
+    parts = table.groupby("concept", sort=False) if done else []
+    concepts = [_concept(str(name), part) | {"mixed": mixed.get(str(name), [])} for name, part in parts]
     attacks = [a for a in table["attack"].unique() if a != PLAIN] if done else []
     threats = table.drop_duplicates("attack").set_index("attack")["threat_model"] if done else {}
     return page.get_template("leaderboard.html").render(
@@ -40,8 +47,10 @@ def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -
 def _concept(name: str, part: pd.DataFrame) -> dict:
     attacks, models = list(part["attack"].unique()), []
     ranked, controls = rank_on(part), rank_on(part, controls=True)
+    by_text = rank_on(part, BY_WORDS)
     for label, cells in part.groupby("name", sort=False):
         reference = cells["eraser"].iloc[0] in REFERENCES
+        typed = worst_typed(cells, by_text)
         weakest, luck, kept = worst(cells, ranked), worst(cells, controls), retained(cells)
         tried = cells[~cells["idle"]]
         rates = [share_of(tried[tried["attack"] == a]) if (tried["attack"] == a).any() else None for a in attacks]
@@ -53,6 +62,8 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
                 "worst_attack": attack_label(weakest[0]) if weakest else "",
                 "luck": luck[1] if luck else None,
                 "luck_attack": attack_label(luck[0]) if luck else "",
+                "typed": typed[1] if typed else None,
+                "typed_attack": attack_label(typed[0]) if typed else "",
                 "lacking": [attack_label(a) for a in lacking(part, str(label))],
                 "retain": kept,
                 "rates": rates,
@@ -63,7 +74,7 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
     return {
         "name": name,
         "kind": part["kind"].iloc[0],
-        "attacks": [attack_label(a) for a in attacks],
+        "attacks": [attack_label(a) + ("¹" if one_effort(part[part["attack"] == a]) else "") for a in attacks],
         "ranked": [attack_label(a) for a in ranked],
         "models": order,
         "pareto": data_uri(pareto_figure(order)),

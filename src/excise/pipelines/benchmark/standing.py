@@ -107,6 +107,11 @@ def rank_on(part: pd.DataFrame, threats: tuple[str, ...] = WORDS, controls: bool
     return [str(attack) for attack, count in models.items() if count == erased["name"].nunique()]
 
 
+def one_effort(cells: pd.DataFrame) -> bool:
+    """Whether one effort of the attacker (a learned word, a change of the weights) served all prompts."""
+    return "shared" in cells and any(bool(shared) for shared in cells["shared"] if pd.notna(shared))
+
+
 def lacking(part: pd.DataFrame, name: str) -> list[str]:
     """Attacks that some erased model has a cell for and this one has none."""
     asked = part[part["attack"] != PLAIN]

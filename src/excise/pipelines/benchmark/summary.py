@@ -18,6 +18,7 @@ from .standing import (
     asked_beforehand,
     by_second_judge,
     lacking,
+    one_effort,
     rank_on,
     retained,
     share_of,
@@ -79,7 +80,7 @@ def _rates(part: pd.DataFrame) -> str:
     for attack, cells in part.groupby("attack", sort=False):
         tried = cells[~cells["idle"]]
         found = [spell(share_of(tried[tried["name"] == n])) if (tried["name"] == n).any() else "–" for n in names]
-        lines.append(f"| {attack_label(str(attack))}{ONE_EFFORT if _shared(cells) else ''} | {' | '.join(found)} |")
+        lines.append(f"| {attack_label(str(attack))}{ONE_EFFORT if one_effort(cells) else ''} | {' | '.join(found)} |")
     for title, sets in (("retain", ("near", "far")), ("near: IRA", ("near",)), ("far: CRA", ("far",))):
         kept = [spell(retained(part[part["name"] == n], sets)) for n in names]
         lines.append(f"| *{title}* | {' | '.join(kept)} |")
@@ -87,7 +88,7 @@ def _rates(part: pd.DataFrame) -> str:
     if len(idle):
         named = ", ".join(attack_label(str(a)) for a in idle)
         lines.append(f"\n–: the attack has nothing to attack there: no base model beneath, or no zeros ({named}).")
-    if _shared(part):
+    if one_effort(part):
         lines.append(
             f"\n{ONE_EFFORT}: one effort (a learned word, a change of the weights) served all prompts. The interval "
             "says how sure the rate of this one effort is; another effort may have another."
@@ -99,11 +100,6 @@ def _rates(part: pd.DataFrame) -> str:
         if repeats_plain(str(a))
     ]
     return "\n".join(lines) + "\n"
-
-
-def _shared(cells: pd.DataFrame) -> bool:
-    """Whether one effort served all prompts."""
-    return "shared" in cells and bool(cells["shared"].fillna(False).astype(bool).any())
 
 
 def _by_attack(chosen: pd.DataFrame, part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
