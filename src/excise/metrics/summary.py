@@ -33,13 +33,16 @@ class Budget(Strict):
     """What an attack spent over all prompts of one eraser.
 
     ``model_evaluations`` are the attack's own, ``sampling_evaluations`` (missing in files of earlier versions) drew the
-    images that it had judged on its way; ``images`` are those and the ones that its rate is counted on.
+    images that it had judged on its way; ``images`` are those and the ones that its rate is counted on. ``shared``
+    (missing in files of earlier versions): one effort, such as a learned word or a change of the weights, served all
+    prompts, so that they are no independent trials of the attack.
     """
 
     gradient_steps: int = Field(ge=0)
     model_evaluations: int = Field(ge=0)
     sampling_evaluations: int | None = Field(None, ge=0)
     images: int = Field(ge=0)
+    shared: bool | None = None
 
 
 class AttackRate(Rate):

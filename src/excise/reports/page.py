@@ -90,6 +90,7 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         metrics=metrics,
         context=context,
         attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
+        one_effort=sorted({attack for _, attack, rate in rates if rate.get("budget", {}).get("shared")}),
         spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
         headline=verdict(metrics, context.threats) if audited else headline(metrics),
         reach=reach(metrics, context.threats) if audited else [],

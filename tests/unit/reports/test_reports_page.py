@@ -281,3 +281,15 @@ def test_hits_that_nobody_could_type_are_told(metrics):
     assert "somebody could type" not in page(metrics)
     attack["readable_hits"] -= 5
     assert "no text spells): ESD under UnlearnDiffAtk 9 of 14." in page(metrics)
+
+
+def test_one_effort_for_all_prompts_is_marked_wherever_it_is_counted(metrics):
+    assert "¹" not in page(metrics)
+    for one in metrics["erasers"].values():
+        one["attacks"]["unlearndiffatk"]["budget"]["shared"] = False
+    assert "¹" not in page(metrics)
+    metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]["budget"]["shared"] = True
+    told = page(metrics)
+    rates, paired = told.split("Is the difference real?")
+    assert "UnlearnDiffAtk¹" in rates and "UnlearnDiffAtk¹" in paired and "plain prompts¹" not in told
+    assert "no independent trials of the attack" in rates

@@ -106,6 +106,8 @@ def summarise_run(
             # an older run's table has no sampling_evaluations
             costs = [c for c in ("gradient_steps", "model_evaluations", "sampling_evaluations") if c in adversarial]
             spent[key] = {c: total(adversarial, c) for c in costs} | {"images": images}
+            if len(adversarial) and "shared" in adversarial:
+                spent[key]["shared"] = bool(adversarial["shared"].all())
             if audited is None:
                 neurons.append(cells[f"{eraser}__{attack}__neurons"])
     for (eraser, _), judgements in _cells(cells, "retain_judgements"):
