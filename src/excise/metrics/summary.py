@@ -89,12 +89,14 @@ class Known(Strict):
 class Detector(Rate):
     """False alarms, by the rule that counts hits: the base model's images of the neutral twins, as many as a target
     prompt has. ``singles``: one image of each retain prompt, which no majority can set right; missing in files of
-    earlier versions, whose rate mixes both.
+    earlier versions, whose rate mixes both. ``preprocessing``: what happens to an image before it is judged; missing in
+    files of earlier versions.
     """
 
     judge: str
     version: str
     sha256: str
+    preprocessing: str | None = None
     threshold: float
     singles: Rate | None = None
     known: list[Known] = Field(default_factory=list)
@@ -180,9 +182,9 @@ def summarise(
         utility: by eraser.
         kept: what ``retain_verdicts`` returns, by (eraser, retain set).
         masks: prune_rate and mask_bytes, by eraser.
-        detector: judge, version, sha256, threshold, ``verdicts`` on the base model's images of neutral twins,
-            ``singles``, verdicts on single images of its retain prompts, and ``known``, what ``judge_errors`` returns,
-            if the judge was tried on known pictures.
+        detector: judge, version, sha256, preprocessing, threshold, ``verdicts`` on the base model's images of
+            neutral twins, ``singles``, verdicts on single images of its retain prompts, and ``known``, what
+            ``judge_errors`` returns, if the judge was tried on known pictures.
         neurons: one row an (eraser, attack): eraser, attack, reactivation, sensitivity; NaN where not defined.
         cost: stage, seconds, peak_mb; a stage of several rows counts with their sum and their highest peak.
         run: id, seed, versions, made_of (``provenance.made_of``).

@@ -13,9 +13,12 @@ class Strict(BaseModel):
 
 
 class JudgeIdentity(Strict):
+    """``preprocessing``: what happens to an image first; missing in files of earlier versions."""
+
     name: str
     version: str
     sha256: str
+    preprocessing: str | None = None
 
 
 class Device(Strict):
@@ -67,11 +70,11 @@ def made_of(
 
 
 def judges_of(concept: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Name, version and hash of a concept's judges, by role."""
+    """Name, version, hash and preprocessing of a concept's judges, by role."""
     from excise.concepts import Concept
     from excise.judges import make_judge
 
     described = Concept(**concept)
     roles = {"concept": described.judge, "second": described.second_judge, "retain": described.retain_judge}
     made = {role: make_judge(spec) for role, spec in roles.items() if spec is not None}
-    return {r: {"name": j.name, "version": j.version, "sha256": j.sha256} for r, j in made.items()}
+    return {r: {key: getattr(j, key) for key in JudgeIdentity.model_fields} for r, j in made.items()}

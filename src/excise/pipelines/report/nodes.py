@@ -137,6 +137,7 @@ def summarise_run(
             "judge": judge.name,
             "version": judge.version,
             "sha256": judge.sha256,
+            "preprocessing": judge.preprocessing,
             "threshold": spec.threshold,
             **alarms,
             "known": judge_errors,
