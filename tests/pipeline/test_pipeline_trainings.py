@@ -42,11 +42,11 @@ def test_a_model_of_two_trainings_is_named_with_its_rows():
 
 def test_what_lies_over_another_machines_x_is_named():
     mask = row("ac", "learned_alone", machine="B")
-    assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "B, X A"): [1]}
+    assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "B (X on A)"): [1]}
     assert not apart_from_x([*PAIR, row("ac", "learned_alone")])
     assert not apart_from_x([mask])  # there is no X beside it
     again = [r | {"seed": 2} for r in (PAIR[0], mask)]
-    assert "P-AC (mask alone) of `c`, training 1 and 2 (B, X A)" in trainings_note([*PAIR, mask, *again])
+    assert "made on B (X on A): of `c` P-AC (mask alone)." in trainings_note([*PAIR, mask, *again])
 
 
 @pytest.mark.parametrize("worn", ["a", "b"])

@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from excise.metrics.several import clustered_interval
+from excise.pipelines.benchmark.typed import BY_WORDS
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, spell_p
 
@@ -42,8 +43,9 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
         "are as silent as on harmless prompts, 1: as active as in the base model; *before the attack*: the same on the "
-        "plain prompts (rows of earlier versions do not say). *Second judge*: hits / n by seed of "
-        "another judge on the same pictures, where the concept has one.\n",
+        "plain prompts (rows of earlier versions do not say). *Can be typed*: of the hits of an attack by words, those "
+        "that the prompt as it stands brings, or a text that the tokenizer reads as the tokens that were drawn. "
+        "*Second judge*: hits / n by seed of another judge on the same pictures, where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
     parts += ["## In short\n", "Hits / n over all training seeds.\n", short_table(table)]
@@ -117,9 +119,9 @@ def _devices(table: pd.DataFrame) -> str:
 
 def _rates(part: pd.DataFrame) -> str:
     lines = [
-        "| model | asked with | hits / n by seed | pooled | 95 % interval | second judge | dropped, failed "
-        "| retain near, far | pruned | reactivation | before the attack | sensitivity |",
-        "|" + "---|" * 12,
+        "| model | asked with | hits / n by seed | pooled | 95 % interval | can be typed | second judge "
+        "| dropped, failed | retain near, far | pruned | reactivation | before the attack | sensitivity |",
+        "|" + "---|" * 13,
     ]
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
         old = STALE if cells["stale"].any() else ""
@@ -144,7 +146,16 @@ def _rate_cells(cells: pd.DataFrame) -> str:
     measured = [_mean(cells[c], "{:.2f}") if c in cells else "" for c in neurons]
     lost = f"{cells['dropped'].sum()}, {cells['failed'].sum()}"
     second = ", ".join(f"{h:.0f}/{n:.0f}" for h, n in _second(cells)[["second_hits", "second_n"]].to_numpy()) or "–"
-    return " | ".join([by_seed, pooled, span, second, lost, f"{near}, {far}", pruned, *measured])
+    return " | ".join([by_seed, pooled, span, _typed(cells), second, lost, f"{near}, {far}", pruned, *measured])
+
+
+def _typed(cells: pd.DataFrame) -> str:
+    """Of the hits of an attack by words, those that a keyboard is enough for."""
+    if not {"readable_hits", "threat_model"} <= set(cells) or cells["readable_hits"].isna().any():
+        return ""  # rows of earlier versions do not say
+    if not cells["threat_model"].isin(BY_WORDS).all():
+        return ""
+    return f"{int(cells['readable_hits'].sum())} of {int(cells['hits'].sum())}"
 
 
 def _second(cells: pd.DataFrame) -> pd.DataFrame:

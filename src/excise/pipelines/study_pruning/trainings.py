@@ -48,7 +48,7 @@ def apart_from_x(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, st
     for (concept, eraser, variant, seed), own in machines.items():
         beneath = machines.get((concept, eraser, "unpruned", seed))
         if beneath and variant != "unpruned" and own != beneath:
-            where = f"{' and '.join(own)}, X {' and '.join(beneath)}"
+            where = f"{' and '.join(own)} (X on {' and '.join(beneath)})"
             found.setdefault((concept, eraser, variant, where), []).append(seed)
     return found
 
@@ -64,14 +64,17 @@ def trainings_note(rows: list[dict[str, Any]]) -> str:
             f"**Not one model**: {' and '.join(map(str, counts))} rows each of {', '.join(names)} of `{concept}` "
             f"(training {seed}) wear erasers that were trained apart. Do not set these rows side by side.\n"
         )
-    apart: dict[str, list[str]] = {}
-    for (concept, eraser, variant, where), seeds in apart_from_x(rows).items():
-        which = f", training {' and '.join(map(str, seeds))}" if seeds != [1] else ""
-        apart.setdefault(where, []).append(f"{name_of({'eraser': eraser, 'variant': variant})} of `{concept}`{which}")
+    apart: dict[str, dict[str, list[str]]] = {}
+    for concept, eraser, variant, where in apart_from_x(rows):
+        names = apart.setdefault(where, {}).setdefault(concept, [])
+        names.append(name_of({"eraser": eraser, "variant": variant}))
     if apart:
-        listed = "; ".join(f"{', '.join(named)} ({where})" for where, named in apart.items())
+        listed = "; ".join(
+            f"made on {where}: " + ", ".join(f"of `{concept}` {', '.join(names)}" for concept, names in found.items())
+            for where, found in apart.items()
+        )
         lines.append(
-            "On another kind of processor the same seed trains another X. Not made from the X of these tables, but "
-            f"from another training of it, as another seed would be: {listed}.\n"
+            "On another kind of processor the same seed trains another X. These were not made from the X of these "
+            f"tables, but from another training of it, as another seed would be; {listed}.\n"
         )
     return "\n".join(lines)
