@@ -54,7 +54,7 @@ def erasure_loss(
     """L_erase + λ L_retain for a student that is the frozen model with some parameters replaced.
 
     Half of the concept batch takes adversarial prompts where there are any: in the place of the concept prompt that
-    they were made from, with the same target.
+    they were made from, with the same target. A batch of one takes them at every other step.
     """
 
     def loss_of(step: int, replaced: Values) -> Values:
@@ -68,7 +68,8 @@ def erasure_loss(
         lesson = method.lesson(model, material, steps, rows, generator, student)
         states = lesson.states
         if material.adversarial is not None:
-            attacked = (torch.arange(batch) % 2 == 1).view(-1, 1, 1).to(states.device)
+            turn = step if batch == 1 else 0
+            attacked = ((torch.arange(batch) + turn) % 2 == 1).view(-1, 1, 1).to(states.device)
             states = torch.where(attacked, material.adversarial[rows], states)
         latents, times, target = [lesson.latents], [lesson.times], [lesson.target]
         if retain_weight > 0:

@@ -104,10 +104,16 @@ class EraserMethod(BaseModel):
 
     def keep(self, model: DiffusionModel, material: Material, count: int, generator: torch.Generator) -> Lesson:
         """What the student holds on to: the frozen model's predictions on retain prompts, and for one row in six on
-        the empty prompt, which guidance uses too."""
+        the empty prompt, which guidance uses too.
+
+        Args:
+            generator: seeded for the step, with a number that grows by one from step to step: in batches of fewer than
+                six, rows are counted on over the steps.
+        """
         bank = material.retain
         steps, rows = bank.draw(generator, count)
-        empty = (torch.arange(count) % 6 == 5).view(-1, 1, 1).to(bank.states.device)
+        turn = generator.initial_seed() * count % 6 if count < 6 else 0
+        empty = ((torch.arange(count) + turn) % 6 == 5).view(-1, 1, 1).to(bank.states.device)
         return Lesson(
             bank.latents[steps, rows],
             bank.times[steps],

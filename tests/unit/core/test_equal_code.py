@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from excise.cache import bare_source
-from excise.equal_code import EQUAL, as_before
+from excise.attacks import AttackOptions
+from excise.cache import Cache, bare_source, code_fingerprint, fingerprint
+from excise.equal_code import EQUAL, EQUAL_FROM_SIX, as_before
+from excise.erasers import EraserOptions
 
 SOURCES = [p for p in (Path(__file__).parents[3] / "src/excise").rglob("*.py") if p.name != "equal_code.py"]
 
 
-@pytest.mark.parametrize(("now", "before"), EQUAL)
+@pytest.mark.parametrize(("now", "before"), [*EQUAL, *EQUAL_FROM_SIX])
 def test_a_pair_is_of_one_place_and_the_new_code_counts_as_the_old(now, before):
     texts = [path.read_text() for path in SOURCES]
     assert sum(text.count(now) for text in texts) == 1, "an entry whose code is gone keeps nothing: take it out"
@@ -21,7 +25,36 @@ def test_a_pair_is_of_one_place_and_the_new_code_counts_as_the_old(now, before):
     [new] = [text for text in texts if now in text]
     old = new.replace(now, before)
     assert as_before(new) == old and bare_source(new) == bare_source(old)
-    assert bare_source(new) != bare_source(new.replace(now, now.replace("value", "other")))
+    for changed in spoilt(now):  # and nothing else counts as the old one
+        assert bare_source(new) != bare_source(new.replace(now, changed)), changed
+
+
+def spoilt(code: str) -> list[str]:
+    """A piece of code with each of its names and numbers changed, one after the other."""
+    found = sorted(set(re.findall(r"\w+", re.sub("#.*", "", code))) - set(keyword.kwlist))
+    assert found
+    return [re.sub(rf"\b{one}\b", f"1{one}" if one.isdigit() else f"{one}1", code) for one in found]
+
+
+@pytest.mark.parametrize(("now", "before"), EQUAL_FROM_SIX)
+def test_what_was_wrong_with_few_rows_is_not_taken_for_the_new_code(now, before):
+    [new] = [text for text in (path.read_text() for path in SOURCES) if now in text]
+    assert bare_source(new, few=True) != bare_source(new.replace(now, before), few=True)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 6, 16])
+def test_work_with_fewer_than_six_rows_a_step_is_made_anew(tmp_path, batch):
+    code, inputs = ("excise.erasers", "excise.models"), {"options": EraserOptions(batch=batch), "seed": 1}
+    before = f"eraser-{fingerprint({'inputs': inputs, 'code': code_fingerprint(*code)})}"
+    assert (Cache(tmp_path).folder("eraser", code, **inputs).name == before) == (batch >= 6)
+
+
+def test_other_work_with_few_rows_stays(tmp_path):
+    """A batch of an attack's is another thing."""
+    code = ("excise.erasers",)
+    for inputs in ({"options": AttackOptions(batch=2)}, {"steps": 3}):
+        before = f"attack-{fingerprint({'inputs': inputs, 'code': code_fingerprint(*code)})}"
+        assert Cache(tmp_path).folder("attack", code, **inputs).name == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +168,52 @@ def test_loss_equals_a_computation_row_by_row(model, banks, adversarial, weight,
     assert float(losses["loss"]) == pytest.approx(np.mean(erase) + weight * np.mean(keep), rel=1e-3)
 
 
+def rows_asked(model, given, batch: int, steps: int, monkeypatch) -> list[tuple[list[bool], list[bool]]]:
+    """Of each training step: which rows of the concept were adversarial, and which of those kept were on the empty
+    prompt; as the student was asked."""
+    asked, predict = [], type(model).predict
+
+    def watched(own, latents, times, states, *rest):
+        asked.append(states)
+        return predict(own, latents, times, states, *rest)
+
+    loss_of = erasure_loss(model, make_method(options()), batch, 1.0, given, seed=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "predict", watched)
+        for step in range(steps):
+            loss_of(step, {})
+    assert len(asked) == steps and all(len(states) == 2 * batch for states in asked)
+
+    def are(rows: torch.Tensor, known: torch.Tensor) -> list[bool]:
+        return [any(torch.equal(row, one) for one in known) for row in rows]
+
+    found = []
+    for states in asked:
+        taken, kept = states.chunk(2)
+        attacked = are(taken, given.adversarial)
+        empty = are(kept, model.encode([""]))
+        assert are(taken, given.concept.states) == [not a for a in attacked]
+        assert are(kept, given.retain.states) == [not e for e in empty]
+        found.append((attacked, empty))
+    return found
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_small_batches_take_rows_in_turn(model, banks, adversarial, monkeypatch, batch):
+    found = rows_asked(model, material(banks, adversarial), batch, 12, monkeypatch)
+    attacked, empty = ([row for step in found for row in step[i]] for i in (0, 1))
+    assert len(attacked) == 12 * batch and sum(attacked) == 6 * batch and sum(empty) == 2 * batch
+    gaps = {b - a for a, b in pairwise(i for i, row in enumerate(empty) if row)}
+    assert gaps == {6} and {b - a for a, b in pairwise(i for i, row in enumerate(attacked) if row)} == {2}
+
+
+@pytest.mark.parametrize("batch", [6, 7, 12])
+def test_larger_batches_take_the_same_rows_at_every_step(model, banks, adversarial, monkeypatch, batch):
+    for attacked, empty in rows_asked(model, material(banks, adversarial), batch, 3, monkeypatch):
+        assert attacked == [i % 2 == 1 for i in range(batch)]
+        assert empty == [i % 6 == 5 for i in range(batch)]
+
+
 # weights ------------------------------------------------------------------------------------------------------------
 def fit_weights(model, banks, folder, group="esd-x", steps=4, adversarial=None, **more):
     settings = options(**more)
@@ -211,14 +259,16 @@ def interrupted_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(finetune, "adam_loop", lambda *a: loop(*a).model_copy(update={"checkpoint_seconds": 0.0}))
 
 
-def test_resumed_weights_equal_uninterrupted(model, banks, tmp_path, monkeypatch):
-    whole, rows = fit_weights(model, banks, tmp_path / "whole", "kv", steps=60, batch=2)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_resumed_weights_equal_uninterrupted(model, banks, adversarial, tmp_path, monkeypatch, batch):
+    how = {"group": "kv", "steps": 60, "batch": batch, "adversarial": adversarial}
+    whole, rows = fit_weights(model, banks, tmp_path / "whole", **how)
     interrupted_at(monkeypatch, 55)
     with pytest.raises(KeyboardInterrupt):
-        fit_weights(model, banks, tmp_path / "cut", "kv", steps=60, batch=2)
+        fit_weights(model, banks, tmp_path / "cut", **how)
     assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
     interrupted_at(monkeypatch, 49)  # what lies before the checkpoint is not computed again
-    resumed, again = fit_weights(model, banks, tmp_path / "cut", "kv", steps=60, batch=2)
+    resumed, again = fit_weights(model, banks, tmp_path / "cut", **how)
     assert rows == again
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[n], resumed[n]) for n in whole)
 
