@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -25,6 +25,8 @@ from excise.pipelines.study_pruning.workshop import Settings, Workshop
 from excise.prompts import PromptOptions
 from excise.reports.words import attack_label, eraser_label
 
+from .aimed import Aim, Aimed
+
 logger = logging.getLogger(__name__)
 BASE, X, PLUS = "base model", "X", "X+"  # rows that are always there
 
@@ -36,7 +38,8 @@ class AblationOptions(BaseModel):
         eraser: X, that P-X is made of.
         attacks: names in the parameter ``attacks``; P-X and X+ learn against the first.
         variations: name -> values laid over the parameter ``prune``; ``variant: scored`` or ``variant: random`` puts a
-            mask in the place of the learned one, ``variant: plus`` none at all.
+            mask in the place of the learned one, ``variant: plus`` none at all; ``aim: carriers`` or ``aim: others``
+            binds a mask to other neurons than the correlated ones (``Aimed``).
         utility_budget: share of the retain prompts that the base model draws right which may be lost.
         instead: laid over the parameters ``erasers``, ``attacks`` and ``prune``, as in a study.
         tuned_for: name of the model that all of this is meant for, as in a study.
@@ -87,7 +90,7 @@ def run_variations(
     makers: dict[str, Callable[[], dict]] = {}
     end = deadline(ablation.hours)
     for concept in ablation.concepts:
-        for name, (variant, varied) in _variations(ablation, pruning).items():
+        for name, (variant, varied, aim) in _variations(ablation, pruning).items():
             settings = Settings(
                 model,
                 ablation.prompts,
@@ -100,7 +103,8 @@ def run_variations(
                 None,
                 seed,
             )
-            shop = Workshop(concept, settings, concepts, cache, run_info, tuning=True)
+            given = (concept, settings, concepts, cache, run_info, True)  # on the tune split
+            shop = Aimed(*given, aim=aim) if aim else Workshop(*given)
             eraser = NOTHING if name == BASE else ablation.eraser
             cells = [Cell(concept, eraser, variant, a, 0 if name == BASE else seed) for a in (PLAIN, *tried)]
             makers[f"{len(makers):03d}-{concept}.{name.replace(' ', '-')}"] = _maker(
@@ -140,9 +144,12 @@ def attacks_of(ablation: AblationOptions, attacks: dict) -> dict[str, AttackOpti
     return tried
 
 
-def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tuple[str, PruneOptions]]:
-    """Name -> variant and options."""
-    found = {BASE: ("unpruned", prune), X: ("unpruned", prune), PLUS: ("plus", prune)}
+def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tuple[str, PruneOptions, Aim | None]]:
+    """Name -> variant, options, and which neurons a mask is bound to if not to the correlated ones."""
+    found: dict[str, tuple[str, PruneOptions, Aim | None]] = {
+        **{BASE: ("unpruned", prune, None), X: ("unpruned", prune, None)},
+        PLUS: ("plus", prune, None),
+    }
     for name, changes in ablation.variations.items():
         if name in found:
             raise UserError(f"ablation.variations: '{name}' is a row that is always there, call yours otherwise.")
@@ -151,15 +158,22 @@ def _variations(ablation: AblationOptions, prune: PruneOptions) -> dict[str, tup
                 f"ablation.variations: '{short(name)}' has a slash in it, or is too long: call it otherwise."
             )
         changes = dict(changes)
-        variant = changes.pop("variant", "learned")
+        variant, aim = changes.pop("variant", "learned"), changes.pop("aim", None)
+        if aim not in (None, *get_args(Aim)):
+            raise UserError(f"ablation.variations.{name}.aim is '{aim}': it must be {' or '.join(get_args(Aim))}.")
         if variant not in ("learned", "plus", "scored", "random"):
             raise UserError(f"ablation.variations.{name}.variant is '{variant}': it must be plus, scored or random.")
         try:
-            found[name] = variant, PruneOptions.model_validate(prune.model_dump() | changes)
+            found[name] = variant, PruneOptions.model_validate(prune.model_dump() | changes), aim
         except ValueError as error:
             place, wrong = first_wrong(error)
             raise UserError(f"ablation.variations.{name}: {place} {wrong}.") from None
         refuse_no_control(found[name][1], [variant], f"ablation.variations.{name}")
+        if aim and (found[name][1].neurons != "correlated" or variant == "plus"):
+            raise UserError(
+                f"ablation.variations.{name}.aim says which neurons a mask is bound to: set its neurons to correlated, "
+                "and no variant plus."
+            )
     return found
 
 
