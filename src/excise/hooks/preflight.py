@@ -23,7 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
-from .used import GRIDS, TRAINING, named_options, use_of
+from .used import GRIDS, TRAINING, masks_of, named_options, use_of
 
 logger = logging.getLogger(__name__)
 
@@ -225,6 +225,17 @@ def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
         refuse_no_control(prune, variants(selected_eraser()))
 
 
+def neurons_can_aim_masks(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """Masks of correlated neurons hold no keys where value channels are looked at."""
+    if {"params:prune", "params:neurons"} <= pipeline.inputs():
+        from excise.pipelines.controls import refuse_keys_by_values
+        from excise.pipelines.erase.nodes import NeuronOptions
+
+        if NeuronOptions.model_validate(catalog["params:neurons"].load()).values:
+            for place, prune in masks_of(catalog, pipeline).items():
+                refuse_keys_by_values(prune, place)
+
+
 def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """There is a checkpoint to audit, of a kind that is known; its attacks may be run on the concept."""
     if AUDITED not in pipeline.inputs():
@@ -423,6 +434,7 @@ CHECKS: list[Check] = [
     checkpoint_fits,
     variant_is_made,
     masks_can_be_made,
+    neurons_can_aim_masks,
     inputs_are_whole,
     inputs_are_there,
     nothing_newer_is_read,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from excise.attacks import AttackOptions
     from excise.erasers import EraserOptions
     from excise.images import DrawOptions
+    from excise.masks import PruneOptions
     from excise.models.memory import Use
     from excise.prompts import PromptOptions
 
@@ -48,6 +49,39 @@ def use_of(catalog: Any, pipeline: Any) -> Use:
     return Use(tuple(trained), max(attacked, default=0), min(draw.batch, asked) if draw else 0)
 
 
+def masks_of(catalog: Any, pipeline: Any) -> dict[str, PruneOptions]:
+    """How masks are made: where it says so -> options; nothing where none is made."""
+    from excise.masks import PruneOptions
+    from excise.pipelines.names import variants
+    from excise.pipelines.selection import selected_eraser
+    from excise.pipelines.study_pruning.nodes import laid_over
+
+    prune = dict(catalog["params:prune"].load())
+    for grid in sorted(TRAINING & pipeline.inputs()):
+        study = _study(catalog, grid)
+        base = PruneOptions.model_validate(laid_over(prune, study.instead.prune))
+        if grid == "params:ablation":
+            fields = PruneOptions.model_fields.keys()  # a variation says more than these
+            return {
+                f"ablation.variations.{name}": base.model_copy(update={k: changes[k] for k in changes.keys() & fields})
+                for name, changes in study.variations.items()
+                if changes.get("variant") != "plus"
+            }
+        made = {v for how in study.studied.values() for v in (*how.variants, *how.once)}
+        return {"prune": base} if made - {"unpruned", "plus", "plus_plain"} else {}
+    return {"prune": PruneOptions.model_validate(prune)} if "learned" in variants(selected_eraser()) else {}
+
+
+def _study(catalog: Any, grid: str) -> Any:
+    """The options of a grid that trains."""
+    from excise.pipelines.ablate_pruning.nodes import AblationOptions
+    from excise.pipelines.benchmark.nodes import BenchmarkOptions
+    from excise.pipelines.study_pruning.plan import StudyOptions
+
+    kinds = {"params:ablation": AblationOptions, "params:benchmark": BenchmarkOptions, "params:study": StudyOptions}
+    return kinds[grid].model_validate(catalog[grid].load())
+
+
 def _used(catalog: Any, pipeline: Any) -> Used:
     """Options of erasers and attacks, how pictures are drawn, and of how many prompts."""
     if SILENCING in pipeline.inputs():
@@ -67,13 +101,10 @@ def _used(catalog: Any, pipeline: Any) -> Used:
 
 def _used_by_study(catalog: Any, grid: str) -> Used:
     from excise.models import ModelSpec
-    from excise.pipelines.benchmark.nodes import BenchmarkOptions
     from excise.pipelines.erase.nodes import NeuronOptions
     from excise.pipelines.study_pruning.nodes import settings_of
-    from excise.pipelines.study_pruning.plan import StudyOptions
 
-    kind = BenchmarkOptions if grid == "params:benchmark" else StudyOptions
-    study = kind.model_validate(catalog[grid].load())
+    study = _study(catalog, grid)
     model = ModelSpec.model_validate(catalog["params:model"].load())
     own = (dict(catalog[f"params:{name}"].load()) for name in ("erasers", "attacks", "prune"))
     settings = settings_of(study, model, *own, NeuronOptions(), 0)
@@ -88,9 +119,9 @@ def _used_by_silencing(catalog: Any) -> Used:
 
 
 def _used_by_ablation(catalog: Any) -> Used:
-    from excise.pipelines.ablate_pruning.nodes import AblationOptions, attacks_of, eraser_of
+    from excise.pipelines.ablate_pruning.nodes import attacks_of, eraser_of
 
-    ablation = AblationOptions.model_validate(catalog["params:ablation"].load())
+    ablation = _study(catalog, "params:ablation")
     erasers, attacks = (dict(catalog[f"params:{name}"].load()) for name in ("erasers", "attacks"))
     made = {ablation.eraser: eraser_of(ablation, erasers)}
     return made, list(attacks_of(ablation, attacks).values()), ablation.draw, ablation.prompts

@@ -1,4 +1,4 @@
-"""Which masks may stand beside each other."""
+"""Which masks may stand beside each other, and which neurons may aim them."""
 
 from __future__ import annotations
 
@@ -32,4 +32,20 @@ def refuse_no_control(prune: PruneOptions, variants: Iterable[str], place: str =
         raise UserError(
             f"{place}.unit is neuron, and the scored and random masks close single weights, so that they are no "
             f"controls: leave them out (masks is learned), or set {place}.unit to weight."
+        )
+
+
+def refuse_keys_by_values(prune: PruneOptions, place: str = "prune") -> None:
+    """Where value channels were looked at, a mask of correlated neurons may hold no keys.
+
+    The support takes a layer's value channels for the rows of its keys too, and these are other channels: row 5 of the
+    one has nothing to do with row 5 of the other. Where no value channels were looked at, all rows may go.
+
+    Args:
+        place: of the options, for the sentence.
+    """
+    if prune.neurons == "correlated" and prune.group != "ffn":
+        raise UserError(
+            f"neurons.values is true and {place}.neurons correlated, which would choose keys by the numbers of value "
+            f"channels: set {place}.group to ffn, or neurons.values to false."
         )

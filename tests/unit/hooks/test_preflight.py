@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from kedro.config import OmegaConfigLoader
@@ -19,10 +20,14 @@ from safetensors.torch import load_file, save_file
 from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
 from excise.hooks.base_model import model_is_whole
-from excise.hooks.preflight import options_are_used, preflight
+from excise.hooks.preflight import neurons_can_aim_masks, options_are_used, preflight
 from excise.hooks.used import attacks_of, use_of
+from excise.masks import PruneOptions, mask_support
+from excise.models.layers import cross_attentions
 from excise.models.memory import Use, least_memory
 from excise.models.spec import ModelSpec
+from excise.neurons import find_units
+from excise.neurons.units import VALUE
 from excise.pipelines import audit, export, prepare, selection
 from excise.pipelines.job import create_job
 from excise.pipelines.names import audited_attacks
@@ -254,6 +259,77 @@ def test_whole_neurons_have_no_mask_that_would_be_no_control(
 def test_a_learned_mask_of_whole_neurons_is_accepted(run: Run) -> None:
     run.parameters["prune"] |= {"unit": "neuron", "neurons": "all"}
     run.check()
+
+
+TRAINING = {"study": "study_pruning", "benchmark": "benchmark", "ablation": "ablate_pruning"}
+VALUES = "neurons.values is true and {}.neurons correlated, which would choose keys by the numbers of value channels"
+
+
+@pytest.mark.parametrize("group", ["ffn", "kv", "ffn+kv"])
+@pytest.mark.parametrize("neurons", ["all", "correlated"])
+@pytest.mark.parametrize("values", [False, True])
+def test_value_channels_choose_no_keys(run: Run, group: str, neurons: str, values: bool) -> None:
+    """Refused is just what would choose rows of keys by channels of values: asked of the support itself."""
+    run.parameters["prune"] |= {"group": group, "neurons": neurons}
+    run.parameters["neurons"]["values"] = values
+    if _keys_follow_values(PruneOptions(group=group, neurons=neurons), values):
+        assert run.sentence() == VALUES.format("prune") + ": set prune.group to ffn, or neurons.values to false."
+    else:
+        run.check()
+
+
+@cache
+def _small_denoiser() -> Any:
+    """Layers of the real kinds."""
+    from excise.embedded.denoiser import DenoiserOptions, build_denoiser
+    from tiny import LOOP
+
+    return build_denoiser(DenoiserOptions(channels=(16, 32), heads=2, loop=LOOP), text_width=32)
+
+
+def _keys_follow_values(prune: PruneOptions, values: bool) -> bool:
+    """Whether other value channels make other rows of keys."""
+    denoiser, supports = _small_denoiser(), []
+    for first in (0, 1):
+        tables = [
+            pd.DataFrame({"layer": u.name, "neuron": range(u.width)}).assign(
+                correlated=lambda t, u=u, first=first: (u.kind != VALUE) | (t["neuron"] % 2 == first)
+            )
+            for u in find_units(denoiser, values)
+        ]
+        supports.append(mask_support(denoiser, prune, pd.concat(tables, ignore_index=True)))
+    keys = [f"{c.key}.weight" for c in cross_attentions(denoiser)]
+    return any(not torch.equal(supports[0][k], supports[1][k]) for k in keys if k in supports[0])
+
+
+@pytest.mark.parametrize(
+    ("grid", "spoilt", "place"),
+    [
+        ("study", {"instead": {"prune": {"neurons": "correlated"}}}, "prune"),
+        ("benchmark", {"instead": {"prune": {"neurons": "correlated"}}}, "prune"),
+        ("ablation", {"variations": {"odd": {"neurons": "correlated"}}}, "ablation.variations.odd"),
+    ],
+)
+def test_value_channels_choose_no_keys_in_a_grid(run: Run, grid: str, spoilt: dict[str, Any], place: str) -> None:
+    from excise.pipelines.study_pruning.nodes import laid_over
+
+    run.pipeline = import_module(f"excise.pipelines.{TRAINING[grid]}").create_pipeline()
+    run.parameters[grid] = laid_over(run.parameters[grid], spoilt)
+    catalog = run.catalog()
+    neurons_can_aim_masks({}, catalog, run.pipeline)
+    run.parameters["neurons"]["values"] = True
+    with pytest.raises(UserError) as refused:
+        neurons_can_aim_masks({}, run.catalog(), run.pipeline)
+    assert str(refused.value).startswith(VALUES.format(place))
+
+
+def test_value_channels_are_nothing_to_what_makes_no_mask(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.parameters["prune"]["neurons"], run.parameters["neurons"]["values"] = "correlated", True
+    monkeypatch.setattr(selection, "_eraser", "conceptprune")  # a mask already
+    neurons_can_aim_masks({}, run.catalog(), create_job("person"))
+    run.parameters["ablation"]["variations"] = {"odd": {"variant": "plus", "neurons": "correlated"}}
+    run.pipeline = import_module("excise.pipelines.ablate_pruning").create_pipeline()
+    neurons_can_aim_masks({}, run.catalog(), run.pipeline)
 
 
 def test_what_is_exported_is_known_when_pipelines_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
