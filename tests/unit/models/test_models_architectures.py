@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from excise.models.layers import cross_attentions, feed_forwards, parameter_name
 from excise.models.schedule import Schedule
 from excise.neurons import find_units
 from excise.neurons.activations import collect_activations
+from excise.neurons.units import FFN
 
 PROMPTS = ["a church", "a man in flat style", ""]
 ONE_ENCODER = ("sd15", "sd21")  # what reads with one CLIP encoder
@@ -203,16 +205,36 @@ def test_pictures_there_and_back_stay_in_their_range(model):
     torch.testing.assert_close(model.family.to_picture_space(latents), inner, atol=1e-3, rtol=1e-3)
 
 
-def test_activations_are_collected(model):
-    units = find_units(model.denoiser, values=True)
-    states, times = model.encode(["a man", "a robot"]), torch.tensor([700, 300])
-    latents = torch.stack([model.initial_noise([1, 2])] * 2)
-    stats = collect_activations(model, units, states, states.flip(0), times, latents)
+def test_activations_are_those_of_each_condition(model):
+    """Second computation: every prompt alone, with hooks of the test's own."""
+    units, modules = find_units(model.denoiser, values=True), dict(model.denoiser.named_modules())
+    conditions = {"a": model.encode(["a man", "a church"]), "b": model.encode(["a robot", "a fish in flat style"])}
+    times = torch.tensor([700, 300])
+    latents = torch.stack([model.initial_noise([1, 2]), model.initial_noise([3, 4])])
+    stats = collect_activations(model, units, *conditions.values(), times, latents)
+
+    seen: dict[str, torch.Tensor] = {}
+    hooks = [
+        modules[u.name].register_forward_hook(
+            lambda module, given, out, u=u: seen.update({u.name: (given[0] if u.kind == FFN else out)[0].double()})
+        )
+        for u in units
+    ]
+    alone: dict[str, dict[str, list[torch.Tensor]]] = {c: {u.name: [] for u in units} for c in conditions}
+    with torch.no_grad():
+        for (name, states), step, row in product(conditions.items(), range(2), range(2)):
+            model.predict(latents[step, row : row + 1], times[step], states[row : row + 1])
+            for unit in units:
+                alone[name][unit.name].append(seen[unit.name].mean(0))
+    for hook in hooks:
+        hook.remove()
+
     for unit in units:
-        mean = stats[f"{unit.name}/a/mean"]
-        assert mean.shape == (1, unit.width) and torch.isfinite(mean).all()
-        # the two conditions are each other's, so that their means agree
-        torch.testing.assert_close(mean.sum(), stats[f"{unit.name}/a/mean"].sum())
+        a, b = (torch.stack(alone[name][unit.name]).mean(0) for name in conditions)
+        contrast = float((a - b).abs().max())
+        assert contrast > 1e-3  # so that one condition in the other's place is seen
+        for name, expected in (("a", a), ("b", b), ("d", a - b)):
+            torch.testing.assert_close(stats[f"{unit.name}/{name}/mean"], expected[None], rtol=0, atol=contrast / 100)
 
 
 # what works on it -----------------------------------------------------------------------------------------------------
