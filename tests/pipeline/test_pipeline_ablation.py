@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
+from excise.attacks import AttackOptions
+from excise.cache import Cache
+from excise.erasers import EraserOptions
 from excise.errors import UserError
+from excise.images import DrawOptions
+from excise.masks import PruneOptions
+from excise.models import ModelSpec
+from excise.models.layers import feed_forwards
+from excise.pipelines.ablate_pruning.aimed import Aimed
 from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose, collect
-from excise.pipelines.study_pruning.workshop import Workshop
+from excise.pipelines.erase.nodes import NeuronOptions, measure_concept, open_model
+from excise.pipelines.study_pruning.plan import Cell
+from excise.pipelines.study_pruning.workshop import Settings, Workshop
+from excise.prompts import PromptOptions
 from tiny import BUDGET
 
 pytestmark = pytest.mark.jobs
 
+BOUND = {"gates": "top_k", "rate": 0.5, "weight_lr": 0.0, "group": "ffn", "neurons": "correlated"}
 ABLATION = {
     "concepts": ["person"],
     "eraser": "esd",
@@ -25,6 +39,7 @@ ABLATION = {
         "few": {"gates": "top_k", "rate": 0.01},
         "random": {"variant": "random"},
         "plain plus": {"variant": "plus", "adversarial": False},
+        "others": BOUND | {"aim": "others"},
     },
 }
 
@@ -60,6 +75,58 @@ def test_what_there_was_no_time_for_is_missing_and_the_rest_is_told():
         collect(makers, ["0", "3"])
 
 
+def shop_of(kind: type[Workshop], project: Path, folder: Path, **more) -> Workshop:
+    concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
+    model = ModelSpec.model_validate(
+        {"name": "tiny"} | yaml.safe_load((project / "conf/local/parameters.yml").read_text())["model"]
+    )
+    settings = Settings(
+        model,
+        PromptOptions.model_validate(ABLATION["prompts"]),
+        {"esd": EraserOptions.model_validate(BUDGET["erasers"]["esd"] | {"method": "esd"})},
+        {
+            "unlearndiffatk": AttackOptions.model_validate(
+                BUDGET["attacks"]["unlearndiffatk"] | {"method": "unlearndiffatk"}
+            )
+        },
+        PruneOptions.model_validate(BUDGET["prune"] | BOUND),
+        NeuronOptions.model_validate(BUDGET["neurons"]),
+        DrawOptions.model_validate(BUDGET["draw"]),
+        *({}, None, 3),
+    )
+    return kind("person", settings, concepts, Cache(folder), {"id": "1", "versions": {}}, True, **more)
+
+
+@pytest.mark.parametrize("aim", ["carriers", "others"])
+def test_a_mask_is_bound_to_the_neurons_that_it_aims_at(aim, tmp_path, make_project):
+    """To as many of every layer, and at their weights alone; what is measured is measured as in all other rows."""
+    project, cell = make_project(), Cell("person", "esd", "learned", "plain", 3)
+    plain = shop_of(Workshop, project, tmp_path)
+    shop = shop_of(Aimed, project, tmp_path, aim=aim)
+    pruned, denoiser = shop.eraser(cell).pruned, open_model(shop.base).denoiser
+    table = plain.ranked(cell)[0]
+    assert shop.ranked(cell)[0].equals(table)
+    base = measure_concept(
+        shop.base, shop.prompts, shop.trajectories("esd"), shop.settings.neurons, shop.settings.prune
+    )
+    for layer in feed_forwards(denoiser):
+        told = table[table["layer"] == layer.down]
+        correlated = set(told[told["correlated"]]["neuron"])
+        bound = set(pruned[f"{layer.down}.weight"].any(0).nonzero().view(-1).tolist())
+        rows = pruned[f"{layer.up}.weight"].any(1).nonzero().view(-1) % told.shape[0]  # the gate's lie behind
+        both = bound | set(rows.tolist())
+        assert 0 < len(both) <= len(correlated)
+        if aim == "others":
+            assert not both & correlated
+        else:
+            contrast = base[f"{layer.down}/a/mean"].mean(0) - base[f"{layer.down}/b/mean"].mean(0)
+            norms = denoiser.get_submodule(layer.down).weight.detach().double().pow(2).sum(0).sqrt()
+            assert both <= set((contrast * norms).abs().argsort(descending=True)[: len(correlated)].tolist())
+    assert {k: v for k, v in shop.parts(cell).items() if k != "aim"} == plain.parts(cell)  # and keys of others stay
+    other = shop_of(Aimed, project, tmp_path, aim={"carriers": "others", "others": "carriers"}[aim])
+    assert other.fingerprint(cell) != shop.fingerprint(cell) != plain.fingerprint(cell)
+
+
 def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypatch):
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
@@ -85,7 +152,7 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         return json.loads((project / "docs/ablations.json").read_text())
 
     rows = run()
-    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random", "plain plus"]
+    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random", "plain plus", "others"]
     for prompts, _ in seen:
         assert prompts.loc[prompts["split"] == "test", "prompt_id"].str.contains("-tune-").all()
         assert not prompts["prompt_id"].str.contains("-test-").any()
@@ -107,6 +174,9 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         ({"eraser": "conceptprune"}, "no P-X"),
         ({"variations": {"odd": {"rat": 0.5}}}, "ablation.variations.odd: rat"),
         ({"variations": {"odd": {"variant": "lucky"}}}, "must be plus, scored or random"),
+        ({"variations": {"odd": BOUND | {"aim": "all"}}}, "aim is 'all': it must be carriers or others"),
+        ({"variations": {"odd": {"aim": "others"}}}, "set its neurons to correlated"),
+        ({"variations": {"odd": BOUND | {"aim": "others", "variant": "plus"}}}, "and no variant plus"),
         ({"attacks": "bribe"}, "no attack 'bribe'"),
         ({"attacks": "merging"}, "put another first"),
         ({"eraser": "ac"}, "no entry of erasers: 'ac'"),
