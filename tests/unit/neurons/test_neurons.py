@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import torch
 
@@ -12,7 +13,7 @@ from excise.neurons import (
     record_units,
     sensitivity,
 )
-from excise.neurons.units import outgoing_norms
+from excise.neurons.units import FFN, Unit, outgoing_norms
 
 
 def setup(model, n=6, steps=3):
@@ -109,3 +110,50 @@ def test_reactivation_is_one_for_the_base_model_and_zero_for_silence(tiny_model)
     half = {k: v / 2 for k, v in norms.items()}  # pruned outputs count
     assert abs(reactivation(table, concept, concept, norms, half) - 0.5) < 1e-6
     assert isinstance(table, pd.DataFrame)
+
+
+def paired(first: np.ndarray, second: np.ndarray, unit: str) -> dict[str, torch.Tensor]:
+    """Moments of hand-made activations, (prompts, bins, width) under each condition."""
+    out = {"count": torch.tensor([len(first)])}
+    for name, x in (("a", first), ("b", second), ("d", first - second), ("absd", abs(first - second))):
+        out[f"{unit}/{name}/mean"] = torch.from_numpy(x.mean(0))
+        out[f"{unit}/{name}/m2"] = torch.from_numpy(((x - x.mean(0)) ** 2).sum(0))
+    return out
+
+
+def test_correlation_is_of_the_concept_and_sensitivity_of_the_attack():
+    """Different activations for the two, and neurons that the concept turns down."""
+    random, width = np.random.default_rng(0), 8
+    concept, twin, plain, attacked = random.normal(size=(4, 5, 2, width)) + random.normal(size=(4, 1, 1, width))
+    concept[..., 2] += 9  # the top quarter: one up, one down
+    concept[..., 5] -= 9
+    attacked[..., 6] += 9
+    unit = Unit("layer", FFN, width)
+    table = neuron_table([unit], paired(concept, twin, "layer"), paired(plain, attacked, "layer"), top=0.25)
+    difference = concept - twin
+    np.testing.assert_allclose(table["correlation"], (difference.mean(0) / difference.std(0, ddof=1)).mean(0))
+    scale = np.sqrt((plain**2 + attacked**2).mean(0) / 2)
+    np.testing.assert_allclose(table["sensitivity"], (abs(plain - attacked).mean(0) / scale).mean(0))
+    assert table.loc[table["correlated"], "neuron"].tolist() == [2, 5]
+    assert table["correlation"][2] > 0 > table["correlation"][5]
+    assert table["neuron"].tolist() == list(range(width)) and set(table["layer"]) == {"layer"}
+
+
+def test_reactivation_counts_concept_neurons_by_their_sign_and_norm():
+    """By hand: 3, -3 and -1 in the base model are 1.5, -1 and 2 in the erased one; the other neurons are loud."""
+    table = pd.DataFrame(
+        {"layer": list("xxxxyy"), "neuron": [0, 1, 2, 3, 0, 1], "correlated": [True, False, True, False, False, True]}
+    )
+
+    def differences(**layers: list[list[float]]) -> dict[str, torch.Tensor]:
+        means = {f"{layer}/d/mean": torch.tensor(rows, dtype=torch.float64) for layer, rows in layers.items()}
+        return {**means, **{k.replace("mean", "m2"): torch.zeros_like(v) for k, v in means.items()}, **count}
+
+    count = {"count": torch.tensor([3])}
+    base = differences(x=[[2, 9, -4, 7], [4, 9, -2, 7]], y=[[5, -1], [5, -1]])
+    erased = differences(x=[[1, -9, -1, 5], [2, -9, -1, 5]], y=[[8, 1], [8, 3]])
+    base_norms = {"x": torch.tensor([1.0, 2, 2, 3]), "y": torch.tensor([1.0, 4])}
+    erased_norms = {"x": torch.tensor([2.0, 2, 1, 3]), "y": torch.tensor([6.0, 1])}
+    above = 1.5 * 2 + 1 * 1 - 2 * 1
+    below = 3 * 1 + 3 * 2 + 1 * 4
+    assert abs(reactivation(table, base, erased, base_norms, erased_norms) - above / below) < 1e-12
