@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from excise.pipelines.benchmark.collateral import collateral_table
 from excise.pipelines.benchmark.standing import table_of, transfer_matrix
 from excise.pipelines.benchmark.typed import typed_share, typed_table, worst_typed
 from excise.pipelines.study_pruning.nodes import collect
@@ -84,3 +85,16 @@ def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
     assert (typed_share(two).low, typed_share(two).high) == (one.low, one.high)  # the same prompts, asked twice
     early = table_of([row("ac", "unpruned", "pez")])
     assert typed_table(early) == "" and worst_typed(early, ["pez"]) is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_few_things_stand_for_themselves_and_many_in_thirds(many):
+    distances = [0.9, 0.1, 0.5, 0.2, 0.8, 0.6][: 6 if many else 3]
+    lost = [{"label": f"thing {k}", "distance": d, "right": k, "n": 9} for k, d in enumerate(distances)]
+    lines = collateral_table(table_of([row("ac", "unpruned", "plain", collateral=lost)])).splitlines()[4:]
+    if many:
+        near, middle, far = lines
+        assert near == "| nearest third | 0.10 to 0.20 | 4 / 18 |" and middle == "| middle | 0.50 to 0.60 | 7 / 18 |"
+        assert far == "| farthest | 0.80 to 0.90 | 4 / 18 |"
+    else:
+        assert lines == ["| thing 1 | 0.10 | 1 / 9 |", "| thing 2 | 0.50 | 2 / 9 |", "| thing 0 | 0.90 | 0 / 9 |"]

@@ -11,6 +11,7 @@ from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.trainings import OTHER, trainings_note
 from excise.reports.words import attack_label, repeats_plain, spell_p
 
+from .collateral import collateral_table
 from .floor import floor_table
 from .standing import (
     LEVEL,
@@ -67,7 +68,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _budgets(part),
             _questions(part),
             _apart(part),
-            _collateral(part),
+            collateral_table(part),
             floor_table(part),
             _transfer(rows, str(concept)),
         ]
@@ -288,40 +289,6 @@ def _apart(part: pd.DataFrame) -> str:
 
 def _gap(difference: float) -> str:
     return "–" if pd.isna(difference) else f"{100 * difference:+.0f} points"
-
-
-def _collateral(part: pd.DataFrame) -> str:
-    """What was lost near the concept and far from it, in thirds of the things that must survive."""
-    if "collateral" not in part:
-        return ""
-    plain = part[(part["attack"] == PLAIN) & part["collateral"].map(lambda c: isinstance(c, list))]
-    if plain.empty:
-        return ""
-    parts = [pd.DataFrame(cell["collateral"]).assign(name=cell["name"]) for cell in plain.to_dict("records")]
-    things = pd.concat(parts, ignore_index=True)
-    ranks = things.drop_duplicates("label").set_index("label")["distance"].rank(pct=True)
-    third = (
-        things["label"]
-        .map(ranks)
-        .map(lambda r: "nearest third" if r <= 1 / 3 else "farthest" if r > 2 / 3 else "middle")
-    )
-    names = list(part["name"].unique())
-    lines = [
-        "Collateral damage by distance from the concept (1 less the cosine of their words in the base model's text "
-        "encoder), right / drawn:\n",
-        "| things | distance | " + " | ".join(names) + " |",
-        "|" + "---|" * (len(names) + 2),
-    ]
-    for name in ("nearest third", "middle", "farthest"):
-        chosen = things[third == name]
-        if chosen.empty:
-            continue
-        counts = chosen.groupby("name")[["right", "n"]].sum()
-        cells = [f"{counts.loc[n, 'right']} / {counts.loc[n, 'n']}" if n in counts.index else "–" for n in names]
-        lines.append(
-            f"| {name} | {chosen['distance'].min():.2f} to {chosen['distance'].max():.2f} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def _transfer(rows: list[dict], concept: str) -> str:
