@@ -264,8 +264,11 @@ def test_the_page_ends_in_what_other_attacks_leave():
     heading = "## Under the strongest attack of each threat model"
     page = results_page(rows, "kedro run", len(rows), "emoji64", other)
     part = page[page.index(heading) :].partition("\n## ")[0]
-    found = {r["variant"]: r for r in other if r["eraser"] == "ac" and r["attack"] == "p4d" and not r.get("made_on")}
-    strongest = next(line for line in part.splitlines() if line.startswith("| white-box text "))
+    own = [r for r in other if not r.get("made_on") and r["concept"] == "person"]
+    found = {r["variant"]: r for r in own if r["eraser"] == "ac" and r["attack"] == "p4d"}
+    strongest = next(
+        line for line in part[part.index("`person`") :].splitlines() if line.startswith("| white-box text ")
+    )
     assert re.search(rf"\| {found['unpruned']['hits']} / {found['unpruned']['n']} \([^|]* %\), P4D \|", strongest)
     assert "of them |" in strongest and "GCG and MMA came out alike" in part
     assert heading not in results_page(rows, "kedro run", len(rows), "emoji64", [])

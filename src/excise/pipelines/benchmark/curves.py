@@ -32,7 +32,12 @@ def curves_figure(rows: list[dict]) -> Image.Image:
 
     table = table_of(rows)
     judged = table[(table["looks"].fillna(0) > 0) & ~table["idle"]] if "looks" in table else table[:0]
-    panels = list(judged.groupby(["concept", "name"], sort=False))
+    # concept by concept, in the table's order
+    panels = [
+        one
+        for _, part in judged.groupby("concept", sort=False)
+        for one in part.groupby(["concept", "name"], sort=False)
+    ]
     columns = min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.6), dpi=120, layout="constrained")

@@ -72,7 +72,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             floor_table(part),
             _transfer(rows, str(concept)),
         ]
-    return "\n".join(parts)
+    return "\n".join(filter(None, parts))
 
 
 def _rates(part: pd.DataFrame) -> str:

@@ -70,7 +70,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         parts.append(_causal(part))
         if NEVER_SAW not in set(part["eraser"]):
             parts.append(f"No model that never saw `{concept}` was asked, so this table has no floor.\n")
-    return "\n".join(parts)
+    return "\n".join(filter(None, parts))
 
 
 def _beyond(benchmark: list[dict]) -> list[str]:
