@@ -36,14 +36,17 @@ document.getElementById("page").addEventListener("load", (event) => {{
 </script>
 """
 SORT = """
-  const lines = () => [...inner.querySelectorAll("tbody tr")].map((l) => [...l.children].map((c) => c.dataset.value));
-  const buttons = [...inner.querySelectorAll("th button")];
+  const [table, other] = inner.querySelectorAll("table");  // a concept each
+  const told = (one) => [...one.querySelectorAll("tbody tr")].map((l) => [...l.children].map((c) => c.dataset.value));
+  const lines = () => told(table), beside = JSON.stringify(told(other));
+  const buttons = [...table.querySelectorAll("th button")];
   const column = buttons.findIndex((b) => b.textContent == "retain");
   // 8, 19, 30, ...: another order as text
-  [...inner.querySelectorAll("tbody tr")].forEach((l, i) => l.children[column].dataset.value = 8 + 11 * i);
+  [...table.querySelectorAll("tbody tr")].forEach((l, i) => l.children[column].dataset.value = 8 + 11 * i);
   found.before = lines().map((l) => l[0]);
   buttons[column].click(); found.up = lines().map((l) => l[column]);
   buttons[column].click(); found.down = lines().map((l) => l[column]);
+  found.alone = JSON.stringify(told(other)) == beside;
 """
 
 
@@ -111,7 +114,7 @@ def test_a_click_on_a_column_sorts_the_leaderboard(tmp_path, leaderboard):
     found = measured(leaderboard, DESK, tmp_path, SORT)
     up, down = ([float(v) for v in found[k]] for k in ("up", "down"))
     assert up == sorted(up) and down == sorted(up, reverse=True) and len(set(up)) > 1
-    assert len(found["before"]) == len(up)
+    assert len(found["before"]) == len(up) and found["alone"]  # and the other concept's table stays as it is
 
 
 @pytest.mark.parametrize("which", ["report", "leaderboard"])
