@@ -37,8 +37,8 @@ document.getElementById("page").addEventListener("load", (event) => {{
 """
 SORT = """
   const [table, other] = inner.querySelectorAll("table");  // a concept each
-  const told = (one) => [...one.querySelectorAll("tbody tr")].map((l) => [...l.children].map((c) => c.dataset.value));
-  const lines = () => told(table), beside = JSON.stringify(told(other));
+  const cells = (one) => [...one.querySelectorAll("tbody tr")].map((l) => [...l.children].map((c) => c.dataset.value));
+  const lines = () => cells(table), beside = JSON.stringify(cells(other));
   const buttons = [...table.querySelectorAll("th button")];
   const column = buttons.findIndex((b) => b.textContent == "retain");
   // 8, 19, 30, ...: another order as text
@@ -46,7 +46,7 @@ SORT = """
   found.before = lines().map((l) => l[0]);
   buttons[column].click(); found.up = lines().map((l) => l[column]);
   buttons[column].click(); found.down = lines().map((l) => l[column]);
-  found.alone = JSON.stringify(told(other)) == beside;
+  found.alone = JSON.stringify(cells(other)) == beside;
 """
 
 
