@@ -386,8 +386,9 @@ def test_under_a_mask_that_closes_nothing_px_is_x_plus(model, banks, adversarial
     plus, _ = train_weights(model, method, chosen, "ffn+kv", 8, 1.0, given, 0, tmp_path / "plus", "test")
     assert not any(p.any() for p in pruned.values()) and px.keys() == plus.keys()
     for name, weight in plus.items():
+        # not number by number: where a gradient is next to nothing, Adam's step has the sign of its rounding error
         moved = weight - model.denoiser.get_parameter(name)
-        torch.testing.assert_close(px[name] - model.denoiser.get_parameter(name), moved, rtol=1e-3, atol=1e-4)
+        assert moved.norm() > 0 and (px[name] - weight).norm() < 0.02 * moved.norm(), name
 
 
 def test_weights_trained_under_a_mask_move_at_their_own_rate(model, banks, adversarial, tmp_path):
