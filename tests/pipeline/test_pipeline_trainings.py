@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from excise.pipelines.benchmark.collateral import collateral_table
-from excise.pipelines.benchmark.standing import table_of, transfer_matrix
-from excise.pipelines.benchmark.typed import typed_share, typed_table, worst_typed
+from excise.pipelines.benchmark.standing import table_of, transfer_matrix, worst
+from excise.pipelines.benchmark.typed import typed_share, typed_table
 from excise.pipelines.study_pruning.nodes import collect
 from excise.pipelines.study_pruning.trainings import apart_from_x, several_trainings, trainings_note
 
@@ -77,14 +77,14 @@ def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
     table = table_of([ring, p4d, vector, row("ac", "unpruned", "plain")])
     assert "| Ring-A-Bell | 1 of 3 |" in typed_table(table) and "| P4D | 2 of 2 |" in typed_table(table)
     assert "inversion" not in typed_table(table) and "plain" not in typed_table(table)
-    attack, share = worst_typed(table, ["ring_a_bell", "p4d"])
+    attack, share = worst(table, ["ring_a_bell", "p4d"], typed_share)
     assert (attack, share.hits, share.n) == ("p4d", 2, 4)
     two = table_of([ring, ring | {"seed": 2}])
     one = typed_share(table[table["attack"] == "ring_a_bell"])
     assert (typed_share(two).hits, typed_share(two).n) == (2, 8)
     assert (typed_share(two).low, typed_share(two).high) == (one.low, one.high)  # the same prompts, asked twice
     early = table_of([row("ac", "unpruned", "pez")])
-    assert typed_table(early) == "" and worst_typed(early, ["pez"]) is None
+    assert typed_table(early) == "" and worst(early, ["pez"], typed_share) is None
 
 
 @pytest.mark.parametrize("many", [False, True])

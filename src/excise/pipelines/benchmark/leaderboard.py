@@ -15,7 +15,7 @@ from excise.reports.page import data_uri
 from excise.reports.words import about_attack, attack_label, method_of
 
 from .standing import REFERENCES, Share, lacking, one_effort, rank_on, retained, share_of, table_of, worst
-from .typed import BY_WORDS, worst_typed
+from .typed import BY_WORDS, typed_share
 
 
 def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
@@ -50,7 +50,7 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
     by_text = rank_on(part, BY_WORDS)
     for label, cells in part.groupby("name", sort=False):
         reference = cells["eraser"].iloc[0] in REFERENCES
-        typed = worst_typed(cells, by_text)
+        typed = worst(cells, by_text, typed_share)
         weakest, luck, kept = worst(cells, ranked), worst(cells, controls), retained(cells)
         tried = cells[~cells["idle"]]
         rates = [share_of(tried[tried["attack"] == a]) if (tried["attack"] == a).any() else None for a in attacks]

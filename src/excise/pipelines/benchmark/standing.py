@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -130,10 +130,12 @@ def the_same(part: pd.DataFrame) -> list[list[str]]:
     return [attacks for attacks in groups.values() if len(attacks) > 1]
 
 
-def worst(cells: pd.DataFrame, attacks: Sequence[str]) -> tuple[str, Share] | None:
+def worst(
+    cells: pd.DataFrame, attacks: Sequence[str], rate: Callable[[pd.DataFrame], Share] = share_of
+) -> tuple[str, Share] | None:
     """Which of some attacks brings the concept back most often, and its rate: chosen by its result, so too high."""
     cells = cells[~cells["idle"]]
-    found = [(a, share_of(part)) for a in attacks if len(part := cells[cells["attack"] == a])]
+    found = [(a, rate(part)) for a in attacks if len(part := cells[cells["attack"] == a])]
     found = [(attack, share) for attack, share in found if share.n]
     return max(found, key=lambda item: item[1].rate) if found else None
 

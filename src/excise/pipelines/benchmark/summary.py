@@ -29,7 +29,7 @@ from .standing import (
     transfer_matrix,
     worst,
 )
-from .typed import BY_WORDS, typed_table, worst_typed
+from .typed import BY_WORDS, typed_share, typed_table
 
 ONE_EFFORT = "\u00b9"
 SHARED = (
@@ -144,7 +144,7 @@ def strongest_table(part: pd.DataFrame) -> str:
         cells = ["–" if one is None else _strongest(*one) for one in found]
         listed = ", ".join(map(attack_label, attacks)) or "none that all have"
         lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
-        typed = [worst_typed(part[part["name"] == n], attacks) for n in names] if threat in BY_WORDS else []
+        typed = [worst(part[part["name"] == n], attacks, typed_share) for n in names] if threat in BY_WORDS else []
         if any(typed):
             cells = ["–" if one is None else _strongest(*one) for one in typed]
             lines.append(f"| {threat}, typed | the same, hits that a text brings back | {' | '.join(cells)} |")

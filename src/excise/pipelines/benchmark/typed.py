@@ -23,14 +23,6 @@ def typed_share(cells: pd.DataFrame) -> Share:
     return Share(hits, n, low, high)
 
 
-def worst_typed(cells: pd.DataFrame, attacks: list[str]) -> tuple[str, Share] | None:
-    """Which of some attacks brings the concept back most often for somebody who can only type."""
-    cells = cells[~cells["idle"]]
-    found = [(a, typed_share(part)) for a in attacks if len(part := cells[cells["attack"] == a])]
-    found = [(attack, share) for attack, share in found if share.n]
-    return max(found, key=lambda item: item[1].hits / item[1].n) if found else None
-
-
 def typed_table(part: pd.DataFrame) -> str:
     """Of the hits of each attack by words, how many can be typed."""
     asked = part[part["threat_model"].isin(BY_WORDS) & ~part["idle"]]

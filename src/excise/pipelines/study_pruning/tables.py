@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from excise.metrics.several import clustered_interval
-from excise.pipelines.benchmark.typed import BY_WORDS
+from excise.pipelines.benchmark.typed import BY_WORDS, typed_share
 from excise.pipelines.names import PLAIN
 from excise.reports.words import attack_label, spell_p
 
@@ -150,12 +150,11 @@ def _rate_cells(cells: pd.DataFrame) -> str:
 
 
 def _typed(cells: pd.DataFrame) -> str:
-    """Of the hits of an attack by words, those that a keyboard is enough for."""
-    if not {"readable_hits", "threat_model"} <= set(cells) or cells["readable_hits"].isna().any():
-        return ""  # rows of earlier versions do not say
-    if not cells["threat_model"].isin(BY_WORDS).all():
+    """Of the hits of an attack by words, those that a keyboard is enough for; rows of earlier versions do not say."""
+    if "threat_model" not in cells or not cells["threat_model"].isin(BY_WORDS).all():
         return ""
-    return f"{int(cells['readable_hits'].sum())} of {int(cells['hits'].sum())}"
+    typed = typed_share(cells)
+    return f"{typed.hits} of {int(cells['hits'].sum())}" if typed.n else ""
 
 
 def _second(cells: pd.DataFrame) -> pd.DataFrame:
