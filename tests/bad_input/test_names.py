@@ -14,7 +14,7 @@ from excise.errors import UserError, refuse_no_name
 from excise.hooks.given_id import given_id
 from excise.models import ModelSpec
 from excise.pipelines import selection
-from excise.pipelines.ablate_pruning.nodes import AblationOptions, _variations
+from excise.pipelines.ablate_pruning.variations import AblationOptions, rows_of
 from excise.pipelines.names import variants
 from excise.pipelines.study_pruning.nodes import settings_of
 from excise.pipelines.study_pruning.plan import StudyOptions
@@ -103,12 +103,11 @@ def test_a_grid(what: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "x" * 300])
 def test_a_variation_of_an_ablation(name: str) -> None:
-    from excise.masks import PruneOptions
 
     told = yaml.safe_load((PROJECT / "conf/base/ablate_pruning/parameters.yml").read_text())["ablation"]
     options = AblationOptions.model_validate({**told, "variations": {name: {}}})
     with pytest.raises(UserError, match="has a slash in it, or is too long"):
-        _variations(options, PruneOptions())
+        rows_of(options, {"ac": {"method": "ac"}}, {}, 1)
 
 
 def test_every_folder_of_results_is_below_data() -> None:

@@ -17,7 +17,8 @@ from excise.masks import PruneOptions
 from excise.models import ModelSpec
 from excise.models.layers import feed_forwards
 from excise.pipelines.ablate_pruning.aimed import Aimed
-from excise.pipelines.ablate_pruning.nodes import AblationOptions, choose, collect
+from excise.pipelines.ablate_pruning.nodes import choose, collect, write_ablations
+from excise.pipelines.ablate_pruning.variations import AblationOptions, concepts_of, rows_of
 from excise.pipelines.erase.nodes import NeuronOptions, measure_concept, open_model
 from excise.pipelines.study_pruning.plan import Cell
 from excise.pipelines.study_pruning.workshop import Settings, Workshop
@@ -39,7 +40,8 @@ ABLATION = {
         "few": {"gates": "top_k", "rate": 0.01},
         "random": {"variant": "random"},
         "plain plus": {"variant": "plus", "adversarial": False},
-        "others": BOUND | {"aim": "others"},
+        "others": BOUND | {"aim": "others", "seeds": [5, 6]},
+        "X of five steps": {"variant": "unpruned", "eraser": {"steps": 5}},
     },
 }
 
@@ -73,6 +75,47 @@ def test_what_there_was_no_time_for_is_missing_and_the_rest_is_told():
     assert choose(list(rows.values()), options()) == {"person": None}
     with pytest.raises(UserError, match="hours more"):
         collect(makers, ["0", "3"])
+
+
+def test_a_variation_may_have_concepts_trainings_and_an_eraser_of_its_own():
+    """And what it does not name is as in all other rows."""
+    erasers, prune = {"esd": {"steps": 9, "lr": 0.25}}, {"retain_weight": 3.0}
+    more = {"half": {"seeds": [5, 6], "concepts": ["church"], "eraser": {"steps": 7}, "retain_weight": 8.0}}
+    ablation = options(variations={"few": {"rate": 0.01, "gates": "top_k"}} | more)
+    rows = rows_of(ablation, erasers, prune, 4)
+    assert concepts_of(ablation) == ["person", "church"]
+    assert [(r.concept, r.name, r.seed) for r in rows] == [
+        *(("person", n, s) for n, s in (("base model", 0), ("X", 4), ("X+", 4), ("few", 4))),
+        *(("church", n, s) for n, s in (("base model", 0), ("X", 4), ("X+", 4), ("half", 5), ("half", 6))),
+    ]
+    assert [(r.eraser.steps, r.eraser.lr, r.prune.retain_weight) for r in rows] == [(9, 0.25, 3.0)] * 7 + [
+        (7, 0.25, 8.0)
+    ] * 2
+
+
+def test_the_page_tells_trainings_apart_and_chooses_by_the_first():
+    """A mask made of another X is compared with no other, and a concept that is not finished has no choice."""
+    rows = [row("base model", 10, 50, None), row("X", 6, 50, None), row("X+", 0, 50, None)]
+    rows += [row("half", 3, 46) | {"seed": 5}, row("half", 0, 46) | {"seed": 6}, row("few", 2, 46), row("odd", 0, 50)]
+    told = {"seed": 4, "n": 10, "plain_hits": 1, "device": "cpu"}
+    rows = [told | r | {"attacked": [a | {"reactivation": None} for a in r["attacked"]]} for r in rows]
+    for one, attack in zip((a for r in rows for a in r["attacked"]), ABLATION["attacks"] * 7, strict=True):
+        one["attack"] = attack
+    rows[0]["seed"], rows[1]["processor"] = 0, "Abacus"
+    variations = {
+        "half": {"seeds": [5, 6]},
+        "few": {},
+        "odd": {"eraser": {"steps": 1}},
+        "far": {"concepts": ["church"]},
+    }
+    ablation = options(variations=variations)
+    chosen = choose(rows, ablation)
+    assert chosen == {"person": "few", "church": None}
+    page = write_ablations(rows, chosen, [str(n) for n in range(11)], ablation, {"command": "kedro run"})
+    assert "7 of 11 rows are done" in page and "made on: Abacus, cpu (which is not told)" in page
+    assert "| half | 5 | 1 / 10 |" in page and "| half | 6 | 1 / 10 |" in page and "| base model |  | 1 / 10 |" in page
+    assert "**few**, 2 of 10 (textual inversion)" in page
+    assert page.rstrip().endswith("no mask is chosen.")
 
 
 def shop_of(kind: type[Workshop], project: Path, folder: Path, **more) -> Workshop:
@@ -152,7 +195,12 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         return json.loads((project / "docs/ablations.json").read_text())
 
     rows = run()
-    assert [r["variation"] for r in rows] == ["base model", "X", "X+", "half", "few", "random", "plain plus", "others"]
+    names = ["base model", "X", "X+", "half", "few", "random", "plain plus", "others", "others", "X of five steps"]
+    assert [r["variation"] for r in rows] == names
+    assert [r["seed"] for r in rows] == [0, 7, 7, 7, 7, 7, 7, 5, 6, 7]
+    others = [r for r in rows if r["variation"] == "others"]
+    assert others[0]["fingerprint"] != others[1]["fingerprint"]
+    assert rows[-1]["eraser"] == rows[1]["eraser"] and rows[-1]["fingerprint"] != rows[1]["fingerprint"]
     for prompts, _ in seen:
         assert prompts.loc[prompts["split"] == "test", "prompt_id"].str.contains("-tune-").all()
         assert not prompts["prompt_id"].str.contains("-test-").any()
@@ -173,10 +221,16 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
     [
         ({"eraser": "conceptprune"}, "no P-X"),
         ({"variations": {"odd": {"rat": 0.5}}}, "ablation.variations.odd: rat"),
-        ({"variations": {"odd": {"variant": "lucky"}}}, "must be plus, scored or random"),
-        ({"variations": {"odd": BOUND | {"aim": "all"}}}, "aim is 'all': it must be carriers or others"),
+        ({"variations": {"odd": {"variant": "lucky"}}}, "odd: variant cannot be 'lucky': it must be 'learned', 'plus'"),
+        (
+            {"variations": {"odd": BOUND | {"aim": "all"}}},
+            "aim cannot be 'all': it must be 'carriers' or 'others'",
+        ),
         ({"variations": {"odd": {"aim": "others"}}}, "set its neurons to correlated"),
-        ({"variations": {"odd": BOUND | {"aim": "others", "variant": "plus"}}}, "and no variant plus"),
+        ({"variations": {"odd": BOUND | {"aim": "others", "variant": "plus"}}}, "and its variant to that of a mask"),
+        ({"variations": {"odd": {"variant": "unpruned", "rate": 0.5}}}, "odd is X.*so that rate does nothing"),
+        ({"variations": {"odd": {"eraser": {"step": 3}}}}, "odd: step does not exist"),
+        ({"variations": {"odd": {"seeds": []}}}, "odd: seeds .*at least 1 item"),
         ({"attacks": "bribe"}, "no attack 'bribe'"),
         ({"attacks": "merging"}, "put another first"),
         ({"eraser": "ac"}, "no entry of erasers: 'ac'"),

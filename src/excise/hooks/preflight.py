@@ -23,7 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
-from .used import GRIDS, TRAINING, masks_of, named_options, use_of
+from .used import GRIDS, TRAINING, concepts_of, masks_of, named_options, use_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> Non
     if chosen is not None:  # a stage on its own works on any kind, but on no unknown concept
         sound_concept(str(chosen), concepts)
     for grid in sorted(GRIDS & pipeline.inputs()):
-        named = dict(catalog[grid].load())["concepts"]
-        for name in [named] if isinstance(named, str) else named:
+        for name in concepts_of(catalog, grid):
             sound_concept(str(name), concepts)
     for name in run_params.get("pipeline_names") or []:
         kind = pipeline_kind(name)

@@ -25,6 +25,14 @@ def named_options(pipeline: Any, what: str) -> set[str]:
     return {name.removeprefix(start).split(".")[0] for name in pipeline.inputs() if name.startswith(start)}
 
 
+def concepts_of(catalog: Any, grid: str) -> list[str]:
+    """The concepts of a grid, as they are written: of an ablation those that a variation names, too."""
+    told = dict(catalog[grid].load())
+    variations = (v for v in dict(told.get("variations") or {}).values() if isinstance(v, dict))
+    named = [told["concepts"], *(v.get("concepts") or [] for v in variations)]
+    return list(dict.fromkeys(str(n) for names in named for n in ([names] if isinstance(names, str) else names)))
+
+
 def attacks_of(catalog: Any, pipeline: Any) -> list[AttackOptions]:
     """All attacks that are made."""
     return _used(catalog, pipeline)[1]
@@ -59,14 +67,11 @@ def masks_of(catalog: Any, pipeline: Any) -> dict[str, PruneOptions]:
     prune = dict(catalog["params:prune"].load())
     for grid in sorted(TRAINING & pipeline.inputs()):
         study = _study(catalog, grid)
-        base = PruneOptions.model_validate(laid_over(prune, study.instead.prune))
         if grid == "params:ablation":
-            fields = PruneOptions.model_fields.keys()  # a variation says more than these
-            return {
-                f"ablation.variations.{name}": base.model_copy(update={k: changes[k] for k in changes.keys() & fields})
-                for name, changes in study.variations.items()
-                if changes.get("variant") != "plus"
-            }
+            from excise.pipelines.ablate_pruning.variations import masks_of as masks_of_variations
+
+            return dict(masks_of_variations(study, dict(catalog["params:erasers"].load()), prune))
+        base = PruneOptions.model_validate(laid_over(prune, study.instead.prune))
         made = {v for how in study.studied.values() for v in (*how.variants, *how.once)}
         return {"prune": base} if made - {"unpruned", "plus", "plus_plain"} else {}
     return {"prune": PruneOptions.model_validate(prune)} if "learned" in variants(selected_eraser()) else {}
@@ -74,7 +79,7 @@ def masks_of(catalog: Any, pipeline: Any) -> dict[str, PruneOptions]:
 
 def _study(catalog: Any, grid: str) -> Any:
     """The options of a grid that trains."""
-    from excise.pipelines.ablate_pruning.nodes import AblationOptions
+    from excise.pipelines.ablate_pruning.variations import AblationOptions
     from excise.pipelines.benchmark.nodes import BenchmarkOptions
     from excise.pipelines.study_pruning.plan import StudyOptions
 
@@ -119,9 +124,10 @@ def _used_by_silencing(catalog: Any) -> Used:
 
 
 def _used_by_ablation(catalog: Any) -> Used:
-    from excise.pipelines.ablate_pruning.nodes import attacks_of, eraser_of
+    from excise.pipelines.ablate_pruning.variations import attacks_of, rows_of
 
     ablation = _study(catalog, "params:ablation")
     erasers, attacks = (dict(catalog[f"params:{name}"].load()) for name in ("erasers", "attacks"))
-    made = {ablation.eraser: eraser_of(ablation, erasers)}
+    rows = rows_of(ablation, erasers, dict(catalog["params:prune"].load()), 0)
+    made = {f"{ablation.eraser} ({row.name})" if row.said.eraser else ablation.eraser: row.eraser for row in rows}
     return made, list(attacks_of(ablation, attacks).values()), ablation.draw, ablation.prompts

@@ -17,7 +17,7 @@ from excise.images import DrawOptions
 from excise.judges import JUDGES
 from excise.masks import PruneOptions
 from excise.models import ModelSpec
-from excise.pipelines.ablate_pruning.nodes import AblationOptions
+from excise.pipelines.ablate_pruning.variations import AblationOptions
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
 from excise.pipelines.erase.nodes import NeuronOptions
 from excise.pipelines.selection import DEFAULTS

@@ -23,6 +23,8 @@ def create_pipeline(**_) -> Pipeline:
             ),
             node(collect, [f"{A}.cells", f"{A}.order"], f"{A}.rows"),
             node(choose, [f"{A}.rows", "params:ablation"], f"{A}.chosen"),
-            node(write_ablations, [f"{A}.rows", f"{A}.chosen", "params:ablation", "run_info"], f"{A}.page"),
+            node(
+                write_ablations, [f"{A}.rows", f"{A}.chosen", f"{A}.order", "params:ablation", "run_info"], f"{A}.page"
+            ),
         ]
     )
