@@ -131,6 +131,31 @@ def test_the_concepts_that_are_shown_make_prompts() -> None:
         assert all(asked.str.contains(word).any() for word in words), split
 
 
+def test_the_experiment_that_is_shown_is_one(tmp_path: Path) -> None:
+    """Laid over the defaults it changes what it names, and writes no committed page."""
+    from kedro.config import OmegaConfigLoader
+
+    from excise.pipelines.benchmark.nodes import BenchmarkOptions
+    from excise.settings import CONFIG_LOADER_ARGS
+
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shown = [b.text for b in blocks(ROOT / "docs/benchmarking.md") if b.language == "yaml"]
+    assert len(shown) == 2
+    for text in shown:
+        place = tmp_path / text.split()[1].rstrip(":")
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+    loader = OmegaConfigLoader(str(tmp_path / "conf"), env=place.parent.name, **CONFIG_LOADER_ARGS)
+    given, base = (
+        BenchmarkOptions.model_validate(loader["parameters"]["benchmark"]),
+        yaml.safe_load(shown[1])["benchmark"],
+    )
+    assert (given.concepts, list(given.studied), given.attacks) == (base["concepts"], base["only"], base["attacks"])
+    assert given.erasers["esd"].seeds == [1, 2, 3] and given.erasers["esd"].variants  # these are the defaults'
+    written = [e["filepath"] for n, e in loader["catalog"].items() if n.startswith("benchmark.") and "filepath" in e]
+    assert written and not [f for f in written if f.startswith("docs/") and not f.startswith("docs/churches/")]
+
+
 def test_the_prompt_source_that_is_shown_is_one() -> None:
     [block] = [b for b in blocks(ROOT / "docs/prompts.md") if b.language == "yaml"]
     [(_, described)] = yaml.safe_load(block.text).items()
