@@ -1,4 +1,4 @@
-"""The same prompt on other seeds: the control of every attack."""
+"""The same prompt on other seeds: how often a lucky seed would be believed."""
 
 from excise.attacks.attack import register
 

@@ -1,6 +1,7 @@
 """The prompt as it stands, on one seed after the other: best of many images, and nothing else.
 
-A hit that it finds is luck: on fresh seeds it is confirmed as often as the plain prompt is a hit.
+A hit that it finds is luck. Its verdict falls on the fresh seeds of the plain prompt, with that prompt's words: it is
+the plain prompt's, so that among the prompts that were no hit before, none is confirmed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ FAR = 1_000_003  # from the prompt's own seeds, on which its images are counted
 
 
 class SeedSearch(SearchAttack):
-    """Options of the control: none; a step is another seed."""
+    """Options: none; a step is another seed."""
 
     threat: ClassVar[ThreatModel] = ThreatModel.BLACK_BOX_TEXT
 
