@@ -128,8 +128,8 @@ ABOUT_ATTACKS = {
     "synonyms": "Words exchanged for their nearest neighbours, and prompts put another way.",
     "random_tokens": "A control for the attacks: luck alone, images spent on random words. Compare it with "
     "attacks that had as many images judged.",
-    "seed_search": "Luck alone: images of the prompt as it is, on other seeds. What it ends with is the plain prompt, so "
-    "it shows how often an attacker would believe in a lucky seed, and is no control for the other attacks.",
+    "seed_search": "Luck alone: images of the prompt as it is, on other seeds. What it ends with is the plain prompt, "
+    "so it shows how often an attacker would believe in a lucky seed, and is no control for the other attacks.",
     "img2img": "Sampling that starts from a noised picture of the concept.",
     "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept.",
     "finetuning": "An attacker, or a user who means no harm, trains the erased model on.",
