@@ -37,7 +37,7 @@ BLOCKS = {
     "draw": DrawOptions,
 }
 PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
-ENVIRONMENTS = ["base", "full", "smoke", *PHOTOGRAPHIC]
+ENVIRONMENTS = ["base", "decent_style", "full", "smoke", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
 GRIDS: dict[str, Any] = {"study": StudyOptions, "ablation": AblationOptions, "benchmark": BenchmarkOptions}
 
