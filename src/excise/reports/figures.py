@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from .legends import legend_below
 from .words import BASE, PLAIN, attack_label, eraser_label
 
 # one colour an eraser family member, safe for colour-blind readers (Okabe & Ito)
@@ -109,9 +110,7 @@ def thresholds_figure(table: pd.DataFrame, chosen: float) -> Image.Image:
         axis.set_xlabel("threshold")
         axis.set_ylim(-3, 103)
         axis.yaxis.set_major_formatter("{x:.0f} %")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5
-    )
+    legend_below(figure, *axes[0].get_legend_handles_labels(), fontsize=8.5)
     return _render(figure)
 
 

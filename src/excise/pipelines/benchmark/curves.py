@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from excise.reports.legends import legend_below
 from excise.reports.words import attack_label
 
 from .standing import table_of
@@ -60,7 +61,7 @@ def curves_figure(rows: list[dict]) -> Image.Image:
         axis.set_axis_off()
     if panels:
         handles = {h.get_label(): h for axis in axes[: len(panels)] for h in axis.get_lines()}
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False)
+        legend_below(figure, handles.values(), list(handles))
     else:
         axes[0].text(0.5, 0.5, "no attack judged images on its way", ha="center", va="center")
     figure.canvas.draw()

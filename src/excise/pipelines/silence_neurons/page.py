@@ -11,6 +11,7 @@ from PIL import Image
 from excise.pipelines.benchmark.standing import share_of as share_of_hits
 from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NOTHING
+from excise.reports.legends import legend_below
 from excise.reports.words import spell_p
 
 from .plan import CARRIERS, LOUD, OF, OTHERS, SilencingOptions, kind_of, plan_cells, share_of
@@ -192,6 +193,6 @@ def silencing_figure(rows: list[dict]) -> Image.Image:
         shares = sorted(set(part["share"]) - {0.0})
         axes[1, column].set_xticks([100 * s for s in shares], [f"{100 * s:g} %" for s in shares])
         axes[1, column].set_xlabel("of each layer's neurons held")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    legend_below(figure, *axes[0, 0].get_legend_handles_labels())
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())

@@ -9,6 +9,7 @@ from PIL import Image
 from excise.metrics.several import clustered_interval
 from excise.pipelines.benchmark.typed import BY_WORDS, typed_share
 from excise.pipelines.names import PLAIN
+from excise.reports.legends import legend_below
 from excise.reports.words import attack_label, spell_p
 
 from .bar import bar_table, beyond_table
@@ -297,6 +298,6 @@ def results_figure(rows: list[dict]) -> Image.Image:
         axis.set_title(concept, loc="left", fontsize=11, fontweight="bold")
         axis.grid(axis="x", color="#e3e3ea")
         axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(attacks), frameon=False)
+    legend_below(figure, *axis.get_legend_handles_labels())
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
