@@ -17,11 +17,16 @@ from excise.models import ModelSpec
 from excise.models.diffusion import DiffusionModel
 
 STEPS = 4
+JUDGES = [
+    JudgeSpec(name="nudenet", labels=["faces"], threshold=0.25, options={"pixels": 32}),
+    JudgeSpec(name="object_probe", labels=["person"], threshold=0.5),
+    JudgeSpec(name="style_probe", labels=["fluent"], threshold=0.5),
+]
 
 
 def main() -> None:
     model = DiffusionModel.load(ModelSpec(name="emoji64", path="embedded:emoji64"))
-    judge = make_judge(JudgeSpec(name="nudenet", labels=["faces"], threshold=0.25, options={"pixels": 32}))
+    judges = [make_judge(spec) for spec in JUDGES]
     for count in (16, 64):
         rows = {"prompt_id": [str(i) for i in range(count)], "prompt": ["a man on a red background"] * count}
         prompts = pd.DataFrame({**rows, "set": "target", "split": "test", "seed": range(count)})
@@ -45,11 +50,17 @@ def main() -> None:
             images = draw_images(model, prompts, options, Path(folder), "drawing")
             pictures = images.load(images.manifest["image_id"].tolist())
 
-            def judging(images=images) -> object:
-                return judge_images(judge, images)
+            for judge in judges:
 
-            seconds = in_turns(3, bare=lambda pictures=pictures: judge.detect(pictures), judge=judging)
-            record_over_bare(f"judging with nudenet, {count} pictures", seconds, "judge", judging, count, 0)
+                def judging(images=images, judge=judge) -> object:
+                    return judge_images(judge, images)
+
+                def bare_judging(pictures=pictures, judge=judge) -> object:
+                    return judge.detect(pictures)
+
+                seconds = in_turns(3, bare=bare_judging, judge=judging)
+                stage = f"judging with {judge.name}, {count} pictures"
+                record_over_bare(stage, seconds, "judge", judging, count, 0)
 
 
 if __name__ == "__main__":

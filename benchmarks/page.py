@@ -34,14 +34,14 @@ def page(rows: list[dict]) -> str:
         "the median ratio is what is asked, though single rounds may lie above. *Peak MB*: the most memory that was "
         "resident while the stage ran once, model and libraries included. Bare, for an attack: U-Net forward and "
         "backward to the text states, without the text encoder, the optimiser or the projection; where it has images "
-        "judged, drawing and judging these; where it trains weights, forward and backward to these. Without a ratio: "
-        "what never asks the denoiser.\n",
+        "judged, drawing and judging these; where it works on the text encoder, that one's evaluations, which are then "
+        "counted. Bare, where weights are trained: what U-Net and text encoder are asked, forward and backward to what "
+        "is learned. Without a ratio: what never asks the denoiser.\n",
         "Attacks are timed in 20 steps and fewer, with their methods' own options, which are not those of runs "
         "(UnlearnDiffAtk has 3 tokens where runs have 10, PEZ 5 and P4D 16 where they have 10, textual inversion 1 "
-        "vector where they have 2, random tokens 5 where they have 10), and without judged images but for random "
-        "tokens. Not timed: the attacks GCG, MMA, Ring-A-Bell, synonyms, seed search, img2img, quantising, merging, "
-        "revival, and fine-tuning of a low-rank addition; the erasers AC, SalUn, RECE, STEREO, AdvUnlearn and "
-        "ConceptPrune; judges but NudeNet; prompts, metrics, the report, and judging again.\n",
+        "vector where they have 2, random tokens 5 where they have 10), and without judged images but where a row says "
+        "so. Erasers are trained in 5 steps, with inner attacks of 5. Not timed: judges that a hub has; prompts, "
+        "metrics, the report, and judging again.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]
     return "\n".join(lines)
@@ -54,38 +54,51 @@ def _asked(row: dict) -> tuple[str, str]:
     return f"at most {limit}", "yes" if row["ratio"] <= limit else "**no**"
 
 
+TOLD = ("loss_before", "loss_asked")
+PLACES = {"base": "on the base model's trajectories", "own": "on the student's own"}
+
+
 def _shared(row: dict) -> str:
     """Loops beside each other; the ratio of their times says something only where the losses are equal."""
-    columns = ("steps", "rows_a_step", "lr", "evaluations_a_step", "seconds", "seconds_a_step", "loss")
+    before, asked = (", ".join(f"{row[what][p]} {words}" for p, words in PLACES.items()) for what in TOLD)
+    heads = ["loop", "rows a step", "learning rate", "evaluations a step", "seconds a step", *PLACES.values()]
     lines = [
         "## ESD: trajectories sampled once, or at every step\n",
-        f"All train the same weights on {row['prompts']} prompts, until the loss on rows that none trains on, "
-        f"{row['loss_before']} before training, is {row['loss_asked']}. Sampling them once is counted. Threads: "
-        f"{row['threads']}.\n",
-        "| loop | steps | rows a step | learning rate | evaluations a step | seconds | seconds a step | loss at the "
-        "end | reached |",
-        "|" + "---|" * 9,
+        f"All train the same weights on {row['prompts']} prompts, until the loss on rows that none trains on has come "
+        f"down by half: before training it is {before}, asked is {asked}. The first loop learns on the base model's "
+        "trajectories, the naive ones on the student's own as it is at each step. Sampling them once is counted. "
+        f"Threads: {row['threads']}.\n",
+        f"| {' | '.join(heads)} |",
+        "|" + "---|" * len(heads),
     ]
     for loop in row["loops"]:
-        cells = [f"{loop[c]:g}" if c == "lr" else str(loop[c]) for c in columns]
-        reached = "yes" if loop["reached"] else "**not reached**"
-        lines.append(f"| {loop['loop']} | {' | '.join(cells)} | {reached} |")
-    asked = "\nAsked: equal loss in less time, with as many rows a step. "
-    if row["ratio"] is None:
-        lines.append(f"{asked}**Not shown**: one of the two did not reach the loss, and has no time to it.")
-    else:
-        holds = "holds" if row["ratio"] < 1 else "does **not** hold"
-        lines.append(f"{asked}The ratio of the seconds is {row['ratio']}: that {holds}.")
+        cells = [loop["loop"], loop["rows_a_step"], f"{loop['lr']:g}", loop["evaluations_a_step"]]
+        cells += [loop["seconds_a_step"], *(_reached(loop, place) for place in PLACES)]
+        lines.append(f"| {' | '.join(str(c) for c in cells)} |")
+    lines.append("\nAsked: equal loss in less time, with as many rows a step.")
+    for place, words in PLACES.items():
+        ratio = row["ratios"][place]
+        if ratio is None:
+            lines.append(f"- {words}: **not shown**, one of the two did not reach the loss, and has no time to it.")
+        else:
+            holds = "holds" if ratio < 1 else "does **not** hold"
+            lines.append(f"- {words}: the ratio of the seconds is {ratio}, that {holds}.")
     once, naive = row["loops"][:2]
     share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
     lines.append(
-        f"A step of as many rows takes {share:.2f} of the naive loop's time and {once['evaluations_a_step']} model "
-        f"evaluations in the place of {naive['evaluations_a_step']}. The naive loop learns where the student goes, and "
-        "the loss is asked for where the base model goes: what it gets better at may not be seen there."
+        f"\nA step of as many rows takes {share:.2f} of the naive loop's time and {once['evaluations_a_step']} model "
+        f"evaluations in the place of {naive['evaluations_a_step']}."
     )
     tried = ", ".join(f"{rate:g}" for rate in row["rates_tried_for_one_row"])
     lines.append(f"With one row a step: the better of {tried} in {row['trial_steps']} steps that are not counted.")
     return "\n".join(lines) + "\n"
+
+
+def _reached(loop: dict, place: str) -> str:
+    there = loop["reached"][place]
+    if there:
+        return f"{there['steps']} steps, {there['seconds']} s"
+    return f"**not reached** in {loop['steps']} steps, {loop['loss'][place]}"
 
 
 def main() -> None:

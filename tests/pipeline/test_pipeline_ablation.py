@@ -197,7 +197,7 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
     rows = run()
     names = ["base model", "X", "X+", "half", "few", "random", "plain plus", "others", "others", "X of five steps"]
     assert [r["variation"] for r in rows] == names
-    assert [r["seed"] for r in rows] == [0, 7, 7, 7, 7, 7, 7, 5, 6, 7]
+    assert [r["seed"] for r in rows] == [0, 3, 3, 3, 3, 3, 3, 5, 6, 3]
     others = [r for r in rows if r["variation"] == "others"]
     assert others[0]["fingerprint"] != others[1]["fingerprint"]
     assert rows[-1]["eraser"] == rows[1]["eraser"] and rows[-1]["fingerprint"] != rows[1]["fingerprint"]
