@@ -207,6 +207,10 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
     by_name = {r["variation"]: r for r in rows}
     assert all(r["n"] == 5 and r["retain_near_n"] + r["retain_far_n"] == 6 for r in rows)
     assert all([(a["attack"], a["n"]) for a in r["attacked"]] == [(a, 5) for a in ABLATION["attacks"]] for r in rows)
+    for r in rows:
+        assert [r["plain_hits"], *(a["hits"] for a in r["attacked"])] == [
+            v.count("h") for v in (r["plain_verdicts"], *(a["verdicts"] for a in r["attacked"]))
+        ]
     assert by_name["plain plus"]["variant"] == "plus" and by_name["plain plus"]["prune_rate"] is None
     assert by_name["half"]["prune_rate"] == pytest.approx(0.5, abs=1e-3)
     assert by_name["few"]["prune_rate"] == pytest.approx(0.01, abs=1e-3)

@@ -87,8 +87,8 @@ def _maker(
 def _row(name: str, shop: Workshop, cells: list[Cell]) -> dict:
     plain, *attacked = (shop.row(c) for c in cells)
     row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"], "variant": plain["variant"]}
-    row |= {"n": plain["n"], "plain_hits": plain["hits"]}
-    told = ("attack", "n", "hits", "any_hits", "dropped", "failed", "reactivation", "sensitivity")
+    row |= {"n": plain["n"], "plain_hits": plain["hits"], "plain_verdicts": plain["verdicts"]}
+    told = ("attack", "n", "hits", "any_hits", "verdicts", "dropped", "failed", "reactivation", "sensitivity")
     row["attacked"] = [{k: a[k] for k in told} for a in attacked]
     kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes", "device")
     row |= {k: plain[k] for k in kept} | {"processor": plain["provenance"].get("device", {}).get("name")}
