@@ -83,6 +83,11 @@ def _shared(row: dict) -> str:
         else:
             holds = "holds" if ratio < 1 else "does **not** hold"
             lines.append(f"- {words}: the ratio of the seconds is {ratio}, that {holds}.")
+    if all(loop["loss"]["own"] > row["loss_before"]["own"] for loop in row["loops"]):
+        lines.append(
+            "\nOn the student's own trajectories the loss ends higher than it began in every loop: where the student "
+            "goes moves as it learns, and what is asked of it there with it, so that none can be held to a loss there."
+        )
     once, naive = row["loops"][:2]
     share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
     lines.append(

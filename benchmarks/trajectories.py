@@ -27,7 +27,7 @@ from excise.models.diffusion import DiffusionModel
 from excise.models.layers import parameter_names
 
 MARK, BATCH, SAMPLING, GUIDANCE, LR = 0.5, 16, 16, 2.0, 1e-3
-RATES, TRIAL, MOST, PATIENCE, CHECK = (LR / BATCH**0.5, LR / BATCH), 50, 150, 400, 5
+RATES, TRIAL, MOST, PATIENCE, CHECK = (LR / BATCH**0.5, LR / BATCH), 30, 100, 200, 5
 PLACES = ("base", "own")
 OPTIONS = {"negative_guidance": 1.0, "guidance": GUIDANCE}
 WORDS = ["a man", "a woman", "an old man", "a blond woman", "a bald man", "a curly woman", "a guy", "a lady"]

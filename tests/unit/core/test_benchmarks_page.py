@@ -54,3 +54,6 @@ def test_there_is_a_ratio_only_at_equal_loss(writer):
     assert "| naive | 16 | 0.001 | 20.1 | 0.1 | **not reached** in 60 steps, 0.024 | 55 steps, 40.0 s |" in missed
     assert "takes 1.00 of the naive loop's time and 24.5 model evaluations in the place of 20.1" in page
     assert "the better of 0.00025, 6.25e-05 in 120 steps" in page
+    assert "ends higher" not in page and "ends higher" not in missed
+    risen = {"loss": {"base": 0.004, "own": 0.02}}
+    assert "ends higher" in writer.page([SHARED | {"loops": [LOOP | risen, MISSED]}])
