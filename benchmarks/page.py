@@ -49,7 +49,7 @@ def page(rows: list[dict]) -> str:
 
 def _asked(row: dict) -> tuple[str, str]:
     limit = next((limit for start, limit in ASKED.items() if row["stage"].startswith(start)), None)
-    if limit is None:
+    if limit is None or "ratio" not in row:  # nothing is asked of what asks no network
         return "–", "–"
     return f"at most {limit}", "yes" if row["ratio"] <= limit else "**no**"
 

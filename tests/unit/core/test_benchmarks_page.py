@@ -38,7 +38,10 @@ def test_what_is_asked_and_missed_is_shown(writer):
     row = {"ratio": 1.2, "threads": 1, "machine": "m", "torch": "t"}
     stages = {"attack pez, 8 prompts": "| at most 1.25 | yes |", "collecting activations": "| at most 1.15 | **no** |"}
     stages["drawing, 8 pictures"] = "| – | – |"
-    page = writer.page([row | {"stage": stage} for stage in stages])
+    rows = [row | {"stage": stage} for stage in stages]
+    arithmetic = {k: v for k, v in row.items() if k != "ratio"} | {"stage": "attack merging, one for all prompts"}
+    stages[arithmetic["stage"]] = "| – | – |"
+    page = writer.page([*rows, arithmetic])
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
     for stage, told in stages.items():
         assert told in lines[stage]
