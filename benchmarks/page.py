@@ -75,7 +75,7 @@ def _shared(row: dict) -> str:
         cells = [loop["loop"], loop["rows_a_step"], f"{loop['lr']:g}", loop["evaluations_a_step"]]
         cells += [loop["seconds_a_step"], *(_reached(loop, place) for place in PLACES)]
         lines.append(f"| {' | '.join(str(c) for c in cells)} |")
-    lines.append("\nAsked: equal loss in less time, with as many rows a step.")
+    lines.append("\nAsked: equal loss in less time, with as many rows a step.\n")
     for place, words in PLACES.items():
         ratio = row["ratios"][place]
         if ratio is None:

@@ -120,7 +120,10 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     used = use_of(run.catalog(), run.pipeline)
     single = use_of(run.catalog(), create_job("person"))
     asked = run.parameters[grid]
-    names = {"ac"} if grid == "ablation" else set(asked["erasers"]) - {"uce", "rece", "conceptprune"}  # not trained
+    names = set(asked.get("erasers", {"ac"})) - {"uce", "rece", "conceptprune"}  # not trained
+    own = [name for name, said in asked.get("variations", {}).items() if "eraser" in said]
+    names |= {f"ac ({name})" for name in own}  # a variation's own X needs memory, too
+    assert bool(own) == (grid == "ablation")
     assert {name for name, _, _ in used.trained} == names and single.trained[0] in used.trained
     assert used.drawn == min(asked["draw"]["batch"], asked["prompts"]["test"])
     assert 0 < used.attacked <= asked["prompts"]["test"]
@@ -132,6 +135,14 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     run.parameters["model"]["dtype"] = "float16"
     with pytest.raises(UserError, match="in which gradients overflow"):
         precision_can_train({}, run.catalog(), run.pipeline)
+
+
+def test_a_concept_that_a_variation_names_is_known(run: Run) -> None:
+    from excise.pipelines import ablate_pruning
+
+    run.pipeline = ablate_pruning.create_pipeline()
+    run.parameters["ablation"]["variations"] = {"odd": {"concepts": ["nobody"]}}
+    assert "nobody" in run.sentence()
 
 
 def test_unknown_eraser(run: Run) -> None:
