@@ -234,6 +234,7 @@ def test_it_reads_the_tune_split_and_makes_nothing_twice(make_project, monkeypat
         ({"variations": {"odd": BOUND | {"aim": "others", "variant": "plus"}}}, "and its variant to that of a mask"),
         ({"variations": {"odd": {"variant": "unpruned", "rate": 0.5}}}, "odd is X.*so that rate does nothing"),
         ({"variations": {"odd": {"eraser": {"step": 3}}}}, "odd: step does not exist"),
+        ({"variations": {"odd": {"eraser": {"method": "ac"}}}}, "odd.eraser names another method"),
         ({"variations": {"odd": {"seeds": []}}}, "odd: seeds .*at least 1 item"),
         ({"attacks": "bribe"}, "no attack 'bribe'"),
         ({"attacks": "merging"}, "put another first"),

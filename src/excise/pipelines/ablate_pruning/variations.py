@@ -177,6 +177,8 @@ def _read(
     except ValueError as error:
         place, wrong = first_wrong(error)
         raise UserError(f"ablation.variations.{name}: {place} {wrong}.") from None
+    if made_of.method != options.method:
+        raise UserError(f"ablation.variations.{name}.eraser names another method: X is ablation.eraser in all rows.")
     make_method(made_of)
     if said.variant in MASKS:
         refuse_no_control(pruned, [said.variant], f"ablation.variations.{name}")
