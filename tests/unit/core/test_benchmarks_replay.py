@@ -45,7 +45,8 @@ def test_the_same_is_asked_again_and_learned_to_the_same(replaying):
 
     def stage() -> None:
         with torch.no_grad():
-            network(torch.ones(2, 3))
+            learned = network.weight.detach().requires_grad_(True)  # looked at here, and not learned
+            functional_call(network, {"weight": learned}, (torch.ones(2, 3),))
         network(torch.ones(4, 3, requires_grad=True), scale=2.0).sum().backward()
         weight = network.weight.detach().requires_grad_(True)
         functional_call(network, {"weight": weight}, (torch.ones(5, 3),)).sum().backward()
