@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for their number (Holm 1979): of those below α, the chance of any false one is below α."""
+    return list(_holm(tuple(p_values))) if len(p_values) else []
+
+
+@lru_cache(256)  # a report asks for the same table at several places, and each call collects the process's garbage
+def _holm(p_values: tuple[float, ...]) -> tuple[float, ...]:
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+    return tuple(float(p) for p in multipletests(p_values, method="holm")[1])
 
 
 def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:

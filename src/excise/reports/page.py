@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,9 @@ from . import words
 from .findings import findings, headline
 from .masking import for_people, mask_words
 from .verdict import reach, verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 class Context(BaseModel):
@@ -58,11 +62,36 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
     Raises:
         ValueError: for an image that the report has no place for.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     unknown = set(images) - set(PICTURES)
     if unknown:
         raise ValueError(f"the report has no place for {', '.join(sorted(unknown))}; known are {', '.join(PICTURES)}")
+    context = context.model_copy(
+        update={
+            "example": for_people(context.example, context.unsafe),
+            "twin": for_people(context.twin, context.unsafe),
+            "anchor": mask_words(context.anchor),
+        }
+    )
+    audited = "audited" in metrics
+    rates = [(e, a, rate) for e, one in metrics["erasers"].items() for a, rate in one["attacks"].items()]
+    return _template().render(
+        metrics=metrics,
+        context=context,
+        attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
+        one_effort=sorted({attack for _, attack, rate in rates if rate.get("budget", {}).get("shared")}),
+        spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
+        headline=verdict(metrics, context.threats) if audited else headline(metrics),
+        reach=reach(metrics, context.threats) if audited else [],
+        findings=findings(metrics),
+        pictures={name: data_uri(image) for name, image in images.items()},
+    )
+
+
+@cache
+def _template() -> Template:
+    """The page, compiled once a process."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     here = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {
@@ -77,26 +106,7 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         "of_judge": words.errors,
         "corrected": lambda pairs: holm_of_known([pair["p_value"] for pair in pairs]),
     }
-    context = context.model_copy(
-        update={
-            "example": for_people(context.example, context.unsafe),
-            "twin": for_people(context.twin, context.unsafe),
-            "anchor": mask_words(context.anchor),
-        }
-    )
-    audited = "audited" in metrics
-    rates = [(e, a, rate) for e, one in metrics["erasers"].items() for a, rate in one["attacks"].items()]
-    return page.get_template("report.html").render(
-        metrics=metrics,
-        context=context,
-        attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
-        one_effort=sorted({attack for _, attack, rate in rates if rate.get("budget", {}).get("shared")}),
-        spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
-        headline=verdict(metrics, context.threats) if audited else headline(metrics),
-        reach=reach(metrics, context.threats) if audited else [],
-        findings=findings(metrics),
-        pictures={name: data_uri(image) for name, image in images.items()},
-    )
+    return page.get_template("report.html")
 
 
 def data_uri(image: Image.Image) -> str:
