@@ -30,8 +30,9 @@ def page(rows: list[dict]) -> str:
     machines = sorted({f"{r['machine']}, torch {r['torch']}" for r in rows})
     lines += [
         f"\nMeasured on: {'; '.join(machines)}, CPU, with as many threads as a row says. Seconds and ratios above are "
-        "medians: of nine rounds of collecting, of five of scoring and solving, of three of all else. *Holds*: whether "
-        "the median ratio is what is asked, though single rounds may lie above. *Peak MB*: the most memory that was "
+        "medians: of nine rounds of collecting, of five of scoring, solving and what asks no network, of three of "
+        "all else. *Holds*: whether the median ratio is what is asked, though single rounds may lie above. *Peak MB*: "
+        "the most memory that was "
         "resident while the stage ran once, model and libraries included. Bare, for an attack: U-Net forward and "
         "backward to the text states, without the text encoder, the optimiser or the projection; where it has images "
         "judged, drawing and judging these; where it works on the text encoder, that one's evaluations, which are then "
@@ -40,8 +41,9 @@ def page(rows: list[dict]) -> str:
         "Attacks are timed in 20 steps and fewer, with their methods' own options, which are not those of runs "
         "(UnlearnDiffAtk has 3 tokens where runs have 10, PEZ 5 and P4D 16 where they have 10, textual inversion 1 "
         "vector where they have 2, random tokens 5 where they have 10), and without judged images but where a row says "
-        "so. Erasers are trained in 5 steps, with inner attacks of 5. Not timed: judges that a hub has; prompts, "
-        "metrics, the report, and judging again.\n",
+        "so. Erasers are trained in 5 steps, with inner attacks of 5. Prompts, metrics, the report and judging "
+        "again by another threshold ask no network: timed with four models, plain and attacked, on made-up judgements. "
+        "Not timed: judges that a hub has.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]
     return "\n".join(lines)
