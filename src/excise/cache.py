@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from excise.equal_code import as_before, learns_from_few
+from excise.equal_code import ALL, Pairs, as_before, pairs_for
 from excise.shards import WHOLE, Shard
 from excise.whole import is_whole
 
@@ -78,21 +78,21 @@ def _byte():
     return torch.uint8
 
 
-def code_fingerprint(*modules: str, few: bool = False) -> str:
+def code_fingerprint(*modules: str, pairs: Pairs = ALL) -> str:
     """Digest of the source of modules; a package counts with its own files, and not with the packages inside it.
 
     Comments, docstrings and layout do not count: nothing that is finished is lost because a sentence was mended. Nor
     does a package's ``__init__`` that only names what is there: a new method makes nothing of the others stale.
 
     Args:
-        few: for work that learns from few rows a step (``excise.equal_code``).
+        pairs: changes that are known to change no result (``excise.equal_code``).
     """
     digest = hashlib.sha256()
     for name in sorted(set(modules)):
         file = Path(importlib.import_module(name).__file__ or "")
         inside = [path for path in sorted(file.parent.glob("*.py")) if path != file or _defines(path)]
         for path in inside if file.name == "__init__.py" else [file]:
-            digest.update(bare_source(path.read_text(), few).encode())
+            digest.update(bare_source(path.read_text(), pairs).encode())
     return digest.hexdigest()[:20]
 
 
@@ -110,10 +110,10 @@ def _defines(path: Path) -> bool:
 
 
 @lru_cache(1024)
-def bare_source(source: str, few: bool = False) -> str:
+def bare_source(source: str, pairs: Pairs = ALL) -> str:
     """Source without its comments, docstrings and layout, the same in every Python, and without the changes that are
     known to change no result (``excise.equal_code``)."""
-    tree = ast.parse(as_before(source, few))
+    tree = ast.parse(as_before(source, pairs))
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
@@ -147,7 +147,7 @@ class Cache:
             code: modules whose source decides the result.
             inputs: everything else that decides it.
         """
-        name = f"{what}-{fingerprint({'inputs': inputs, 'code': code_fingerprint(*code, few=learns_from_few(inputs))})}"
+        name = f"{what}-{fingerprint({'inputs': inputs, 'code': code_fingerprint(*code, pairs=pairs_for(inputs))})}"
         path = self.root / name
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -10,7 +10,8 @@ or more, as all committed rows have. With fewer the old code was wrong (of one r
 fewer than six none was ever on the empty prompt) and the bits differ: there, cached work of the old code is not taken
 over (``learns_from_few``). Keys that do not know of how many rows a step they are keep it: those of a study's rows,
 and the records of nodes that ``kedro stale`` compares. Whoever made such rows outside this repository, or keeps
-erasers so trained, has to make them again by hand.
+erasers so trained, has to make them again by hand. ``EQUAL_IN_UNETS`` changes none where the denoiser is a U-Net, as
+that of all committed rows is; what is cached of any model but those that ship is made anew.
 """
 
 from __future__ import annotations
@@ -47,19 +48,108 @@ EQUAL_FROM_SIX: Pairs = (
     ),
 )
 
+EQUAL_IN_UNETS: Pairs = (
+    (  # excise.models.layers: single-stream blocks (FLUX) have a feed-forward part, too
+        """    import torch
+    from torch import nn
 
-def as_before(source: str, few: bool = False) -> str:
-    """A source with these changes taken back.
 
-    Args:
-        few: for work that learns from fewer than six rows a step.
-    """
-    for now, before in EQUAL if few else (*EQUAL, *EQUAL_FROM_SIX):
+@dataclass(frozen=True)
+class FeedForwardLayers:
+""",
+        """    from torch import nn
+
+
+@dataclass(frozen=True)
+class FeedForwardLayers:
+""",
+    ),
+    (
+        """    gated: bool
+
+    def rows_of_up(self, neurons: torch.Tensor, rows: int) -> torch.Tensor:
+        \"""What is said of each neuron that ``down`` reads, for each of so many rows of ``up``: (rows,).\"""
+        return neurons.repeat(2) if self.gated else neurons[-rows:]
+
+
+@dataclass(frozen=True)
+class CrossAttentionLayers:
+""",
+        """    gated: bool
+
+
+@dataclass(frozen=True)
+class CrossAttentionLayers:
+""",
+    ),
+    (
+        """            found.append(FeedForwardLayers(name, f"{name}.net.0.proj", f"{name}.net.{index}", gated))
+        elif isinstance(getattr(module, "proj_mlp", None), nn.Linear):  # a single-stream block
+            found.append(FeedForwardLayers(name, f"{name}.proj_mlp", f"{name}.proj_out", False))
+    return found
+""",
+        """            found.append(FeedForwardLayers(name, f"{name}.net.0.proj", f"{name}.net.{index}", gated))
+    return found
+""",
+    ),
+    (  # excise.masks.support: theirs writes not every neuron that is read
+        """                shape = denoiser.get_parameter(name).shape
+                lines = f.rows_of_up(hidden, shape[0]) if name.startswith(f.up) else hidden
+                support[name] = lines.view(view).expand(shape).clone()
+""",
+        """                lines = torch.cat([hidden, hidden]) if f.gated and name.startswith(f.up) else hidden
+                support[name] = lines.view(view).expand(denoiser.get_parameter(name).shape).clone()
+""",
+    ),
+    (  # excise.masks.layout: the same
+        """                    rows = f.rows_of_up(units, support[name].shape[0])
+""",
+        """                    rows = torch.cat([units, units]) if f.gated else units
+""",
+    ),
+    (  # excise.masks.scores: the same
+        """            written = up[layer].rows_of_up(rank[up[layer].down], len(weight))
+            score = score * (1 + written).view(-1, 1)
+""",
+        """            r = rank[up[layer].down]
+            score = score * (1 + (torch.cat([r, r]) if up[layer].gated else r)).view(-1, 1)
+""",
+    ),
+    (  # excise.neurons.units: in joint attention two projections read a value channel
+        """    home, modules = unit.name.rsplit(".", 1)[0], dict(denoiser.named_modules())
+    names = [unit.name] if unit.kind == FFN else [f"{home}.to_out.0", f"{home}.to_add_out"]
+    readers = [modules[name].weight.detach().float() for name in names if name in modules]
+    return torch.cat(readers).norm(dim=0)
+""",
+        """    name = unit.name if unit.kind == FFN else unit.name.rsplit(".", 1)[0] + ".to_out.0"
+    return dict(denoiser.named_modules())[name].weight.detach().float().norm(dim=0)
+""",
+    ),
+)
+
+ALL: Pairs = (*EQUAL, *EQUAL_FROM_SIX, *EQUAL_IN_UNETS)
+
+
+def as_before(source: str, pairs: Pairs = ALL) -> str:
+    """A source with changes taken back."""
+    for now, before in pairs:
         source = source.replace(now, before)
     return source
 
 
-def learns_from_few(inputs: Mapping[str, Any]) -> bool:
-    """Whether cached work of these inputs trains an eraser with fewer than six rows a step."""
+def pairs_for(inputs: Mapping[str, Any]) -> Pairs:
+    """What changes no bit of cached work of these inputs."""
+    few = () if _learns_from_few(inputs) else EQUAL_FROM_SIX
+    return (*EQUAL, *few, *(EQUAL_IN_UNETS if _on_a_model_that_ships(inputs) else ()))
+
+
+def _learns_from_few(inputs: Mapping[str, Any]) -> bool:
+    """Whether an eraser is trained with fewer than six rows a step."""
     options = inputs.get("options")
     return type(options).__name__ == "EraserOptions" and options.batch < 6
+
+
+def _on_a_model_that_ships(inputs: Mapping[str, Any]) -> bool:
+    """Whether the model is one of ours, whose denoisers are U-Nets, or there is none."""
+    model = inputs.get("model")
+    return model is None or str(dict(model).get("path", "")).startswith("embedded:")

@@ -44,7 +44,7 @@ class PerNeuron:
                 width = denoiser.get_parameter(f"{f.down}.weight").shape[1]
                 units = self._add(parts, width)
                 for name in parts:
-                    rows = torch.cat([units, units]) if f.gated else units
+                    rows = f.rows_of_up(units, support[name].shape[0])
                     self.lines[name] = (0, rows) if name.startswith(f"{f.up}.") else (1, units)
         for name in self.names:
             if name not in self.lines:

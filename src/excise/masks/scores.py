@@ -76,8 +76,8 @@ def score_weights(
         weight = denoiser.get_parameter(name).detach().to("cpu", torch.float64)
         score = weight.abs() * (target[layer] - neutral[layer]).clamp_min(0)
         if layer in up:
-            r = rank[up[layer].down]
-            score = score * (1 + (torch.cat([r, r]) if up[layer].gated else r)).view(-1, 1)
+            written = up[layer].rows_of_up(rank[up[layer].down], len(weight))
+            score = score * (1 + written).view(-1, 1)
         elif layer in down:
             score = score * (1 + rank[layer]).view(1, -1)
         elif layer in rank:

@@ -38,8 +38,9 @@ def mask_support(
         hidden = chosen[f.down]
         for name, view in ((f"{f.up}.weight", (-1, 1)), (f"{f.down}.weight", (1, -1))):
             if name in names:
-                lines = torch.cat([hidden, hidden]) if f.gated and name.startswith(f.up) else hidden
-                support[name] = lines.view(view).expand(denoiser.get_parameter(name).shape).clone()
+                shape = denoiser.get_parameter(name).shape
+                lines = f.rows_of_up(hidden, shape[0]) if name.startswith(f.up) else hidden
+                support[name] = lines.view(view).expand(shape).clone()
     for c in cross_attentions(denoiser):
         for name in (f"{c.key}.weight", f"{c.value}.weight"):
             if name in names:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -15,7 +16,8 @@ class FeedForwardLayers:
 
     Attributes:
         up: name of the linear that writes the hidden units (twice as wide when gated).
-        down: name of the linear that reads them.
+        down: name of the linear that reads them. That of a single-stream block (FLUX) reads the channels of its
+            attention before them: neurons, too, that no row of ``up`` writes.
         gated: hidden unit j is row j of ``up`` times a function of row j + hidden (GEGLU).
     """
 
@@ -23,6 +25,10 @@ class FeedForwardLayers:
     up: str
     down: str
     gated: bool
+
+    def rows_of_up(self, neurons: torch.Tensor, rows: int) -> torch.Tensor:
+        """What is said of each neuron that ``down`` reads, for each of so many rows of ``up``: (rows,)."""
+        return neurons.repeat(2) if self.gated else neurons[-rows:]
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ def feed_forwards(denoiser: nn.Module) -> list[FeedForwardLayers]:
             index = next(i for i in range(len(module.net) - 1, -1, -1) if isinstance(module.net[i], nn.Linear))
             gated = isinstance(act, (GEGLU, SwiGLU))
             found.append(FeedForwardLayers(name, f"{name}.net.0.proj", f"{name}.net.{index}", gated))
+        elif isinstance(getattr(module, "proj_mlp", None), nn.Linear):  # a single-stream block
+            found.append(FeedForwardLayers(name, f"{name}.proj_mlp", f"{name}.proj_out", False))
     return found
 
 

@@ -65,6 +65,9 @@ def record_units(denoiser: nn.Module, units: list[Unit]) -> Iterator[dict[str, t
 
 
 def outgoing_norms(denoiser: nn.Module, unit: Unit) -> torch.Tensor:
-    """Norm of the weights that read each neuron, (width,). For value channels: the output projection behind them."""
-    name = unit.name if unit.kind == FFN else unit.name.rsplit(".", 1)[0] + ".to_out.0"
-    return dict(denoiser.named_modules())[name].weight.detach().float().norm(dim=0)
+    """Norm of the weights that read each neuron, (width,). For value channels: the output projection behind them, and
+    in joint attention (MMDiT) the one of the prompt's own tokens, too."""
+    home, modules = unit.name.rsplit(".", 1)[0], dict(denoiser.named_modules())
+    names = [unit.name] if unit.kind == FFN else [f"{home}.to_out.0", f"{home}.to_add_out"]
+    readers = [modules[name].weight.detach().float() for name in names if name in modules]
+    return torch.cat(readers).norm(dim=0)

@@ -177,7 +177,8 @@ def test_layers_are_found_by_structure(model):
     ffns, crosses = feed_forwards(model.denoiser), cross_attentions(model.denoiser)
     assert ffns and crosses
     for f in ffns:
-        assert modules[f.up].out_features == (2 if f.gated else 1) * modules[f.down].in_features
+        attended = modules[f.up].in_features if "single" in f.name else 0  # channels of attention are read beside them
+        assert modules[f.up].out_features == (2 if f.gated else 1) * (modules[f.down].in_features - attended)
     assert {c.key for c in crosses} <= set(modules)
     assert set(model.family.prompt_readers()) <= {n for n, _ in model.denoiser.named_parameters()}
 

@@ -80,9 +80,10 @@ def test_held_weights_equal_neurons_that_are_set(model):
 def test_the_carriers_are_those_that_tell_most(model):
     seen, denoiser = measured(model), model.denoiser
     for unit in find_units(denoiser, True):
-        reads = denoiser.get_submodule(
-            unit.name if unit.kind == FFN else unit.name.rsplit(".", 1)[0] + ".to_out.0"
-        ).weight.detach()
+        home = unit.name.rpartition(".")[0]
+        behind = [unit.name] if unit.kind == FFN else [f"{home}.to_out.0", f"{home}.to_add_out"]
+        there = dict(denoiser.named_modules())
+        reads = torch.cat([there[name].weight.detach() for name in behind if name in there])
         contrast = (seen[f"{unit.name}/a/mean"] - seen[f"{unit.name}/b/mean"])[0]
         told = [abs(float(contrast[k])) * float(reads[:, k].double().pow(2).sum().sqrt()) for k in range(unit.width)]
         torch.testing.assert_close(
