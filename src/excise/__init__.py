@@ -1,4 +1,4 @@
-"""Cut a concept out of a text-to-image diffusion model, and prove that it stays out."""
+"""Cut a concept out of a text-to-image diffusion model, and measure how often it comes back."""
 
 __version__ = "0.1.0"
 
