@@ -43,7 +43,10 @@ CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"concepts": ["concepts/*.yml", "concepts/**/*.yml"], "airflow": ["airflow*.yml"]},
+    "config_patterns": {
+        "concepts": ["concepts/*.yml", "concepts/**/*.yml", "concepts/*.yaml", "concepts/**/*.yaml"],
+        "airflow": ["airflow*.yml", "airflow*.yaml"],
+    },
     # an environment names only what differs
     "merge_strategy": {"parameters": "soft", "globals": "soft", "concepts": "soft", "airflow": "soft"},
 }

@@ -32,3 +32,14 @@ def test_what_is_not_there_is_missed_every_time(tmp_path):
     for _ in range(2):
         with pytest.raises(MissingConfigException):
             loader["parameters"]
+
+
+def test_a_file_may_end_in_either_way(tmp_path):
+    for place, name in (("concepts", "boat.yml"), ("concepts/mine", "car.yml"), ("concepts", "dog.yaml")):
+        file = tmp_path / "base" / place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{file.stem}: {{erase: a {file.stem}}}\n")
+    (tmp_path / "base/airflow.yaml").write_text("dags: {one: {}}\n")
+    (tmp_path / "local").mkdir()
+    loader = ConfigLoader(str(tmp_path), **CONFIG_LOADER_ARGS)
+    assert sorted(loader["concepts"]) == ["boat", "car", "dog"] and list(loader["airflow"]["dags"]) == ["one"]
