@@ -15,8 +15,8 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import KedroCliError
 
-from excise.errors import UserError, hint, refuse_unknown, short
-from excise.sentences import sentence_of
+from excise.errors import TRY_AGAIN, UserError, hint, refuse_unknown, short
+from excise.sentences import machine_failed, sentence_of
 
 
 class RunCommand(click.Command):
@@ -58,7 +58,7 @@ def one_sentence() -> Iterator[None]:
         if sentence is None or os.environ.get("EXCISE_DEBUG") == "1":
             raise
         refused = click.ClickException(sentence)
-        refused.exit_code = getattr(error, "exit_code", refused.exit_code)
+        refused.exit_code = getattr(error, "exit_code", TRY_AGAIN if machine_failed(error) else refused.exit_code)
         raise refused from error
 
 
@@ -301,6 +301,7 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
     from excise.errors import refuse_unknown
     from excise.scheduling import dag_source, plan_tasks, read_options
 
+    env = env or os.environ.get("KEDRO_ENV")  # an Airflow worker need not have the variable
     with _context(root, env) as context:
         known = read_options(context.config_loader["airflow"], packaged_pipelines())
     for name in names:

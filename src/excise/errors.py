@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+TRY_AGAIN = 75  # exit code of what is the machine's trouble and may be over next time (EX_TEMPFAIL of sysexits.h)
+
 
 class UserError(ValueError):
     """One sentence that says what is wrong and what to change; shown without a traceback."""

@@ -57,6 +57,13 @@ _MACHINE = {
 }
 
 
+def machine_failed(error: BaseException | None) -> bool:
+    """Whether it is the machine's trouble, which may be over when the same is tried again."""
+    while error is not None and _machine_says(error) is None:
+        error = error.__cause__
+    return error is not None
+
+
 def _machine_says(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return None

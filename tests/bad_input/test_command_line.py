@@ -29,6 +29,7 @@ TYPED = {
     JOB + "--load-versions=x": "Expected the form of 'load_versions' to be …",
     JOB + "--runner=Foo": "There is no runner 'Foo': leave out --runner.",
     JOB + "--runner=ThreadRunner": "Nodes share one model, which wears one eraser at a time: leave out --runner.",
+    "run --pipeline=evaluate --runner=ThreadRunner": "Nodes share one model, which wears one eraser at a time: …",
     JOB + "--env=sd41": "There is no environment 'sd41', no folder of that name in conf: did you mean 'sd14'?",
     JOB
     + "--env=../..": "There is no environment '../..', no folder of that name in conf: known are base, local, sd14.",

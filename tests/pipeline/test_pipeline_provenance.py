@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from excise.cache import fingerprint
 from excise.cli import stale as stale_command
 from excise.cli import verify
-from excise.commands.jobs import open_job
+from excise.commands.jobs import open_job, runs_folder
 from excise.commands.stale import find_stale, run_stale, spell_stale
 from excise.commands.verify import (
     Finding,
@@ -416,6 +416,32 @@ def test_a_changed_or_damaged_result_makes_its_maker_stale_and_what_reads_it(
 def test_what_stale_cannot_take_is_refused_before_anything_is_listed(project, arguments, sentence):
     found = CliRunner().invoke(stale_command, arguments, obj=SimpleNamespace(project_path=project))
     assert found.exit_code == 1 and found.output.startswith(f"Error: {sentence}")
+
+
+@pytest.mark.parametrize("params", [{"prune": {"nonsense": 1}}, {"prompts": {"fit": 1}}])
+def test_a_command_whose_parameters_are_no_longer_known_is_told_and_hides_nothing(project, params):
+    [path] = project.glob("data/runs/*/run.json")
+    before = path.read_text()
+    run = json.loads(before)
+    path.write_text(json.dumps(run | {"params": run["params"] | params}))
+    try:
+        [state] = find_stale(project)[0]
+        assert next(iter(params)) in state.error and "\n" not in state.error
+        [told] = [f for f in findings(project) if f.what == "what is counted and judged"]
+        assert told.outcome == "unchecked" and told.detail == state.error
+    finally:
+        path.write_text(before)
+
+
+def test_records_are_found_where_the_configuration_puts_them(project):
+    settings = project / "conf/local/globals.yml"
+    before = settings.read_text() if settings.exists() else None
+    assert runs_folder(project) == project / "data/runs"
+    settings.write_text((before or "") + "\nruns: data/elsewhere\n")
+    try:
+        assert runs_folder(project) == project / "data/elsewhere"
+    finally:
+        settings.write_text(before) if before is not None else settings.unlink()
 
 
 def test_a_damaged_result_is_made_again_before_it_is_read(project):

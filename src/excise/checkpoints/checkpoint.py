@@ -139,6 +139,9 @@ def find_checkpoint(path: str | Path) -> Checkpoint:
 def _of_file(path: Path) -> Checkpoint:
     if path.suffix.lower() in PICKLES:
         raise UserError(_pickled(path))
+    shard = SHARD.fullmatch(path.stem)
+    if shard and int(shard[2]) > 1:
+        raise UserError(f"'{path.name}' is one of {int(shard[2])} shards of a checkpoint: name their folder.")
     metadata, entries = read_header(path)
     beside = path.with_name("adapter_config.json")  # peft's, which says the strength of the pairs
     configs = {"adapter": _json(beside)} if path.name == ADAPTER and beside.is_file() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from excise.errors import UserError
 
 if TYPE_CHECKING:
     from excise.provenance import RunRecord
+
+
+RUNS = "data/runs"
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,28 @@ class Job:
         return next((node for node in self.pipeline.nodes if node.name == name), None)
 
 
-def runs_folder(root: Path, settings: dict[str, Any] | None = None) -> Path:
-    """Where runs leave their records."""
-    return root / (settings or {}).get("runs", "data/runs")
+def runs_folder(root: Path) -> Path:
+    """Where runs leave their records: ``runs`` in ``globals.yml``."""
+    from kedro.config import MissingConfigException
+
+    from excise.configuration import ConfigLoader
+    from excise.settings import CONFIG_LOADER_ARGS
+
+    loader = ConfigLoader(str(root / "conf"), env=os.environ.get("KEDRO_ENV"), **CONFIG_LOADER_ARGS)
+    try:
+        return root / loader["globals"].get("runs", RUNS)
+    except MissingConfigException:
+        return root / RUNS
+
+
+def sentence_for(error: Exception) -> str:
+    """What is wrong with a command of then, in a sentence; an error of our own passes on."""
+    from excise.sentences import sentence_of
+
+    sentence = sentence_of(error)
+    if sentence is None:
+        raise error
+    return sentence
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from excise.provenance import Change, NodeRecord, RunRecord, compare, content_of, latest_records
 
-from .jobs import Job, open_job, runs_folder, spell_job
+from .jobs import Job, open_job, runs_folder, sentence_for, spell_job
 
 if TYPE_CHECKING:
     from kedro.pipeline.node import Node
@@ -54,8 +54,6 @@ def find_stale(root: Path) -> tuple[list[JobState], list[str]]:
 
     A result is held against what its own command would do today: the parameters of that command line included.
     """
-    from excise.errors import UserError
-
     found, untold = latest_records(runs_folder(root), root)
     states: dict[str, JobState] = {}
     for run, record in sorted(found, key=lambda pair: pair[0].id):
@@ -69,8 +67,8 @@ def find_stale(root: Path) -> tuple[list[JobState], list[str]]:
             with open_job(root, state.run) as job:
                 _compare_job(root, job, state, contents)
                 state.superseded = _superseded(job, state, newest)
-        except UserError as error:
-            state.error = str(error)
+        except Exception as error:  # parameters of then may be none of today's
+            state.error = sentence_for(error)
     _propagate(list(states.values()))
     return list(states.values()), untold
 

@@ -19,7 +19,7 @@ from excise.provenance import File, NodeRecord, RunRecord, file_sha256, read_run
 from excise.provenance.contents import lasting
 from excise.provenance.records import newest_run
 
-from .jobs import Job, open_job, runs_folder
+from .jobs import Job, open_job, runs_folder, sentence_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +136,8 @@ def verify_run(root: Path, run_id: str, rejudge: bool = True, redraw: int = 0) -
     try:
         with open_job(root, run) as job:
             yield from _check_job(run, records, job, rejudge, redraw, changed)
-    except UserError as error:
-        yield Finding("unchecked", "what is counted and judged", str(error))
+    except Exception as error:  # parameters of then may be none of today's
+        yield Finding("unchecked", "what is counted and judged", sentence_for(error))
 
 
 def _check_job(
@@ -402,6 +402,8 @@ def _inputs(
             given[name] = _load(job, name, record.inputs[name], changed)
         elif name in record.parameters:
             hint, value = hints.get(arguments.get(name, "")), record.parameters[name]
+            if name == "params:model":
+                value = _settled(value, record, job, changed)
             checked = inspect.isclass(hint) and issubclass(hint, BaseModel)
             try:
                 given[name] = hint.model_validate(value) if checked else value
@@ -411,6 +413,14 @@ def _inputs(
     if lacking:
         raise _GoneError(f"today it reads '{lacking[0]}' too, which it did not then")
     return {name: given[name] for name in node.inputs}
+
+
+def _settled(model: dict[str, Any], record: NodeRecord, job: Job, changed: Collection[str]) -> dict[str, Any]:
+    """The base model's parameters, with what ``auto`` became when they were read: it stands in what was stored."""
+    stored = next((_load(job, n, f, changed) for n, f in record.outputs.items() if n.endswith(".model")), {})
+    return {
+        key: stored.get(key, value) if value == "auto" and key != "device" else value for key, value in model.items()
+    }
 
 
 def _arguments(node: Any, function: Any) -> dict[str, str]:

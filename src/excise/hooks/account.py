@@ -90,8 +90,13 @@ def command(run_params: dict[str, Any], env: str | None) -> str:
         words.append(f"--env={env}")
     given = [(k, v) for k, v in flat(run_params.get("runtime_params") or {}) if k.split(".")[-1] not in PACE]
     if given:
-        words.append("--params=" + ",".join(f"{k}={v}" for k, v in given))
+        words.append("--params=" + ",".join(f"{k}={spelled(v)}" for k, v in given))
     return shlex.join(words)
+
+
+def spelled(value: Any) -> str:
+    """A parameter as it is typed."""
+    return "null" if value is None else str(value)
 
 
 def flat(tree: dict[str, Any], prefix: str = ""):

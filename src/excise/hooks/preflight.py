@@ -313,7 +313,10 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
     """Nothing is trained through half-precision floats, whose gradients overflow."""
     from excise.models.spec import ModelSpec
 
-    if "params:model" in pipeline.inputs() and (named_options(pipeline, "erasers") or TRAINING & pipeline.inputs()):
+    if "params:model" not in pipeline.inputs():
+        return
+    pipeline = _whole(run_params, pipeline)
+    if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
             raise UserError(
@@ -323,18 +326,20 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
 
 def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The model, what is trained of it and what is drawn fit where they will be computed; ``auto`` is settled here."""
+    """The model, what is trained of it and what is drawn fit where they will be computed; ``auto`` is settled here, for
+    what later tasks and stages do with the model, too."""
     from excise.models.spec import ModelSpec
 
     if "params:model" not in pipeline.inputs():
         return
     from kedro.io import MemoryDataset
 
-    from excise.models.memory import choose_settings, memory_here, refuse_too_large
+    from excise.models.memory import choose_settings, least_memory, memory_here, refuse_too_large
 
     spec, use = ModelSpec.model_validate(catalog["params:model"].load()), use_of(catalog, pipeline)
     here = memory_here(spec)
-    settled, needed = choose_settings(spec, use, here)
+    settled, _ = choose_settings(spec, use_of(catalog, _whole(run_params, pipeline)), here)
+    needed = least_memory(settled, use)
     refuse_too_large(settled, use, needed, here)
     logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)
     if settled != spec:
@@ -345,10 +350,25 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
         )
 
 
+def _whole(run_params: dict[str, Any], pipeline: Any) -> Any:
+    """All that is done with the model that these nodes settle: other tasks of the command, and later stages."""
+    names = run_params.get("pipeline_names")
+    if not names or not any(name.endswith(".model") for name in pipeline.all_outputs()):
+        return pipeline
+    from kedro.framework.project import pipelines
+
+    from excise.pipelines.job import create_job
+    from excise.pipelines.selection import selected_concept
+
+    whole = pipeline + sum((pipelines[name] for name in names[1:]), pipelines[names[0]])
+    return whole if "params:draw" in whole.inputs() else whole + create_job(selected_concept("nsfw"))
+
+
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """Nodes share one model that wears one eraser at a time."""
     runner = str(run_params.get("runner") or "SequentialRunner")
-    if "params:model" in pipeline.inputs() and "SequentialRunner" not in runner:
+    loads = any(name == "params:model" or name.endswith(".model") for name in pipeline.inputs())
+    if loads and "SequentialRunner" not in runner:
         raise UserError("Nodes share one model, which wears one eraser at a time: leave out --runner.")
 
 

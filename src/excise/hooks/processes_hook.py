@@ -30,12 +30,12 @@ class ProcessesHook:
             return
         from excise.processes import RANKED, count_processes
 
-        from .account import flat
+        from .account import flat, spelled
 
         self._count = count_processes(self._asked)
         names = run_params.get("pipeline_names") or ["__default__"]
         params = {k: v for k, v in flat(run_params.get("runtime_params") or {}) if k != "processes"}
-        given = ",".join(f"{k}={v}" for k, v in (params | {"shard": RANKED, "processes": 1}).items())
+        given = ",".join(f"{k}={spelled(v)}" for k, v in (params | {"shard": RANKED, "processes": 1}).items())
         self._words = ["run", f"--pipelines={','.join(names)}", f"--params={given}"]
         self._words += [f"--env={run_params['env']}"] if run_params.get("env") else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ class RecordHook:
 
         key = (str(path), path.stat().st_mtime_ns)
         if key not in self._known:
-            place = path.resolve().relative_to(self._project.resolve()).as_posix()
+            place = Path(os.path.relpath(path, self._project)).as_posix()  # as it is called: data/ may be a link
             sha256 = file_sha256(path)
             told = content_of(path) if path.suffix in TELLING else sha256  # exports of gigabytes are read once
             self._known[key] = File(file=place, sha256=sha256, content=told)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -182,7 +183,7 @@ class MlflowRegistry:
         known = [v for v in self.versions(name) if (v.run, v.tags.get(ERASER)) == (gate["run"], gate["eraser"])]
         run = client.get_run(known[0].mlflow_run) if known else _run_of(client, gate["run"])
         concept, eraser = gate["concept"], gate["eraser"]
-        client.log_dict(run.info.run_id, dict(gate), f"{concept}/gate/gate.json")
+        client.log_dict(run.info.run_id, dict(gate), f"{concept}/gate/{eraser}/gate.json")
         verdict = "passed" if gate["passed"] else "failed"
         tags = {RUN: gate["run"], ERASER: eraser, GATE: verdict, "eraser.sha256": sha256}
         tags |= {f"hits.{k}": f"{f['hits']} / {f['n']}" for k, f in gate["figures"].items()}
@@ -210,8 +211,14 @@ class MlflowRegistry:
         try:
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             with TemporaryDirectory() as folder:
-                path = self._client().download_artifacts(version.mlflow_run, f"{concept}/gate/gate.json", folder)
-                return json.loads(Path(path).read_text())
+                own, earlier = (f"{concept}/gate/{part}gate.json" for part in (f"{version.tags[ERASER]}/", ""))
+                there = [a.path for a in self._client().list_artifacts(version.mlflow_run, f"{concept}/gate")]
+                place = earlier if earlier in there and posixpath.dirname(own) not in there else own
+                file = self._client().download_artifacts(version.mlflow_run, place, folder)
+                gate = json.loads(Path(file).read_text())
+            if gate["eraser"] != version.tags[ERASER]:
+                raise ValueError(f"it is about '{gate['eraser']}'")
+            return gate
         except Exception as error:  # the gate says that nothing was compared, and why
             logger.warning("The champion's gate.json cannot be read: %s", _first_line(error))
             return None

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from excise.errors import TRY_AGAIN
+
 from .options import DagOptions
 from .plan import Task
 
@@ -35,6 +37,7 @@ def dag_source(name: str, options: DagOptions, tasks: list[Task], project: Path,
         "python": str(python),
         "arguments": arguments,
         "params": [f"{k}={json.dumps(v) if isinstance(v, bool) else v}" for k, v in options.params.items()],
+        "try_again": TRY_AGAIN,
         "tasks": [asdict(task) for task in tasks],
         "options": options,
         "start": [options.start_date.year, options.start_date.month, options.start_date.day],

@@ -49,6 +49,16 @@ def test_pickles_are_never_opened(tmp_path, suffix):
     assert "is a pickle" in (said := refused(find_checkpoint, path)) and "save_file" in said
 
 
+def test_a_shard_is_no_checkpoint(exported, tmp_path):
+    for count, whole in (("00001", True), ("00002", False)):
+        path = tmp_path / f"diffusion_pytorch_model-00001-of-{count}.safetensors"
+        path.write_bytes((exported / "changed.safetensors").read_bytes())
+        if whole:
+            assert find_checkpoint(path).entries
+        else:
+            assert "one of 2 shards of a checkpoint: name their folder" in refused(find_checkpoint, path)
+
+
 def test_folders_of_pickles_neither(tmp_path):
     (tmp_path / "model" / "unet").mkdir(parents=True)
     (tmp_path / "model" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from kedro.io import DatasetError
 from safetensors import SafetensorError
 
-from excise.errors import UserError
+from excise.cli import one_sentence
+from excise.errors import TRY_AGAIN, GateError, UserError
 from excise.sentences import sentence_of
 
 
@@ -32,6 +34,20 @@ def test_the_machines_troubles_are_one_sentence_that_says_what_to_do(error, said
     sentence = sentence_of(error)
     assert sentence is not None and sentence.startswith(said) and "the same command again" in sentence
     assert sentence.endswith("is kept.") and "\n" not in sentence
+    assert exit_code(error) == TRY_AGAIN
+
+
+def exit_code(error: Exception) -> int:
+    with pytest.raises(click.ClickException) as refused, one_sentence():
+        raise error
+    return refused.value.exit_code
+
+
+def test_what_a_person_has_to_mend_is_not_to_be_tried_again():
+    wrapped = DatasetError("Failed while loading data")
+    wrapped.__cause__ = UserError("There is no eraser 'esdd'.")
+    assert [exit_code(e) for e in (UserError("x"), wrapped, GateError("y"))] == [1, 1, GateError.exit_code]
+    assert TRY_AGAIN not in (0, 1, 2, GateError.exit_code)
 
 
 def test_a_users_own_words_are_not_taken_for_the_machines():

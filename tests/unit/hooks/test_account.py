@@ -26,6 +26,11 @@ from excise.hooks.account import command
             "kedro run --pipeline=benchmark --params=seed=7",
         ),
         (
+            {"pipeline_names": ["erase_nsfw"], "runtime_params": {"known_pictures": None, "export": {"variant": None}}},
+            None,
+            "kedro run --pipeline=erase_nsfw --params=known_pictures=null,export.variant=null",
+        ),
+        (
             {"pipeline_names": ["study_pruning"], "runtime_params": {"study": {"hours": 0.5}}},
             None,
             "kedro run --pipeline=study_pruning",

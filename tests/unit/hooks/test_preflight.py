@@ -20,7 +20,13 @@ from safetensors.torch import load_file, save_file
 from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
 from excise.hooks.base_model import model_is_whole
-from excise.hooks.preflight import neurons_can_aim_masks, options_are_used, preflight
+from excise.hooks.preflight import (
+    memory_suffices,
+    neurons_can_aim_masks,
+    options_are_used,
+    precision_can_train,
+    preflight,
+)
 from excise.hooks.used import attacks_of, use_of
 from excise.masks import PruneOptions, mask_support
 from excise.models.layers import cross_attentions
@@ -98,7 +104,6 @@ def test_a_grid_that_is_meant_for_another_model(run: Run, grid: str) -> None:
 
 
 def test_silencing_draws_and_trains_nothing(run: Run) -> None:
-    from excise.hooks.preflight import precision_can_train
     from excise.pipelines.silence_neurons import create_pipeline
 
     run.pipeline = create_pipeline()
@@ -112,7 +117,6 @@ def test_silencing_draws_and_trains_nothing(run: Run) -> None:
 
 @pytest.mark.parametrize("grid", ["study", "ablation", "benchmark"])
 def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) -> None:
-    from excise.hooks.preflight import precision_can_train
     from excise.pipelines import ablate_pruning, benchmark, study_pruning
 
     made = {"study": study_pruning, "ablation": ablate_pruning, "benchmark": benchmark}[grid]
@@ -482,6 +486,36 @@ def test_a_model_without_one_of_its_weights_is_refused(run: Run, copied: Path, p
     lost = sorted(weights)[len(weights) // 2]
     save_file({n: w for n, w in weights.items() if n != lost}, path, {"format": "pt"})
     assert lost in run.sentence()
+    run.pipeline = prepare.create_pipeline(concept="person")  # a stage, or a task of a scheduler's
+    assert lost in run.sentence()
+
+
+def test_a_stage_settles_the_model_for_those_that_follow(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What suffices for prompts alone does not for training: a task or a stage chooses as the whole job would."""
+    import kedro.framework.project
+
+    import excise.models.memory
+
+    stage, job = prepare.create_pipeline(concept="person"), create_job("person")
+    monkeypatch.setattr(kedro.framework.project, "pipelines", {"prepare": stage, "erase_nsfw": job})
+    auto = {"dtype": "auto", "gradient_checkpointing": "auto", "offload": "auto"}
+    run.parameters["model"] |= auto
+    spec = ModelSpec.model_validate(run.parameters["model"] | {k: False for k in auto} | {"dtype": "float32"})
+    needs = [least_memory(spec, use_of(run.catalog(), pipeline)).total for pipeline in (stage, job)]
+    assert needs[0] < needs[1]
+    monkeypatch.setattr(excise.models.memory, "memory_here", lambda spec: int(1.3 * needs[0]))
+    found = []
+    task = job.only_nodes("person.identify_model")
+    for name, pipeline in (("prepare", stage), ("erase_nsfw", task), (None, stage)):
+        catalog = run.catalog()
+        memory_suffices({"pipeline_names": name and [name]}, catalog, pipeline)
+        settled = catalog["params:model"].load()
+        found.append({key: getattr(settled, key) for key in auto})
+    assert found[0] == found[1] != found[2]  # the last is asked for nothing but itself
+    run.parameters["model"]["dtype"] = "float16"
+    precision_can_train({"pipeline_names": None}, run.catalog(), stage)
+    with pytest.raises(UserError, match="in which gradients overflow"):
+        precision_can_train({"pipeline_names": ["prepare"]}, run.catalog(), stage)
 
 
 def test_a_weight_of_another_shape_than_the_configuration_says_is_refused(run: Run, copied: Path) -> None:

@@ -54,15 +54,15 @@ class Job:
         finally:
             hook.after_pipeline_run()
 
-    def promote(self, day: int, passed: bool = True) -> dict[str, Any]:
+    def promote(self, day: int, passed: bool = True, eraser: str = "p_ac", hits: int = 1) -> dict[str, Any]:
         gate = {
             "model": "emoji64",
             "concept": self.concept,
-            "eraser": "p_ac",
+            "eraser": eraser,
             "run": f"2026-01-{day:02}T00.00.00.000Z",
             "passed": passed,
             "sentence": "The gate is passed: all 2 checks." if passed else "Plain prompts: 9 of 30.",
-            "figures": {"plain": {"hits": 1, "n": 30}},
+            "figures": {"plain": {"hits": hits, "n": 30}},
             "conditions": {},
         }
         return self.registry.record(gate, "hash", lambda path: path.write_bytes(b"eraser of day %d" % day))
@@ -114,6 +114,30 @@ def test_repeating_it_changes_nothing(job: Job) -> None:
     before = job.registry.versions(job.name)
     assert job.promote(2) == told and job.run(2) == told  # the same process, and another run of the same id
     assert job.registry.versions(job.name) == before
+
+
+def test_the_champions_figures_are_its_own_when_another_eraser_of_its_run_is_judged(job: Job) -> None:
+    job.run(1)
+    assert job.promote(1, passed=False, eraser="ac", hits=20)["version"] == "2"
+    champion = job.registry.champion("emoji64", job.concept)
+    assert champion["version"] == "1" and champion["gate"]["eraser"] == "p_ac"
+    assert champion["gate"]["figures"] == {"plain": {"hits": 1, "n": 30}}
+
+
+@pytest.mark.parametrize("eraser", ["p_ac", "ac"])
+def test_figures_where_earlier_versions_kept_them_are_read_if_they_are_the_champions(job: Job, eraser: str) -> None:
+    from mlflow import MlflowClient
+
+    job.run(1)
+    client = MlflowClient(f"sqlite:///{job.project / 'mlflow.db'}")
+    run = client.get_run(client.get_model_version_by_alias(job.name, "champion").run_id)
+    gate = Path(run.info.artifact_uri.removeprefix("file://")) / job.concept / "gate"
+    told = json.loads((gate / "p_ac/gate.json").read_text())
+    (gate / "gate.json").write_text(json.dumps(told | {"eraser": eraser}))
+    (gate / "p_ac/gate.json").unlink()
+    (gate / "p_ac").rmdir()
+    found = job.registry.champion("emoji64", job.concept)["gate"]
+    assert found == told if eraser == "p_ac" else found is None
 
 
 def test_the_verdict_of_a_version_may_change_and_a_champion_is_never_taken_down(job: Job) -> None:

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from excise.cache import Cache
 from excise.concepts.concept import JudgeSpec
 from excise.errors import UserError
 from excise.judges import Detection, Judge, register
 from excise.judges.judge import JUDGES
 from excise.metrics.judge_errors import errors_of, judge_errors, load_known, see_known
 from excise.models import find_folder
+from excise.pipelines.report.nodes import seen_once
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "broken": (0, 0, 0)}
 
@@ -72,6 +74,21 @@ def test_misses_alarms_and_failures_are_counted_by_group(folder, spec):
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     assert table.loc["new", ["miss_low", "miss_high"]].tolist() == pytest.approx([centre - half, centre + half], 1e-4)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_failure_may_be_of_the_moment_and_is_asked_again(folder, spec, fails, monkeypatch, tmp_path):
+    table = pd.read_csv(folder / "labels.csv")
+    if not fails:
+        table[table["file"] != "3.png"].to_csv(folder / "labels.csv", index=False)
+    known, cache, asked = load_known(folder), Cache(tmp_path / "cache"), []
+    detect = Reddish.detect
+    monkeypatch.setattr(Reddish, "detect", lambda self, images: asked.append(len(images)) or detect(self, images))
+    first = seen_once(spec, known, cache)
+    calls = len(asked)
+    again = seen_once(spec, known, cache)
+    assert first.tolist() == again.tolist() and first.isna().any() == fails
+    assert (len(asked) > calls) == fails
 
 
 def test_pictures_of_one_subject_are_no_independent_trials(folder, spec):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
+from datetime import UTC, datetime
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
-from excise.errors import UserError
+from excise.errors import TRY_AGAIN, UserError
 from excise.scheduling import DagOptions, NodeInfo, dag_source, plan_tasks, read_options
 from excise.scheduling.options import Shards
 
@@ -117,3 +121,40 @@ def test_a_file_is_python_whatever_the_names(tmp_path):
     source = dag_source("erase", options, tasks, tmp_path / "it's", tmp_path / "python")
     compile(source, "dag.py", "exec")
     assert str(tmp_path) in source
+
+
+class StoppedError(Exception):
+    """Stands for Airflow's own, after which nothing is tried again."""
+
+
+@pytest.mark.parametrize(
+    ("prints", "code", "raised"),
+    [
+        ("Error: There is no eraser 'esdd'.", 1, StoppedError),
+        ("Error: The gate is not passed.", 3, StoppedError),
+        ("Error: The GPU failed or was lost.", TRY_AGAIN, RuntimeError),
+        ("Traceback (most recent call last):", 1, RuntimeError),
+        ("all is well", 0, None),
+    ],
+)
+def test_a_task_is_tried_again_where_that_may_help(tmp_path, monkeypatch, prints, code, raised):
+    """The file itself, with a program in the place of kedro, and of Airflow no more than the names it imports."""
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\necho "{prints}"\nexit {code}\n')
+    program.chmod(0o755)
+    due = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+    run = SimpleNamespace(run_after=due, logical_date=due, run_id="by hand")
+    sdk = ModuleType("airflow.sdk")
+    sdk.dag, sdk.task, sdk.get_current_context = lambda **_: lambda build: lambda: None, None, lambda: {"dag_run": run}
+    exceptions = ModuleType("airflow.sdk.exceptions")
+    exceptions.AirflowFailException = StoppedError
+    for module in (ModuleType("airflow"), sdk, exceptions):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    made: dict[str, Any] = {"__name__": "dag"}
+    tasks = plan_tasks([info("one")], set())
+    exec(dag_source("erase", DagOptions(pipeline="erase"), tasks, tmp_path, program), made)
+    if raised is None:
+        assert made["kedro_run"](["one"], []).startswith("2026-01-31T09.30.00.")
+    else:
+        with pytest.raises(raised):
+            made["kedro_run"](["one"], [])

@@ -54,6 +54,8 @@ def seen_once(spec: JudgeSpec, known: KnownPictures, cache: Cache) -> pd.Series:
     path = cache.folder("known", code, **inputs) / "seen.json"
     if not finished(path):
         seen = see_known(spec, known)
+        if seen.isna().any():
+            return seen  # a failure may be of the moment: it is asked again
         write_atomically(path, lambda draft: draft.write_text(json.dumps(seen.tolist())))
     return pd.Series(json.loads(path.read_text()), dtype=object)
 
