@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from excise.errors import UserError
 
 from .early import tables_to_be
-from .used import attacks_of
+from .used import attacks_of, whole_job
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
@@ -53,7 +53,10 @@ def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
 
 def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """An attack's own tokens leave enough for a prompt: else all would be dropped, and that would be found late."""
-    attacks = attacks_of(catalog, pipeline) if "params:model" in pipeline.inputs() else []
+    if "params:model" not in pipeline.inputs():
+        return
+    pipeline = whole_job(run_params, pipeline)
+    attacks = attacks_of(catalog, pipeline)
     if not attacks:
         return
     from excise.attacks import make_attack

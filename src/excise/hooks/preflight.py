@@ -23,7 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
-from .used import GRIDS, TRAINING, concepts_of, masks_of, named_options, use_of
+from .used import GRIDS, TRAINING, concepts_of, masks_of, named_options, use_of, whole_job
 
 logger = logging.getLogger(__name__)
 
@@ -315,7 +315,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
     if "params:model" not in pipeline.inputs():
         return
-    pipeline = _whole(run_params, pipeline)
+    pipeline = whole_job(run_params, pipeline)
     if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
@@ -338,7 +338,7 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     spec, use = ModelSpec.model_validate(catalog["params:model"].load()), use_of(catalog, pipeline)
     here = memory_here(spec)
-    settled, _ = choose_settings(spec, use_of(catalog, _whole(run_params, pipeline)), here)
+    settled, _ = choose_settings(spec, use_of(catalog, whole_job(run_params, pipeline)), here)
     needed = least_memory(settled, use)
     refuse_too_large(settled, use, needed, here)
     logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)
@@ -348,20 +348,6 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
             "Chosen for that: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s.",
             *(settled.dtype, settled.gradient_checkpointing, settled.offload),
         )
-
-
-def _whole(run_params: dict[str, Any], pipeline: Any) -> Any:
-    """All that is done with the model that these nodes settle: other tasks of the command, and later stages."""
-    names = run_params.get("pipeline_names")
-    if not names or not any(name.endswith(".model") for name in pipeline.all_outputs()):
-        return pipeline
-    from kedro.framework.project import pipelines
-
-    from excise.pipelines.job import create_job
-    from excise.pipelines.selection import selected_concept
-
-    whole = pipeline + sum((pipelines[name] for name in names[1:]), pipelines[names[0]])
-    return whole if "params:draw" in whole.inputs() else whole + create_job(selected_concept("nsfw"))
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -38,6 +38,20 @@ def attacks_of(catalog: Any, pipeline: Any) -> list[AttackOptions]:
     return _used(catalog, pipeline)[1]
 
 
+def whole_job(run_params: dict[str, Any], pipeline: Any) -> Any:
+    """All that is done with the model that these nodes settle: other tasks of the command, and later stages."""
+    names = run_params.get("pipeline_names")
+    if not names or not any(name.endswith(".model") for name in pipeline.all_outputs()):
+        return pipeline
+    from kedro.framework.project import pipelines
+
+    from excise.pipelines.job import create_job
+    from excise.pipelines.selection import selected_concept
+
+    whole = pipeline + sum((pipelines[name] for name in names[1:]), pipelines[names[0]])
+    return whole if "params:draw" in whole.inputs() else whole + create_job(selected_concept("nsfw"))
+
+
 def use_of(catalog: Any, pipeline: Any) -> Use:
     """What needs memory beside the model's own weights."""
     from excise.models.memory import Use

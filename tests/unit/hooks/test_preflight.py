@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
-from excise.hooks.base_model import model_is_whole
+from excise.hooks.base_model import attacks_have_room, model_is_whole
 from excise.hooks.preflight import (
     memory_suffices,
     neurons_can_aim_masks,
@@ -498,9 +498,8 @@ def test_a_stage_settles_the_model_for_those_that_follow(run: Run, monkeypatch: 
 
     stage, job = prepare.create_pipeline(concept="person"), create_job("person")
     monkeypatch.setattr(kedro.framework.project, "pipelines", {"prepare": stage, "erase_nsfw": job})
-    auto = {"dtype": "auto", "gradient_checkpointing": "auto", "offload": "auto"}
-    run.parameters["model"] |= auto
-    spec = ModelSpec.model_validate(run.parameters["model"] | {k: False for k in auto} | {"dtype": "float32"})
+    run.parameters["model"]["dtype"] = "auto"
+    spec = ModelSpec.model_validate(run.parameters["model"] | {"dtype": "float32"})
     needs = [least_memory(spec, use_of(run.catalog(), pipeline)).total for pipeline in (stage, job)]
     assert needs[0] < needs[1]
     monkeypatch.setattr(excise.models.memory, "memory_here", lambda spec: int(1.3 * needs[0]))
@@ -509,9 +508,8 @@ def test_a_stage_settles_the_model_for_those_that_follow(run: Run, monkeypatch: 
     for name, pipeline in (("prepare", stage), ("erase_nsfw", task), (None, stage)):
         catalog = run.catalog()
         memory_suffices({"pipeline_names": name and [name]}, catalog, pipeline)
-        settled = catalog["params:model"].load()
-        found.append({key: getattr(settled, key) for key in auto})
-    assert found[0] == found[1] != found[2]  # the last is asked for nothing but itself
+        found.append(catalog["params:model"].load().dtype)
+    assert found == ["bfloat16", "bfloat16", "float32"]  # the last is asked for nothing but itself
     run.parameters["model"]["dtype"] = "float16"
     precision_can_train({"pipeline_names": None}, run.catalog(), stage)
     with pytest.raises(UserError, match="in which gradients overflow"):
@@ -528,7 +526,7 @@ def test_a_weight_of_another_shape_than_the_configuration_says_is_refused(run: R
     assert f"'{name}' of shape {rows} x {columns - 1}, and its config.json asks for {rows} x {columns}" in said
 
 
-def test_an_attack_that_leaves_no_token_for_the_prompt_is_refused(run: Run) -> None:
+def test_an_attack_that_leaves_no_token_for_the_prompt_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = 60
     found = re.search(r"leaves 0 of the (\d+) tokens .* and the shortest one has (\d+)", run.sentence())
     assert found
@@ -537,6 +535,12 @@ def test_an_attack_that_leaves_no_token_for_the_prompt_is_refused(run: Run) -> N
     run.check()
     run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = room - shortest + 1
     assert f"leaves {shortest - 1} of the {room} tokens" in run.sentence()
+    import kedro.framework.project
+
+    stage = prepare.create_pipeline(concept="person")  # told by the first stage, and not when the attack's turn comes
+    monkeypatch.setattr(kedro.framework.project, "pipelines", {"prepare": stage})
+    with pytest.raises(UserError, match=f"leaves {shortest - 1} of the {room} tokens"):
+        attacks_have_room({"pipeline_names": ["prepare"]}, run.catalog(), stage)
 
 
 def test_copies_in_another_precision_need_no_memory(run: Run, copied: Path) -> None:
