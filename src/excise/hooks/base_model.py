@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 from excise.errors import UserError
 
 from .early import tables_to_be
-from .used import attacks_of, whole_job
+from .used import GRIDS, attacks_of, whole_job
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
     from excise.models.spec import ModelSpec
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3")
+DRAWING = {"params:draw"} | GRIDS  # who needs the model for more
 FEWEST_WORDS = 16  # without its files a tokenizer has two or three tokens
 
 
 def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """Every weight of the base model is in its files, by names and shapes, and its tokenizers have vocabularies."""
-    if "params:model" not in pipeline.inputs():
+    identifies = any(name.endswith(".model") for name in pipeline.all_outputs())  # a first task or stage opens it
+    if "params:model" not in pipeline.inputs() or not (identifies or DRAWING & pipeline.inputs()):
         return
     from excise.checkpoints import find_checkpoint
     from excise.checkpoints.layout import Layout, spell
