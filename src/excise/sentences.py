@@ -59,9 +59,11 @@ _MACHINE = {
 
 def machine_failed(error: BaseException | None) -> bool:
     """Whether it is the machine's trouble, which may be over when the same is tried again."""
-    while error is not None and _machine_says(error) is None:
+    while error is not None and not isinstance(error, UserError):
+        if _machine_says(error):
+            return True
         error = error.__cause__
-    return error is not None
+    return False
 
 
 def _machine_says(error: BaseException) -> str | None:

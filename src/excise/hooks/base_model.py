@@ -57,7 +57,7 @@ def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
     """An attack's own tokens leave enough for a prompt: else all would be dropped, and that would be found late."""
     if "params:model" not in pipeline.inputs():
         return
-    pipeline = whole_job(run_params, pipeline)
+    pipeline = whole_job(run_params, catalog, pipeline)
     attacks = attacks_of(catalog, pipeline)
     if not attacks:
         return

@@ -315,7 +315,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
     if "params:model" not in pipeline.inputs():
         return
-    pipeline = whole_job(run_params, pipeline)
+    pipeline = whole_job(run_params, catalog, pipeline)
     if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
         dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
         if dtype == "float16":
@@ -338,7 +338,7 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     spec, use = ModelSpec.model_validate(catalog["params:model"].load()), use_of(catalog, pipeline)
     here = memory_here(spec)
-    settled, _ = choose_settings(spec, use_of(catalog, whole_job(run_params, pipeline)), here)
+    settled, _ = choose_settings(spec, use_of(catalog, whole_job(run_params, catalog, pipeline)), here)
     needed = least_memory(settled, use)
     refuse_too_large(settled, use, needed, here)
     logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from excise.errors import UserError, refuse_unknown
+
 if TYPE_CHECKING:
     from excise.attacks import AttackOptions
     from excise.erasers import EraserOptions
@@ -38,8 +40,12 @@ def attacks_of(catalog: Any, pipeline: Any) -> list[AttackOptions]:
     return _used(catalog, pipeline)[1]
 
 
-def whole_job(run_params: dict[str, Any], pipeline: Any) -> Any:
-    """All that is done with the model that these nodes settle: other tasks of the command, and later stages."""
+def whole_job(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> Any:
+    """All that is done with the model that these nodes settle: other tasks of the command, and later stages.
+
+    Raises:
+        UserError: a later stage would use an eraser or an attack that is unknown, or has no options.
+    """
     names = run_params.get("pipeline_names")
     if not names or not any(name.endswith(".model") for name in pipeline.all_outputs()):
         return pipeline
@@ -49,7 +55,14 @@ def whole_job(run_params: dict[str, Any], pipeline: Any) -> Any:
     from excise.pipelines.selection import selected_concept
 
     whole = pipeline + sum((pipelines[name] for name in names[1:]), pipelines[names[0]])
-    return whole if "params:draw" in whole.inputs() else whole + create_job(selected_concept("nsfw"))
+    if "params:draw" in whole.inputs():
+        return whole
+    job = create_job(selected_concept("nsfw"))
+    for what in ("erasers", "attacks"):
+        for name in (n for n in named_options(job, what) if f"params:{what}.{n}" not in catalog):
+            refuse_unknown(what[:-1], name, getattr(import_module(f"excise.{what}"), what.upper()))
+            raise UserError(f"There are no options for '{name}': add {what}.{name} to the parameters.")
+    return whole + job
 
 
 def use_of(catalog: Any, pipeline: Any) -> Use:

@@ -46,7 +46,9 @@ def exit_code(error: Exception) -> int:
 def test_what_a_person_has_to_mend_is_not_to_be_tried_again():
     wrapped = DatasetError("Failed while loading data")
     wrapped.__cause__ = UserError("There is no eraser 'esdd'.")
-    assert [exit_code(e) for e in (UserError("x"), wrapped, GateError("y"))] == [1, 1, GateError.exit_code]
+    own = UserError("The folder cannot be written: name another.")
+    own.__cause__ = OSError(28, "No space left on device")
+    assert [exit_code(e) for e in (own, wrapped, GateError("y"))] == [1, 1, GateError.exit_code]
     assert TRY_AGAIN not in (0, 1, 2, GateError.exit_code)
 
 
