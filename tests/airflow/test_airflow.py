@@ -107,9 +107,7 @@ def test_what_a_person_has_to_mend_is_not_tried_again(project, database):
     kept = path.read_text()
     path.write_text(kept.replace("steps: 4", "steps: none"))
     try:
-        done = airflow(project, "dags", "test", "excise.prepare", check=False)
-        assert done.returncode == 0 and "Error: " not in done.stdout  # prompts need no attack
-        failed = airflow(project, "dags", "test", "excise.erase", check=False)
+        failed = airflow(project, "dags", "test", "excise.prepare", check=False)  # before anything is spent
     finally:
         path.write_text(kept)
     said = failed.stdout + failed.stderr

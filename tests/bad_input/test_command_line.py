@@ -31,6 +31,9 @@ TYPED = {
     JOB + "--runner=ThreadRunner": "Nodes share one model, which wears one eraser at a time: leave out --runner.",
     "run --pipeline=prepare --params=eraser=esdd": "There is no eraser 'esdd': did you mean 'esd'?",
     "run --pipeline=prepare --params=attack=p4": "There is no attack 'p4': did you mean 'p4d'?",
+    "run --pipeline=prepare --params=attacks.unlearndiffatk.steps=none": (
+        "Parameter 'attacks.unlearndiffatk.steps' cannot be 'none': it must be a whole number."
+    ),
     "run --pipeline=evaluate --runner=ThreadRunner": "Nodes share one model, which wears one eraser at a time: …",
     JOB + "--env=sd41": "There is no environment 'sd41', no folder of that name in conf: did you mean 'sd14'?",
     JOB

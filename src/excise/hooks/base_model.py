@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from excise.errors import UserError
 
 from .early import tables_to_be
+from .options import options_of
 from .used import GRIDS, attacks_of, whole_job
 
 if TYPE_CHECKING:
@@ -84,6 +85,6 @@ def _sketch(catalog: Any) -> tuple[ModelSpec, DiffusionModel]:
     from excise.models.sketch import Sketch
     from excise.models.spec import ModelSpec
 
-    spec = ModelSpec.model_validate(catalog["params:model"].load())
+    spec = options_of(catalog, "model", ModelSpec)
     of_no_matter = {"dtype": "float32", "gradient_checkpointing": False, "offload": False}  # "auto" is settled later
     return spec, Sketch(spec.model_copy(update=of_no_matter)).model

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from excise.concepts.concept import load_concept
 from excise.errors import UserError
 
+from .options import options_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,7 +60,7 @@ def tables_to_be(catalog: Any, pipeline: Any) -> Iterator[tuple[str, pd.DataFram
             for source in described.sources:
                 _refuse_unquoted_commas(source)
             if all(source.file for source in described.sources):
-                options = PromptOptions.model_validate(catalog["params:prompts"].load())
+                options = options_of(catalog, "prompts", PromptOptions)
                 seed = catalog["params:seed"].load()
                 table, counts = build_prompts(described, options.model_copy(update={"seed": seed}))
                 yield described.name, table, options, counts["minors"]
@@ -110,7 +112,7 @@ def features_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
     if "params:fidelity" in pipeline.inputs():
         from excise.pipelines.report.fidelity import FidelityOptions, load_models
 
-        options = FidelityOptions.model_validate(catalog["params:fidelity"].load())
+        options = options_of(catalog, "fidelity", FidelityOptions)
         concepts = {name.split(".")[0] for name in pipeline.datasets() if name.endswith(".fidelity")}
         if not all(load_concept(name, catalog["concepts"].load()).unsafe for name in concepts):
             load_models(options)

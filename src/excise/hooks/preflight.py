@@ -23,6 +23,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
+from .options import options_of
 from .used import GRIDS, TRAINING, concepts_of, masks_of, named_options, use_of, whole_job
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,7 @@ def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
     from excise.models.spec import ModelSpec
 
     if any(name == "params:model" or name.startswith("params:model.") for name in pipeline.inputs()):
-        model = catalog["params:model"].load()
-        _ = ModelSpec.model_validate(model).folder  # says itself what to download or where to point
+        _ = options_of(catalog, "model", ModelSpec).folder  # says itself what to download or where to point
 
 
 def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -88,7 +88,7 @@ def _check_named(catalog: Any, pipeline: Any, kind: str, known: Iterable[str], m
         refuse_unknown(kind, name, known)
         if f"params:{where}" not in catalog:
             raise UserError(f"The parameters have no options for the {kind} '{name}': add {where}.")
-        options = model.model_validate(catalog[f"params:{where}"].load())
+        options = options_of(catalog, where, model)
         if options.method != name:
             raise UserError(f"{where}.method is '{options.method}': it must be the name that it stands under.")
         _made(f"The {kind} '{name}'", make, options)
@@ -201,7 +201,7 @@ def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
         from excise.pipelines.names import variants
         from excise.pipelines.selection import selected_eraser
 
-        options = ExportOptions.model_validate(catalog["params:export"].load())
+        options = options_of(catalog, "export", ExportOptions)
         refuse_unknown("eraser", selected_eraser(), ERASERS)
         made = variants(selected_eraser())
         if options.variant is not None and options.variant not in made:
@@ -220,7 +220,7 @@ def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
         from excise.pipelines.names import variants
         from excise.pipelines.selection import selected_eraser
 
-        prune = PruneOptions.model_validate(catalog["params:prune"].load())
+        prune = options_of(catalog, "prune", PruneOptions)
         refuse_no_control(prune, variants(selected_eraser()))
 
 
@@ -230,7 +230,7 @@ def neurons_can_aim_masks(run_params: dict[str, Any], catalog: Any, pipeline: An
         from excise.pipelines.controls import refuse_keys_by_values
         from excise.pipelines.erase.nodes import NeuronOptions
 
-        if NeuronOptions.model_validate(catalog["params:neurons"].load()).values:
+        if options_of(catalog, "neurons", NeuronOptions).values:
             for place, prune in masks_of(catalog, pipeline).items():
                 refuse_keys_by_values(prune, place)
 
@@ -246,7 +246,7 @@ def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: A
     if path is None:
         raise UserError("There is nothing to audit: name an erased model with --params=checkpoint=PATH.")
     kind_of(find_checkpoint(str(path)))
-    AuditOptions.model_validate(catalog["params:audit"].load())
+    options_of(catalog, "audit", AuditOptions)
     concept = selected_concept("nsfw")
     for name in sorted(named_options(pipeline, "attacks") & ATTACKS.keys()):
         if ATTACKS[name]().threat_model == ThreatModel.IMAGE and concept in selected_audit().unsafe:
@@ -267,7 +267,7 @@ def checkpoint_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
         from excise.checkpoints import check_checkpoint
         from excise.models.spec import ModelSpec
 
-        spec = ModelSpec.model_validate(catalog["params:model"].load())
+        spec = options_of(catalog, "model", ModelSpec)
         check_checkpoint(str(catalog[AUDITED].load()), spec)
 
 
@@ -306,7 +306,7 @@ def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: An
         from excise.pipelines.rejudge.nodes import Rejudge, judge_of
 
         (concept,) = (catalog[n].load() for n in pipeline.inputs() if n.endswith(".concept"))
-        make_judge(judge_of(concept, Rejudge.model_validate(catalog["params:rejudge"].load())))
+        make_judge(judge_of(concept, options_of(catalog, "rejudge", Rejudge)))
 
 
 def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -317,7 +317,7 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
         return
     pipeline = whole_job(run_params, catalog, pipeline)
     if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
-        dtype = ModelSpec.model_validate(catalog["params:model"].load()).dtype
+        dtype = options_of(catalog, "model", ModelSpec).dtype
         if dtype == "float16":
             raise UserError(
                 "model.dtype is float16, in which gradients overflow: set it to float32, or where memory is short to "
@@ -336,7 +336,7 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
 
     from excise.models.memory import choose_settings, least_memory, memory_here, refuse_too_large
 
-    spec, use = ModelSpec.model_validate(catalog["params:model"].load()), use_of(catalog, pipeline)
+    spec, use = options_of(catalog, "model", ModelSpec), use_of(catalog, pipeline)
     here = memory_here(spec)
     settled, _ = choose_settings(spec, use_of(catalog, whole_job(run_params, catalog, pipeline)), here)
     needed = least_memory(settled, use)
@@ -365,8 +365,8 @@ def gate_can_be_passed(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         from excise.pipelines.selection import selected_attack
         from excise.prompts import PromptOptions
 
-        prompts = PromptOptions.model_validate(catalog["params:prompts"].load())
-        options = GateOptions.model_validate(catalog["params:gate"].load())
+        prompts = options_of(catalog, "prompts", PromptOptions)
+        options = options_of(catalog, "gate", GateOptions)
         half = prompts.retain_test // 2
         refuse_impossible(options, {"plain", selected_attack()}, prompts.test, half, half)
 
@@ -383,7 +383,7 @@ def grid_is_for_this_model(run_params: dict[str, Any], catalog: Any, pipeline: A
     from excise.models.spec import ModelSpec
 
     for name in sorted(GRIDS & pipeline.inputs()):
-        grid, own = name.removeprefix("params:"), ModelSpec.model_validate(catalog["params:model"].load()).name
+        grid, own = name.removeprefix("params:"), options_of(catalog, "model", ModelSpec).name
         meant = dict(catalog[name].load()).get("tuned_for")
         if meant and meant != own:
             given = f"{grid}.draw and {grid}.instead" if name in TRAINING else f"{grid}.draw"

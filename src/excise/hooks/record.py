@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
+from .options import options_of
+
 if TYPE_CHECKING:
     from excise.provenance import File
 
@@ -50,7 +52,7 @@ class RecordHook:
         self._run, info = None, catalog["run_info"].load()
         model = None
         if "params:model" in pipeline.inputs():
-            model = ModelSpec.model_validate(catalog["params:model"].load())
+            model = options_of(catalog, "model", ModelSpec)
         info["environment"] = describe_environment(self._project, model)
         if not catalog["cache"].load().shard.whole:  # it saves nothing: the run of the whole does
             return

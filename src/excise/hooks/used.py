@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from excise.errors import UserError, refuse_unknown
 
+from .options import options_of
+
 if TYPE_CHECKING:
     from excise.attacks import AttackOptions
     from excise.erasers import EraserOptions
@@ -111,7 +113,7 @@ def _study(catalog: Any, grid: str) -> Any:
     from excise.pipelines.study_pruning.plan import StudyOptions
 
     kinds = {"params:ablation": AblationOptions, "params:benchmark": BenchmarkOptions, "params:study": StudyOptions}
-    return kinds[grid].model_validate(catalog[grid].load())
+    return options_of(catalog, grid.removeprefix("params:"), kinds[grid])
 
 
 def _used(catalog: Any, pipeline: Any) -> Used:
@@ -123,7 +125,7 @@ def _used(catalog: Any, pipeline: Any) -> Used:
 
     def given(name: str, kind: str) -> Any:
         package, _, options = kind.partition(":")  # imported where it is used: a stage may need neither
-        return getattr(import_module(f"excise.{package}"), options).model_validate(catalog[f"params:{name}"].load())
+        return options_of(catalog, name, getattr(import_module(f"excise.{package}"), options))
 
     erasers = {n: given(f"erasers.{n}", "erasers:EraserOptions") for n in named_options(pipeline, "erasers")}
     attacks = [given(f"attacks.{n}", "attacks:AttackOptions") for n in named_options(pipeline, "attacks")]
@@ -137,7 +139,7 @@ def _used_by_study(catalog: Any, grid: str) -> Used:
     from excise.pipelines.study_pruning.nodes import settings_of
 
     study = _study(catalog, grid)
-    model = ModelSpec.model_validate(catalog["params:model"].load())
+    model = options_of(catalog, "model", ModelSpec)
     own = (dict(catalog[f"params:{name}"].load()) for name in ("erasers", "attacks", "prune"))
     settings = settings_of(study, model, *own, NeuronOptions(), 0)
     return settings.erasers, [*settings.attacks.values(), settings.fit_attack], settings.draw, settings.prompts
@@ -146,7 +148,7 @@ def _used_by_study(catalog: Any, grid: str) -> Used:
 def _used_by_silencing(catalog: Any) -> Used:
     from excise.pipelines.silence_neurons.plan import SilencingOptions
 
-    silencing = SilencingOptions.model_validate(catalog[SILENCING].load())
+    silencing = options_of(catalog, SILENCING.removeprefix("params:"), SilencingOptions)
     return {}, [], silencing.draw, silencing.prompts
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from kedro.config import OmegaConfigLoader
+from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset
 from safetensors.torch import load_file, save_file
 
@@ -41,6 +42,12 @@ from excise.prompts import PromptOptions
 from excise.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[3] / "conf"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def project() -> None:
+    """As in a command; whatever ran before may have left Kedro with half a project."""
+    configure_project("excise")
 
 
 @cache
