@@ -33,10 +33,11 @@ def run_task(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable]:
     """Run some nodes as a task of the run ``ID``."""
     monkeypatch.setenv("EXCISE_RUN_ID", ID)
 
-    def run(project: Path, nodes: list[str], **params: Any) -> None:
+    def run(project: Path, nodes: list[str], pipeline: str = "erase_nsfw", **params: Any) -> None:
         bootstrap_project(project)
-        with under_given_id(), KedroSession.create(project, runtime_params=PARAMS | params) as session:
-            session.run(pipeline_names=["erase_nsfw"], node_names=nodes, runner=SequentialRunner())
+        own = PARAMS if pipeline == "erase_nsfw" else {}
+        with under_given_id(), KedroSession.create(project, runtime_params=own | params) as session:
+            session.run(pipeline_names=[pipeline], node_names=nodes, runner=SequentialRunner())
 
     yield run
     selection.set_selection(None, {})
@@ -141,3 +142,23 @@ def test_tasks_side_by_side_join_one_tracked_run(make_project, run_task, monkeyp
     (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert run.data.tags["kedro.run_id"] == ID and run.data.tags["airflow.dag_run_id"] == "manual__1"
     assert run.info.status == "RUNNING"  # the report is still to come
+
+
+@pytest.mark.parametrize("last", ["person.identify_model", "person.make_prompts"])
+def test_a_tracked_run_is_finished_by_whichever_of_its_tasks_ends_last(make_project, run_task, monkeypatch, last):
+    from mlflow import MlflowClient
+
+    def status() -> str:
+        client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+        (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+        return run.info.status
+
+    project = make_project()
+    monkeypatch.setenv("EXCISE_MLFLOW", "on")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    ends = ["person.identify_model", "person.make_prompts"]  # no other task waits for either
+    for node in ("person.find_concept", *sorted(ends, key=last.__eq__)):
+        run_task(project, [node], pipeline="prepare")
+        assert status() == ("FINISHED" if node == last else "RUNNING")
+    run_task(project, ["person.find_concept"], pipeline="prepare")  # cleared by hand: the rest is still done
+    assert status() == "FINISHED"

@@ -32,6 +32,7 @@ from kedro.framework.hooks import hook_impl
 from .airflow import airflow_tags
 from .given_id import given_id
 from .left_over import close_left_over, process_tags
+from .record import records_folder, stored_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +49,16 @@ class MlflowHook:
 
     def __init__(self, experiment: str = "excise") -> None:
         self._experiment = experiment
-        self._project = Path.cwd()
+        self._project, self._context = Path.cwd(), None
         self._catalog: Any = None
         self._outer: dict[str, str | None] | None = None  # the environment before the run; None: no run is open
         self._broken = False
-        self._last = True  # of the processes that a run consists of
+        self._whole: Any = None  # a run of several processes: which one, and all nodes of its pipelines
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Note where the project is."""
-        self._project = context.project_path
+        self._project, self._context = context.project_path, context
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
@@ -68,7 +69,7 @@ class MlflowHook:
         self._broken, self._catalog = False, catalog
         self._outer = {name: os.environ.get(name) for name in (RUN_ID, URI)}
         atexit.register(self._close, "KILLED")  # Kedro tells hooks of errors, but not of Ctrl-C
-        self._last = given_id() is None or _ends(run_params, pipeline)
+        self._whole = (run_params["run_id"], _all_nodes(run_params)) if given_id() else None
         with self._shielded():
             self._start(run_params)
             self._log_parameters(pipeline, catalog)
@@ -91,8 +92,8 @@ class MlflowHook:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Close the run; one that other processes go on with stays open."""
-        self._close("FINISHED" if self._last else "RUNNING")
+        """Close the run; one of several processes when all that it consists of is done, whoever ends last."""
+        self._close("FINISHED" if self._whole is None or self._all_done(*self._whole) else None)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -149,16 +150,20 @@ class MlflowHook:
         for batch in _batches(rows):
             _client().log_batch(os.environ[RUN_ID], params=batch)
 
-    def _close(self, status: str) -> None:
+    def _all_done(self, run: str, nodes: list[Any]) -> bool:
+        from excise.provenance import recorded_nodes
+
+        stored = (n.name for n in nodes if any(stored_file(self._catalog, name, "save") for name in n.outputs))
+        return set(stored) <= recorded_nodes(records_folder(self._context), run)
+
+    def _close(self, status: str | None) -> None:
+        """With a status, or leaving the run open for other processes."""
         if self._outer is None:
             return
         atexit.unregister(self._close)
-        if RUN_ID in os.environ:
+        if RUN_ID in os.environ and status is not None:
             with self._shielded():
-                if status == "RUNNING":
-                    _client().update_run(os.environ[RUN_ID], status)
-                else:
-                    _client().set_terminated(os.environ[RUN_ID], status)
+                _client().set_terminated(os.environ[RUN_ID], status)
         for name, value in self._outer.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         self._outer = None
@@ -186,12 +191,11 @@ def _alone(project: Path) -> Iterator[None]:
         yield
 
 
-def _ends(run_params: dict[str, Any], pipeline: Any) -> bool:
-    """Whether these nodes are the end of their whole pipeline: those on which everything else has to wait for."""
+def _all_nodes(run_params: dict[str, Any]) -> list[Any]:
+    """Of the whole pipelines that a run is of, in whatever process."""
     from kedro.framework.project import pipelines
 
-    names = run_params.get("pipeline_names") or ["__default__"]
-    return all(set(pipelines[name].grouped_nodes[-1]) <= set(pipeline.nodes) for name in names)
+    return [node for name in run_params.get("pipeline_names") or ["__default__"] for node in pipelines[name].nodes]
 
 
 def without_password(uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from .options import options_of
 if TYPE_CHECKING:
     from excise.provenance import File
 
+RUNS = "data/runs"  # where globals.yml says nothing else
 NOT_INPUTS = {"cache", "cost", "run_info"}  # they decide no result
 
 
@@ -21,7 +23,7 @@ class RecordHook:
 
     def __init__(self) -> None:
         self._project = Path.cwd()
-        self._runs = Path("data/runs")
+        self._runs = Path(RUNS)
         self._env = "local"
         self._parameters: dict[str, Any] = {}
         self._run: str | None = None  # None: no run is open, as in a child process of a parallel runner
@@ -36,18 +38,15 @@ class RecordHook:
         from kedro.config import MissingConfigException
 
         self._project, self._env = Path(context.project_path), context.env or "local"
-        try:
+        with suppress(MissingConfigException):
             self._parameters = context.config_loader["parameters"]
-            runs = context.config_loader["globals"].get("runs", "data/runs")
-        except MissingConfigException:
-            runs = "data/runs"
-        self._runs = self._project / runs
+        self._runs = records_folder(context)
 
     @hook_impl(trylast=True)  # when everything else has agreed to start, and the model's precision is settled
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Write down the run, and tell ``run_info`` with what it runs."""
         from excise.models.spec import ModelSpec
-        from excise.provenance import RunRecord, describe_environment, write_record
+        from excise.provenance import RunRecord, describe_environment, forget_nodes, write_record
 
         self._run, info = None, catalog["run_info"].load()
         model = None
@@ -70,6 +69,7 @@ class RecordHook:
             environment=info["environment"],
         )
         write_record(self._runs, record)
+        forget_nodes(self._runs, info["id"], (node.name for node in pipeline.nodes))  # of an earlier try
 
     @hook_impl
     def before_node_run(self, node: Any, catalog: Any) -> None:
@@ -113,6 +113,16 @@ class RecordHook:
             told = content_of(path) if path.suffix in TELLING else sha256  # exports of gigabytes are read once
             self._known[key] = File(file=place, sha256=sha256, content=told)
         return self._known[key]
+
+
+def records_folder(context: Any) -> Path:
+    """Where the records of all runs lie, by a Kedro context."""
+    from kedro.config import MissingConfigException
+
+    told = RUNS
+    with suppress(MissingConfigException):
+        told = context.config_loader["globals"].get("runs", RUNS)
+    return Path(context.project_path) / told
 
 
 def stored_file(catalog: Any, name: str, what: str) -> Path | None:

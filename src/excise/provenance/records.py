@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,17 @@ def write_record(folder: Path, record: RunRecord | NodeRecord) -> None:
     path = folder / run / name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda draft: draft.write_text(record.model_dump_json(indent=1)))
+
+
+def recorded_nodes(folder: Path, run: str) -> set[str]:
+    """The names of a run's nodes whose work is stored."""
+    return {path.stem for path in (folder / run).glob("*.json") if path.name != RUN}
+
+
+def forget_nodes(folder: Path, run: str, nodes: Iterable[str]) -> None:
+    """Remove the records of nodes that are about to run again in the same run."""
+    for node in nodes:
+        (folder / run / f"{node}.json").unlink(missing_ok=True)
 
 
 def read_run(folder: Path, run: str) -> tuple[RunRecord, list[NodeRecord]]:
