@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,12 @@ NODES += ["person.none.plain.draw_plain"]
 
 def test_two_processes_draw_what_one_draws(make_project):
     project = make_project()
+    (project / "conf").rename(project / "elsewhere")  # which the children have to be told
+    (project / "conf/base").mkdir(parents=True)
+    shutil.copy(project / "elsewhere/logging.yml", project / "conf")
     command = [sys.executable, "-m", "kedro", "run", "--pipelines=erase_nsfw", "--nodes=" + ",".join(NODES)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "EXCISE_MLFLOW": "off", "OMP_NUM_THREADS": "1"}
+    command.append("--conf-source=elsewhere")
     command.append("--params=draw.batch=4,processes=2")
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     said = done.stdout + done.stderr
@@ -45,7 +50,7 @@ def test_two_processes_draw_what_one_draws(make_project):
     prompts = pd.read_parquet(next(project.glob("data/03_primary/**/prompts.parquet/*/prompts.parquet")))
     (saved,) = project.glob("data/01_raw/emoji64/person/model.json/*/model.json")
     model = DiffusionModel.load(ModelSpec(**json.loads(saved.read_text())))
-    options = DrawOptions(**yaml.safe_load((project / "conf/base/evaluate/parameters.yml").read_text())["draw"])
+    options = DrawOptions(**yaml.safe_load((project / "elsewhere/base/evaluate/parameters.yml").read_text())["draw"])
     options = options.model_copy(update=BUDGET["draw"] | {"batch": 4})
     rows = prompts[prompts["split"] == "test"].set_index("prompt_id").loc[shared["prompt_id"].unique()].reset_index()
     (project / "alone").mkdir()

@@ -8,6 +8,7 @@ import resource
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ class AccountHook:
         self.cost: list[tuple[str, float, float]] = []
         self._started: dict[str, float] = {}
         self._env: str | None = None
+        self._source: list[str] = []
         self._ledger: Path | None = None  # of a run that is many processes
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        self._env = context.env
+        self._env, self._source = context.env, other_source(context)
         given = given_id()
         self._ledger = context.project_path / f"data/cache/cost/{given}.jsonl" if given else None
 
@@ -47,7 +49,7 @@ class AccountHook:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
-        catalog["run_info"].load()["command"] = command(run_params, self._env)
+        catalog["run_info"].load()["command"] = command(run_params, self._env, self._source)
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
@@ -80,7 +82,16 @@ def versions() -> dict[str, str]:
     return {"excise": __version__, "python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
-def command(run_params: dict[str, Any], env: str | None) -> str:
+def other_source(context: Any) -> list[str]:
+    """``--conf-source=…`` where a run's configuration is not the project's own."""
+    from kedro.framework.project import settings
+
+    source = str(context.config_loader.conf_source)
+    own = Path(context.project_path) / settings.CONF_SOURCE
+    return [] if source == str(own) else [f"--conf-source={source}"]
+
+
+def command(run_params: dict[str, Any], env: str | None, source: Sequence[str] = ()) -> str:
     """The command that makes again what this run makes, without a limit of time."""
     words = ["kedro", "run"]
     if run_params.get("pipeline_names"):
@@ -88,6 +99,7 @@ def command(run_params: dict[str, Any], env: str | None) -> str:
         words.append(f"--pipeline={names[0]}" if len(names) == 1 else "--pipelines=" + ",".join(names))
     if env and env != "local":
         words.append(f"--env={env}")
+    words += source
     given = [(k, v) for k, v in flat(run_params.get("runtime_params") or {}) if k.split(".")[-1] not in PACE]
     if given:
         words.append("--params=" + ",".join(f"{k}={spelled(v)}" for k, v in given))

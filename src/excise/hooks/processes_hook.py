@@ -16,11 +16,15 @@ class ProcessesHook:
         self._asked: Any = 1
         self._count = 1
         self._words: list[str] = []
+        self._source: list[str] = []
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Note what is asked."""
+        from .account import other_source
+
         self._asked = context.params.get("processes", 1)
+        self._source = other_source(context)
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: Any) -> None:
@@ -38,6 +42,7 @@ class ProcessesHook:
         given = ",".join(f"{k}={spelled(v)}" for k, v in (params | {"shard": RANKED, "processes": 1}).items())
         self._words = ["run", f"--pipelines={','.join(names)}", f"--params={given}"]
         self._words += [f"--env={run_params['env']}"] if run_params.get("env") else []
+        self._words += self._source
 
     @hook_impl(tryfirst=True)
     def before_node_run(self, node: Any, catalog: Any) -> None:

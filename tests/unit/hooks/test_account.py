@@ -1,10 +1,11 @@
 """The command that starts a run again can be pasted."""
 
 import shlex
+from types import SimpleNamespace
 
 import pytest
 
-from excise.hooks.account import command
+from excise.hooks.account import command, other_source
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,13 @@ def test_the_command_says_what_was_run(run_params, env, expected):
     said = command(run_params, env)
     assert said == expected
     assert shlex.split(said)[:2] == ["kedro", "run"]
+
+
+def test_a_configuration_elsewhere_is_named(tmp_path):
+    def context(source: str) -> SimpleNamespace:
+        return SimpleNamespace(project_path=tmp_path, config_loader=SimpleNamespace(conf_source=source))
+
+    assert other_source(context(str(tmp_path / "conf"))) == []
+    source = other_source(context("/else where"))
+    said = command({"pipeline_names": ["prepare"], "runtime_params": {"seed": 1}}, "smoke", source)
+    assert shlex.split(said)[3:] == ["--env=smoke", "--conf-source=/else where", "--params=seed=1"]
