@@ -324,6 +324,21 @@ def test_a_row_depends_on_what_decodes_it_and_on_whose_pictures_an_attacker_has(
     assert changed(marks()) == everything
 
 
+def test_rows_of_the_base_model_are_the_same_whichever_erasers_are_studied(project, tiny_folder, tmp_path):
+    concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
+    erasers = {"esd": BUDGET["erasers"]["esd"] | {"guidance": 3.0}, "conceptprune": {"method": "conceptprune"}}
+    given = (erasers, BUDGET["attacks"], {}, NeuronOptions(), 1, Cache(tmp_path), {})
+
+    def marks(**changes) -> dict[Cell, str]:
+        cells, _, shops = plan_shops(
+            options(**changes), concepts, ModelSpec(name="tiny", path=str(tiny_folder)), *given
+        )
+        return {cell: shops.fingerprint(cell) for cell in cells if cell.eraser != "esd"}
+
+    assert any(cell.eraser == "none" and cell.attack != "plain" for cell in marks())
+    assert marks(only="conceptprune") == marks()
+
+
 def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
     base = {"esd": {"steps": 3, "options": {"a": 1, "b": 2}}, "ac": {"steps": 5}}
     assert laid_over(base, {"esd": {"steps": 9, "options": {"b": 7}}}) == {

@@ -188,9 +188,10 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
             raise UserError(f"There are no options for the attack '{name}': add attacks.{name}.")
         options.setdefault("method", name)
         refuse_unknown("attack", options["method"], ATTACKS)
-    for name in study.studied:
+    named = dict.fromkeys([*list(study.erasers)[:1], *study.studied])  # an attack on the base model learns as the first
+    for name in named:
         refuse_unknown("entry of erasers:", name, erasers)
-    chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in study.studied}
+    chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in named}
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")
     tried = {name: AttackOptions.model_validate(options) for name, options in described.items()}
