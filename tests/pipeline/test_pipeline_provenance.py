@@ -20,15 +20,10 @@ from excise.cli import stale as stale_command
 from excise.cli import verify
 from excise.commands.jobs import open_job, runs_folder
 from excise.commands.stale import find_stale, run_stale, spell_stale
-from excise.commands.verify import (
-    Finding,
-    check_files,
-    check_names,
-    check_node,
-    check_pictures,
-    verify_rows,
-    verify_run,
-)
+from excise.commands.verify import Finding, check_files, verify_rows, verify_run
+from excise.commands.verify.again import check_node
+from excise.commands.verify.named import check_names
+from excise.commands.verify.pictures import check_pictures
 from excise.erasers import Eraser
 from excise.pipelines import selection
 from excise.provenance import content_of, file_sha256, read_run
@@ -38,7 +33,8 @@ from tiny import BUDGET, PROJECT
 
 pytestmark = pytest.mark.jobs
 
-JOB = {"eraser": "conceptprune"}  # no P-X: the quickest
+# no P-X: the quickest; what ``auto`` becomes is settled when the model is first looked at
+JOB = {"eraser": "conceptprune", "model": {"dtype": "auto", "offload": "auto"}}
 
 
 @pytest.fixture(scope="module")

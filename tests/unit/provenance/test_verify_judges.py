@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from excise.commands.verify import _check_judges
+from excise.commands.verify.named import check_judges
 from excise.concepts import load_concept
 from excise.provenance.made_of import judges_of
 
@@ -23,9 +23,9 @@ def test_judges_agree_where_all_that_is_told_is_so_here():
     earlier = {role: {k: v for k, v in one.items() if k != "preprocessing"} for role, one in told.items()}
     unknown = {role: one | {"preprocessing": None} for role, one in told.items()}
     for named in (told, earlier, unknown):
-        assert _check_judges(named, CONCEPT).outcome == "agrees"
+        assert check_judges(named, CONCEPT).outcome == "agrees"
     without = {role: one for role, one in told.items() if role != "second"}
     for key in ("sha256", "version", "preprocessing"):
         other = told | {"concept": told["concept"] | {key: "another"}}
-        assert _check_judges(other, CONCEPT).outcome == "unchecked"
-    assert _check_judges(without, CONCEPT).outcome == _check_judges({}, CONCEPT).outcome == "unchecked"
+        assert check_judges(other, CONCEPT).outcome == "unchecked"
+    assert check_judges(without, CONCEPT).outcome == check_judges({}, CONCEPT).outcome == "unchecked"

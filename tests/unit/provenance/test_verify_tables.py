@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from excise.commands.verify import differences
+from excise.commands.verify.differences import differences
 
 SEEN = pd.DataFrame({"image_id": ["a", "b", "c"], "hit": [True, False, True], "score": [0.81, 0.12, None]})
 

@@ -1,0 +1,51 @@
+"""How two results differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from excise.provenance.contents import lasting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def differences(stored: Any, made: Any) -> str:
+    """In a few words how two results differ, or nothing; what differs from run to run does not count."""
+    import pandas as pd
+
+    if isinstance(stored, pd.DataFrame):
+        return table_differences(stored, made)
+    was, is_ = (dict(_leaves(json.loads(json.dumps(lasting(value))))) for value in (stored, made))
+    other = sorted(key for key in {*was, *is_} if was.get(key) != is_.get(key))
+    told = [f"{key} is {was.get(key)} and comes out as {is_.get(key)}" for key in other[:3]]
+    return "; ".join(told) + (f"; and {len(other) - 3} more" if len(other) > 3 else "")
+
+
+def table_differences(stored: pd.DataFrame, made: pd.DataFrame) -> str:
+    """Scores may differ in their last digits, as they do with another number of threads; whatever follows may not."""
+    import numpy as np
+
+    from excise.cache import fingerprint
+
+    if list(stored.columns) != list(made.columns):
+        return "it has other columns"
+    if len(stored) != len(made):
+        return f"it has {len(stored)} rows, and comes out with {len(made)}"
+    scores = list(stored.select_dtypes("float").columns.intersection(made.select_dtypes("float").columns))
+    rest = [table.drop(columns=scores) for table in (stored, made)]
+    marks = [[fingerprint(row.to_frame().T.astype(str)) for _, row in table.iterrows()] for table in rest]
+    close = np.isclose(stored[scores], made[scores], rtol=1e-4, atol=1e-6, equal_nan=True).all(axis=1)
+    other = sum(a != b or not near for a, b, near in zip(*marks, close, strict=True))
+    return f"{other} of {len(stored)} rows are others" if other else ""
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield name, value
+        return
+    for key, item in items:
+        yield from _leaves(item, f"{name}.{key}" if name else str(key))
