@@ -312,7 +312,7 @@ def write_dags(root: Path, folder: Path, env: str | None, names: Iterable[str]) 
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or known:
         options = known[name]
-        from excise.hooks.preflight import parameters_are_known
+        from excise.hooks.parameters import parameters_are_known
         from excise.pipelines.tasks import describe_nodes, kept_on_disk
 
         params = ",".join(f"{key}={value}" for key, value in options.params.items())

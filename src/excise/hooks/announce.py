@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from .preflight import AUDITED, GRIDS, named_options
+from .used import AUDITED, GRIDS, named_options
 
 if TYPE_CHECKING:
     from excise.planning import Work

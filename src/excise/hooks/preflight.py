@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from excise.concepts.concept import load_concept
 from excise.errors import UserError, refuse_unknown
-from excise.pipelines.selection import pipeline_kind, selected_audit, selected_concept
+from excise.pipelines.selection import pipeline_kind, selected_concept
 
+from .audited import checkpoint_can_be_read, checkpoint_fits
 from .base_model import attacks_have_room, model_is_whole
 from .concept_words import sound_concept
 from .early import (
@@ -23,10 +20,11 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
+from .masks import masks_can_be_made, neurons_can_aim_masks, variant_is_made
 from .options import options_of
-from .used import GRIDS, TRAINING, concepts_of, masks_of, named_options, use_of, whole_job
-
-logger = logging.getLogger(__name__)
+from .parameters import parameters_are_known
+from .room import memory_suffices, model_is_there, precision_can_train
+from .used import GRIDS, TRAINING, concepts_of, named_options
 
 
 def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -56,14 +54,6 @@ def prompts_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
             for source in load_concept(name.partition(".")[0], catalog["concepts"].load()).sources:
                 check_source(source)
-
-
-def model_is_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The base model's folder exists, if the pipeline reads the model."""
-    from excise.models.spec import ModelSpec
-
-    if any(name == "params:model" or name.startswith("params:model.") for name in pipeline.inputs()):
-        _ = options_of(catalog, "model", ModelSpec).folder  # says itself what to download or where to point
 
 
 def eraser_is_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -122,155 +112,6 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         _made(f"The judge '{keeper.name}'", make_judge, keeper).resolve([*concept.retain_near, *concept.retain_far])
 
 
-def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """No parameter is given that nothing reads, and the plain ones are what they must be."""
-    from kedro.framework.project import pipelines
-
-    inputs = {name for one in [pipeline, *dict(pipelines).values()] for name in one.inputs()}
-    read = {name.removeprefix("params:").split(".")[0] for name in inputs if name.startswith("params:")}
-    chosen = {"concept", "eraser", "attack", "masks", "shard", "processes", "audit"}
-    mute: set[str] = {*chosen, "prompts", "draw"} if GRIDS & pipeline.inputs() else set()
-    if AUDITED in pipeline.inputs():
-        mute = mute | {"eraser", "attack", "masks"}
-    if "params:gate" in pipeline.inputs():
-        read.add("export")  # export.variant chooses the eraser that is held against the gate
-    mute = mute | {grid.removeprefix("params:") for grid in GRIDS - pipeline.inputs()}
-    for name in run_params.get("runtime_params") or {}:
-        if name in mute:
-            raise UserError(f"The parameter '{name}' chooses nothing here: this pipeline has parameters of its own.")
-        if name not in {*chosen, *read}:
-            near = get_close_matches(name, sorted(read), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
-            raise UserError(f"Nothing reads the parameter '{name}': {hint}")
-    if base := _base_names(Path(str(run_params.get("project_path", ".")))):
-        _configuration_is_read(catalog, {*chosen, *read, *base})
-    options_are_used(run_params, pipeline)
-    for name, kind in {"seed": int, "budget": str}.items():
-        if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
-            raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
-
-
-def _base_names(project: Path) -> set[str]:
-    """The parameters of ``conf/base``, by which other environments call theirs."""
-    import yaml
-
-    found = [yaml.safe_load(path.read_text()) for path in (project / "conf/base").rglob("parameters*.yml")]
-    return {name for one in found if isinstance(one, dict) for name in one}
-
-
-def _configuration_is_read(catalog: Any, read: set[str]) -> None:
-    """What stands in the configuration under a name that nothing reads is a slip of the pen, and would do nothing."""
-    listed = set(catalog.keys())
-    names = [name.removeprefix("params:").split(".") for name in listed if name.startswith("params:")]
-    for first in sorted({name[0] for name in names} - read):
-        if near := get_close_matches(first, sorted(read), n=1, cutoff=0.75):
-            raise UserError(f"Nothing reads the parameter '{first}' of the configuration: did you mean '{near[0]}'?")
-    for section in ("erasers", "attacks"):
-        for name in sorted({one[1] for one in names if one[0] == section and len(one) > 1}):
-            known = getattr(import_module(f"excise.{section}"), section.upper())
-            if name not in known and f"params:{section}.{name}.method" not in listed:
-                refuse_unknown(section[:-1], name, known)
-
-
-def options_are_used(run_params: dict[str, Any], pipeline: Any) -> None:
-    """Options typed for an eraser or an attack that this run does not use change nothing, and nobody would notice."""
-    typed = {what: (run_params.get("runtime_params") or {}).get(f"{what}s") for what in ("eraser", "attack")}
-    audited = any(".audit." in name for name in pipeline.inputs() | pipeline.outputs())
-    if not any(typed.values()) or audited or GRIDS & pipeline.inputs():
-        return  # these have erasers and attacks of their own
-    from excise.pipelines.names import learning_attack
-    from excise.pipelines.selection import selected_attack, selected_eraser
-
-    # of the whole job, not of the nodes at hand: a stage, a shard or a repaired step is given the same parameters
-    used = {"eraser": [selected_eraser()], "attack": [selected_attack(), learning_attack(selected_attack())]}
-    for what, names in used.items():
-        given = typed[what]
-        for name in given if isinstance(given, dict) else {}:
-            if name not in names:
-                raise UserError(
-                    f"This run does not read '{what}s.{name}', since its {what} is {names[0]}: add {what}={name}, or "
-                    f"give {what}s.{names[0]}."
-                )
-
-
-def variant_is_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The eraser to export, or to hold against the gate, is one that a job with these parameters makes."""
-    if {"params:export", "params:gate"} & pipeline.inputs():
-        from excise.erasers import ERASERS
-        from excise.exports import ExportOptions
-        from excise.pipelines.names import variants
-        from excise.pipelines.selection import selected_eraser
-
-        options = options_of(catalog, "export", ExportOptions)
-        refuse_unknown("eraser", selected_eraser(), ERASERS)
-        made = variants(selected_eraser())
-        if options.variant is not None and options.variant not in made:
-            hint = ", or masks to all" if options.variant in ("scored", "random") and "learned" in made else ""
-            raise UserError(
-                f"No '{options.variant}' is made of the eraser '{selected_eraser()}': set export.variant to "
-                f"{' or '.join(made)}{hint}."
-            )
-
-
-def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The masks of this job can be held against each other; grids look after their own."""
-    if "params:prune" in pipeline.inputs() and not GRIDS & pipeline.inputs():
-        from excise.masks import PruneOptions
-        from excise.pipelines.controls import refuse_no_control
-        from excise.pipelines.names import variants
-        from excise.pipelines.selection import selected_eraser
-
-        prune = options_of(catalog, "prune", PruneOptions)
-        refuse_no_control(prune, variants(selected_eraser()))
-
-
-def neurons_can_aim_masks(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Masks of correlated neurons hold no keys where value channels are looked at."""
-    if {"params:prune", "params:neurons"} <= pipeline.inputs():
-        from excise.pipelines.controls import refuse_keys_by_values
-        from excise.pipelines.erase.nodes import NeuronOptions
-
-        if options_of(catalog, "neurons", NeuronOptions).values:
-            for place, prune in masks_of(catalog, pipeline).items():
-                refuse_keys_by_values(prune, place)
-
-
-def checkpoint_can_be_read(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """There is a checkpoint to audit, of a kind that is known; its attacks may be run on the concept."""
-    if AUDITED not in pipeline.inputs():
-        return
-    from excise.attacks import ATTACKS, ThreatModel
-    from excise.checkpoints import AuditOptions, find_checkpoint, kind_of
-
-    path = catalog[AUDITED].load()
-    if path is None:
-        raise UserError("There is nothing to audit: name an erased model with --params=checkpoint=PATH.")
-    kind_of(find_checkpoint(str(path)))
-    options_of(catalog, "audit", AuditOptions)
-    concept = selected_concept("nsfw")
-    for name in sorted(named_options(pipeline, "attacks") & ATTACKS.keys()):
-        if ATTACKS[name]().threat_model == ThreatModel.IMAGE and concept in selected_audit().unsafe:
-            raise UserError(
-                f"The attack '{name}' keeps latents of the concept's pictures, which '{concept}' forbids since it is "
-                "marked unsafe: take it out of audit.attacks."
-            )
-        if getattr(ATTACKS[name](), "revives", False) and not selected_audit().masked:
-            raise UserError(
-                f"The attack '{name}' brings back what a mask has set to zero, and this checkpoint does not say which "
-                "weights that are: take it out of audit.attacks."
-            )
-
-
-def checkpoint_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The checkpoint's names and shapes are the base model's; no weight is read."""
-    if AUDITED in pipeline.inputs():
-        from excise.checkpoints import check_checkpoint
-        from excise.models.spec import ModelSpec
-
-        spec = options_of(catalog, "model", ModelSpec)
-        check_checkpoint(str(catalog[AUDITED].load()), spec)
-
-
 def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """What an earlier stage must have left is there."""
     for name in sorted(pipeline.inputs()):
@@ -307,47 +148,6 @@ def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: An
 
         (concept,) = (catalog[n].load() for n in pipeline.inputs() if n.endswith(".concept"))
         make_judge(judge_of(concept, options_of(catalog, "rejudge", Rejudge)))
-
-
-def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Nothing is trained through half-precision floats, whose gradients overflow."""
-    from excise.models.spec import ModelSpec
-
-    if "params:model" not in pipeline.inputs():
-        return
-    pipeline = whole_job(run_params, catalog, pipeline)
-    if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
-        dtype = options_of(catalog, "model", ModelSpec).dtype
-        if dtype == "float16":
-            raise UserError(
-                "model.dtype is float16, in which gradients overflow: set it to float32, or where memory is short to "
-                "bfloat16."
-            )
-
-
-def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """The model, what is trained of it and what is drawn fit where they will be computed; ``auto`` is settled here, for
-    what later tasks and stages do with the model, too."""
-    from excise.models.spec import ModelSpec
-
-    if "params:model" not in pipeline.inputs():
-        return
-    from kedro.io import MemoryDataset
-
-    from excise.models.memory import choose_settings, least_memory, memory_here, refuse_too_large
-
-    spec, use = options_of(catalog, "model", ModelSpec), use_of(catalog, pipeline)
-    here = memory_here(spec)
-    settled, _ = choose_settings(spec, use_of(catalog, whole_job(run_params, catalog, pipeline)), here)
-    needed = least_memory(settled, use)
-    refuse_too_large(settled, use, needed, here)
-    logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)
-    if settled != spec:
-        catalog["params:model"] = MemoryDataset(settled, copy_mode="assign")
-        logger.info(
-            "Chosen for that: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s.",
-            *(settled.dtype, settled.gradient_checkpointing, settled.offload),
-        )
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -411,7 +211,6 @@ def shard_can_be_done(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
         )
 
 
-AUDITED = "params:checkpoint"  # what an audit reads
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 Check = Callable[[dict[str, Any], Any, Any], None]
 CHECKS: list[Check] = [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRAINING = {"params:study", "params:ablation", "params:benchmark"}  # these name their erasers and attacks themselves
 SILENCING = "params:silencing"  # trains nothing and attacks nothing
+AUDITED = "params:checkpoint"  # what an audit reads
 GRIDS = TRAINING | {SILENCING}
 Used = tuple[dict[str, "EraserOptions"], list["AttackOptions"], "DrawOptions | None", "PromptOptions | None"]
 

@@ -21,13 +21,10 @@ from safetensors.torch import load_file, save_file
 from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
 from excise.hooks.base_model import attacks_have_room, model_is_whole
-from excise.hooks.preflight import (
-    memory_suffices,
-    neurons_can_aim_masks,
-    options_are_used,
-    precision_can_train,
-    preflight,
-)
+from excise.hooks.masks import neurons_can_aim_masks
+from excise.hooks.parameters import options_are_used
+from excise.hooks.preflight import preflight
+from excise.hooks.room import memory_suffices, precision_can_train
 from excise.hooks.used import attacks_of, use_of
 from excise.masks import PruneOptions, mask_support
 from excise.models.layers import cross_attentions
