@@ -71,3 +71,9 @@ def test_a_table_is_put_between_its_marks(tables):
     assert tables.placed(page, "one", "new\n") == page.replace("old", "new")
     with pytest.raises(ValueError, match="no table"):
         tables.placed(page, "three", "new")
+
+
+def test_the_page_has_the_tables_of_the_rows_and_metrics_that_are_committed(tables):
+    page = (PROJECT / "README.md").read_text()
+    assert tables.with_tables(page) == page
+    assert "| person | P-AC |" in page and "| AC | UnlearnDiffAtk |" in page
