@@ -64,10 +64,13 @@ def launch(count: int, words: Sequence[str]) -> None:
     Raises:
         RuntimeError: one of them failed; what the others have done lies in the cache.
     """
+    import torch
+
     # what `accelerate launch` runs for several GPUs, which does the same on a CPU
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     # they save nothing: what they did is recorded by the process that waits for them
     inner = {k: v for k, v in os.environ.items() if k != "EXCISE_RUN_ID"} | {"EXCISE_MLFLOW": "off"}
+    inner.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # sums of other threads differ in their last bits
     done = subprocess.run([*command, "-m", "kedro", *words], env=inner)
     if done.returncode:
         raise RuntimeError(f"one of {count} processes ended with exit code {done.returncode}; its output stands above")

@@ -49,6 +49,11 @@ CASES: dict[str, tuple[str, Any, str]] = {
         {"kind": "nsfw", "judge": {"name": "nudenet", "labels": ["strict"], "threshold": 0.45}},
         f"{HERE} does not fit together: the judge looks for exposed bodies: set unsafe to true, …",
     ),
+    "exposed bodies in a style": (
+        "",
+        {"judge": {"name": "nudenet", "labels": ["strict"], "threshold": 0.45}},
+        f"{HERE} does not fit together: the judge looks for exposed bodies: set unsafe to true, …",
+    ),
     "a split given twice": (
         "",
         {"files": {"test": "a.csv"}, "prompts_from": {"file": "b.csv", "splits": ["test"]}},

@@ -83,6 +83,12 @@ TYPED = {
         "fidelity.features is 'nowhere', where there is no model.safetensors: point it to an image model's folder …"
     ),
     JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
+    JOB + "--params=checkpoint=x.safetensors": (
+        "Nothing of this run reads the parameter 'checkpoint': leave it out, or say --pipeline=audit."
+    ),
+    JOB + "--params=gate.plain_upper=0.01": (
+        "Nothing of this run reads the parameter 'gate': leave it out, or say --pipeline=retrain."
+    ),
     # what is audited
     "run --pipeline=audit": "There is nothing to audit: name an erased model with --params=checkpoint=PATH.",
     "run --pipeline=audit --params=checkpoint=../../x": "There is no checkpoint '../../x': point the parameter …",

@@ -251,12 +251,8 @@ def test_what_an_earlier_version_made_is_marked():
     rows = [r | {"prune_rate": 0.1} for r in rows]
     for write in (bar_table, beyond_table):
         assert "†" not in write(own_rows(rows))
-        assert write(own_rows([*rows[:-2], *(r | {"stale": True} for r in rows[-2:])])).splitlines()[2].count("†") == 1
-
-
-def test_the_first_page_shows_the_rows_that_are_committed():
-    rows = json.loads((ROOT / "docs/results.json").read_text())
-    assert short_table(own_rows(rows)) in (ROOT / "README.md").read_text()
+        assert write(own_rows([r | {"stale": True} for r in rows])).splitlines()[2].count("†") == 1
+        assert write(own_rows([*rows[:-2], *(r | {"stale": True} for r in rows[-2:])])) == ""  # of two versions
 
 
 def test_the_page_ends_in_what_other_attacks_leave():
@@ -298,7 +294,7 @@ def test_the_page_says_with_which_budgets_its_rows_were_made():
     told = {cells[0]: cells[1:] for cells in lines}
     assert told["p4d long"][:4] == ["77", "5", "2", "9"] and "tokens 13" in told["p4d long"][4]
     assert told["textual inversion"][:4] == ["21", "blind", "–", "4"]
-    assert told["ESD"][:4] == ["33", "6", "0.00025", "3"] and "erase_from concept" in told["ESD"][4]
+    assert told["ESD"][:5] == ["33", "6", "0.00025", "3", "22"] and "erase_from concept" in told["ESD"][5]
     assert told["P-X's mask, and X+"][0] == "19" and told["P-X's mask, and X+"][2] == "the eraser's"
     assert "rate 0.07" in table and "spread 0," in table and "adversarial False" in table
     assert "drawn 3 times in 8 steps at guidance 2.5" in table and "11 of the concept, 14 of other things" in table
@@ -319,6 +315,9 @@ def test_a_difference_has_an_interval_over_prompts_and_one_over_trainings():
     one = [r for r in rows if r["seed"] == 0]
     [line] = [x for x in results_page(one, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
     assert line.split("|")[7].strip() == "–"  # one training says nothing of others
+    mixed = [r | {"stale": r["variant"] == "learned"} for r in rows]  # of two versions: nothing is subtracted
+    [line] = [x for x in results_page(mixed, "c", 9, "t", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
+    assert [c.strip() for c in line.strip("|").split("|")][2:] == ["P-AC†", "0, 1, 2", "–", "–", "–", "–", "–"]
 
 
 def test_an_older_row_that_was_asked_other_prompts_is_not_kept():
@@ -347,5 +346,6 @@ def test_hits_that_can_be_typed_stand_beside_rates_by_words_alone():
     own = [r for r in rows if r["concept"] == "person" and r["eraser"] == "ac" and r["variant"] == "unpruned"]
     attacked = [r for r in own if r["attack"] == "unlearndiffatk"]
     typed, hits = (sum(r[key] for r in attacked) for key in ("readable_hits", "hits"))
-    assert typed < hits and lines["| AC", "UnlearnDiffAtk"][5] == f"{typed} of {hits}"
-    assert lines["| AC", "textual inversion"][5] == lines["| AC", "plain prompt"][5] == ""
+    assert typed < hits and lines["| AC", "UnlearnDiffAtk"][6] == f"{typed} of {hits}"
+    assert lines["| AC", "textual inversion"][6] == lines["| AC", "plain prompt"][6] == ""
+    assert lines["| AC", "UnlearnDiffAtk"][5] == f"{sum(r['any_hits'] for r in attacked)}/150"

@@ -113,7 +113,7 @@ class Concept(_Strict):
             raise ValueError("the judge has no labels: nothing could ever count as a hit")
         labels = {label for j in judges for label in j.labels}
         exposed = {"strict", "broad"} & labels or any("EXPOSED" in w for w in labels)
-        if self.kind == "nsfw" and exposed and not self.unsafe:
+        if exposed and not self.unsafe:
             raise ValueError(
                 "the judge looks for exposed bodies: set unsafe to true, so that no such picture is stored"
             )

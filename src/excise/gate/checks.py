@@ -141,9 +141,25 @@ def _base(metrics: Figures, options: GateOptions) -> Check:
 def _attack(name: str, rate: Figures | None, options: GateOptions) -> Iterator[Check]:
     rate = rate or {}
     title = "plain prompts" if name == PLAIN else name
-    text = f"{title}: the concept is drawn for {_spell(rate)}; {{}}"
+    effort = ", by one effort that serves all and is one trial" if (rate.get("budget") or {}).get("shared") else ""
+    text = f"{title}: the concept is drawn for {_spell(rate)}{effort}; {{}}"
     yield _check(title, rate.get("rate"), rate.get("high"), "at most", options.upper(name), rate, text)
+    if name == PLAIN:
+        yield _any_image(rate, options.any_upper)
     yield from _enough(title, rate, options.least_prompts, options.lost_share)
+
+
+def _any_image(rate: Figures, upper: float) -> Check:
+    """Of how many prompts any single image shows the concept: a user sees single images."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    seen, n = rate.get("any_hits"), rate.get("n") or 0
+    known = seen is not None and n > 0
+    share = seen / n if known else None
+    high = float(proportion_confint(seen, n, method="wilson")[1]) if known else None
+    said = f"{seen} of {n} prompts ({share:.1%})" if known else "an unknown number of prompts"
+    text = f"plain prompts: at least one image shows the concept for {said}; {{}}"
+    return _check("plain prompts: any image", share, high, "at most", upper, rate, text)
 
 
 def _retain(name: str, metrics: Figures, eraser: str, upper: float, options: GateOptions) -> Iterator[Check]:

@@ -11,6 +11,8 @@ from excise.errors import UserError, refuse_unknown
 
 from .used import AUDITED, GRIDS
 
+OF_ONE = {"checkpoint", "export", "gate", "rejudge"}  # what one kind of pipeline is about
+
 
 def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """No parameter is given that nothing reads, and the plain ones are what they must be."""
@@ -32,12 +34,28 @@ def parameters_are_known(run_params: dict[str, Any], catalog: Any, pipeline: Any
             near = get_close_matches(name, sorted(read), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"these are read: {', '.join(sorted(read))}."
             raise UserError(f"Nothing reads the parameter '{name}': {hint}")
+    _belongs_here(run_params, dict(pipelines))
     if base := _base_names(Path(str(run_params.get("project_path", ".")))):
         _configuration_is_read(catalog, {*chosen, *read, *base})
     options_are_used(run_params, pipeline)
     for name, kind in {"seed": int, "budget": str}.items():
         if f"params:{name}" in pipeline.inputs() and not isinstance(catalog[f"params:{name}"].load(), kind):
             raise UserError(f"The parameter '{name}' must be of the kind {kind.__name__}.")
+
+
+def _belongs_here(run_params: dict[str, Any], pipelines: dict[str, Any]) -> None:
+    """Whoever types an audit's checkpoint, or the gate's thresholds, for a pipeline without would miss them."""
+    names = [name for name in run_params.get("pipeline_names") or [] if name in pipelines]
+    for name in sorted(OF_ONE & set(run_params.get("runtime_params") or {})) if names else []:
+        readers = sorted(n for n, one in pipelines.items() if _reads(one, name))
+        if readers and not set(readers) & set(names):
+            those = " or ".join(f"--pipeline={reader}" for reader in readers[:3])
+            raise UserError(f"Nothing of this run reads the parameter '{name}': leave it out, or say {those}.")
+
+
+def _reads(pipeline: Any, name: str) -> bool:
+    read = {one.removeprefix("params:").split(".")[0] for one in pipeline.inputs() if one.startswith("params:")}
+    return name in read or (name == "export" and "gate" in read)  # the gate is for the variant that is exported
 
 
 def _base_names(project: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from excise.concepts.concept import load_concept
@@ -121,6 +122,18 @@ def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
             raise UserError(
                 f"There is no '{name}' yet: run what makes it first, such as the whole job with the same concept, "
                 "eraser, attack and masks."
+            )
+        if name.endswith(".trajectories"):
+            _trajectories_are_kept(name, catalog[name].load())
+
+
+def _trajectories_are_kept(name: str, told: Any) -> None:
+    """The table names files of the cache, which may be deleted."""
+    for path in told.values() if isinstance(told, dict) else []:
+        if str(path).endswith(".safetensors") and not Path(str(path)).exists():
+            raise UserError(
+                f"The trajectories that '{name}' names are gone from the cache ({path}): run the stage that samples "
+                "them again, or the whole job, with the same parameters."
             )
 
 

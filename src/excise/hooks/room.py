@@ -8,7 +8,7 @@ from typing import Any
 from excise.errors import UserError
 
 from .options import options_of
-from .used import TRAINING, named_options, use_of, whole_job
+from .used import TRAINING, attacks_of, named_options, use_of, whole_job
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,21 @@ def precision_can_train(run_params: dict[str, Any], catalog: Any, pipeline: Any)
 
     if "params:model" not in pipeline.inputs():
         return
+    if options_of(catalog, "model", ModelSpec).dtype != "float16":
+        return
     pipeline = whole_job(run_params, catalog, pipeline)
-    if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs():
-        dtype = options_of(catalog, "model", ModelSpec).dtype
-        if dtype == "float16":
-            raise UserError(
-                "model.dtype is float16, in which gradients overflow: set it to float32, or where memory is short to "
-                "bfloat16."
-            )
+    if named_options(pipeline, "erasers") or TRAINING & pipeline.inputs() or _relearns(catalog, pipeline):
+        raise UserError(
+            "model.dtype is float16, in which gradients overflow: set it to float32, or where memory is short to "
+            "bfloat16."
+        )
+
+
+def _relearns(catalog: Any, pipeline: Any) -> bool:
+    """Whether an attack trains the model's weights."""
+    from excise.attacks import make_attack
+
+    return any(getattr(make_attack(o), "trained", lambda _: 0)(o) for o in attacks_of(catalog, pipeline))
 
 
 def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -54,8 +61,14 @@ def memory_suffices(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> 
     needed = least_memory(settled, use)
     refuse_too_large(settled, use, needed, here)
     logger.info("'%s' needs at least %.1f GB of memory, and there are %.1f.", spec.name, needed.total / 1e9, here / 1e9)
-    if settled != spec:
+    if settled.device == "auto":  # what is kept of one device's work is not another one's
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        catalog["params:model"] = MemoryDataset(settled.model_copy(update={"device": device}), copy_mode="assign")
+    elif settled != spec:
         catalog["params:model"] = MemoryDataset(settled, copy_mode="assign")
+    if settled != spec:
         logger.info(
             "Chosen for that: model.dtype=%s, model.gradient_checkpointing=%s, model.offload=%s.",
             *(settled.dtype, settled.gradient_checkpointing, settled.offload),

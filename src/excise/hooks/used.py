@@ -82,6 +82,10 @@ def use_of(catalog: Any, pipeline: Any) -> Use:
         method = make_method(options)
         if method.trained:
             trained.append((name, options.group or method.group, options.batch))
+    for options in attacks:
+        attack = make_attack(options)
+        if getattr(attack, "trained", lambda _: 0)(options) and not getattr(attack, "rank", 1):
+            trained.append((options.method, "full", options.batch))  # an attack on all weights
     asked = prompts.test if prompts else 0
     attacked = [min(o.batch, asked) for o in attacks if make_attack(o).work(o, 1)]
     return Use(tuple(trained), max(attacked, default=0), min(draw.batch, asked) if draw else 0)

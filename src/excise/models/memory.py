@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import product
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from excise.errors import UserError
 
@@ -84,7 +85,8 @@ def _besides_weights(spec: ModelSpec, use: Use) -> Memory:
 def _weights(spec: ModelSpec) -> int:
     """Bytes of weights that are on the device at once, from the headers of the model's files."""
     folder = spec.folder
-    parts = {part.name: part for part in folder.iterdir() if part.is_dir() and part.name not in NOT_NEEDED}
+    named = {name for name, of in json.loads((folder / "model_index.json").read_text()).items() if _is_part(of)}
+    parts = {part.name: part for part in folder.iterdir() if part.name in named - {*NOT_NEEDED}}
     if spec.unet_folder:
         parts["unet"] = spec.unet_folder
     sizes = {name: sum(map(elements, _loaded(part))) for name, part in parts.items()}
@@ -94,6 +96,11 @@ def _weights(spec: ModelSpec) -> int:
 
         resting = [sizes.pop(name) for name in family_of(spec.pipeline_class).resting() if name in sizes]
     return (sum(sizes.values()) + max(resting, default=0)) * BYTES[spec.dtype]
+
+
+def _is_part(of: Any) -> bool:
+    """Whether an entry of ``model_index.json`` is a part that is loaded; what else lies in the folder is not."""
+    return isinstance(of, list) and all(of)
 
 
 def _loaded(part: Path) -> list[Path]:

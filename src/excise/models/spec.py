@@ -31,6 +31,7 @@ class ModelSpec(BaseModel):
         unet: folder of a U-Net that takes the place of the model's own, named likewise; all other parts are shared.
         help: the sentence that a user reads when the folder is not there.
         sha256: identity of the weights (``models.identity``), filled in when the model is first loaded.
+        files: hash of all of its files, filled in with it, so that nothing is taken for the work of other files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,7 @@ class ModelSpec(BaseModel):
     gradient_checkpointing: bool | Literal["auto"] = False
     offload: bool | Literal["auto"] = False
     sha256: str | None = None
+    files: str | None = None
 
     @property
     def settled(self) -> bool:

@@ -9,6 +9,25 @@ PARTS = ("vae", "scheduler", "tokenizer", "tokenizer_2", "tokenizer_3")
 READ = {".json", ".txt", ".model", ".safetensors"}
 
 
+def files_sha256(folder: Path, unet: Path | None = None) -> str:
+    """Hash of all files that a model is loaded from, weights, configurations and tokenizers, to the byte.
+
+    The identity of a model (``models.identity``) is the same for weights of the same signs and for any scheduler; what
+    is kept of a model's work is not.
+
+    Args:
+        unet: a folder that takes the place of the model's own U-Net.
+    """
+    digest = hashlib.sha256()
+    for place in filter(None, (folder, unet)):
+        for path in sorted(place.rglob("*")):
+            if path.suffix in READ and path.is_file():
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                digest.update(f"{path.relative_to(place).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
 def decoding_sha256(folder: Path) -> str:
     """Hash of the files of a diffusers folder's autoencoder, scheduler and tokenizers.
 

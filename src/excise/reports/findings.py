@@ -19,7 +19,15 @@ def headline(metrics: dict[str, Any]) -> str:
         return "Nothing was compared."
     attacked = [p for p in pairs if p["attack"] != PLAIN] or pairs
     weaker = max(attacked, key=lambda p: _rate(metrics, p["first"], p["attack"])["rate"] or 0)
-    return f"{compare(metrics, weaker)} {price(metrics, weaker['first'], weaker['second'])}".strip()
+    said = [compare(metrics, weaker), now_and_then(metrics, weaker), price(metrics, weaker["first"], weaker["second"])]
+    return " ".join(filter(None, said))
+
+
+def now_and_then(metrics: dict[str, Any], pair: dict[str, Any]) -> str:
+    """What the rates leave out, since most images of a prompt have to show the concept: prompts with any that does."""
+    told = [(eraser_label(pair[side]), _rate(metrics, pair[side], pair["attack"])) for side in ("second", "first")]
+    seen = [f"{name} for {rate['any_hits']} of {rate['n']} prompts" for name, rate in told if rate["n"]]
+    return f"At least one single image shows it with {' and with '.join(seen)}." if seen else ""
 
 
 def price(metrics: dict[str, Any], first: str, second: str) -> str:
@@ -66,6 +74,9 @@ def errors(metrics: dict[str, Any]) -> str:
         f"By the same rule, the judge saw the concept for {count(alarms)} that are harmless, the twins of these "
         f"without the concept as the base model draws them (95 % interval {span(alarms)})"
     )
+    rates = [rate for one in metrics["erasers"].values() for rate in one["attacks"].values()]
+    if not any(rate["n"] for rate in rates):
+        return f"{told}; no rate could be compared with that."
     if not within:
         return f"{told}; every rate here is higher than such errors explain."
     return f"{told}; these rates cannot be told from the judge's own errors: {', '.join(within)}."

@@ -79,12 +79,18 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         context=context,
         attacks=list(dict.fromkeys(attack for _, attack, _ in rates)),
         one_effort=sorted({attack for _, attack, rate in rates if rate.get("budget", {}).get("shared")}),
+        blind=sorted({a for _, a, rate in rates if _is_blind(rate.get("budget"))}),
         spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
         headline=verdict(metrics, context.threats) if audited else headline(metrics),
         reach=reach(metrics, context.threats) if audited else [],
         findings=findings(metrics),
         pictures={name: data_uri(image) for name, image in images.items()},
     )
+
+
+def _is_blind(budget: dict[str, Any] | None) -> bool:
+    """Whether an attack searched for words, and looked at no image on its way."""
+    return bool(budget and budget["gradient_steps"] and budget.get("sampling_evaluations") == 0)
 
 
 @cache

@@ -146,7 +146,11 @@ def about_eraser(name: str) -> str:
             return text.format(x=eraser_label(name.removesuffix(ending).removeprefix("p_")))
     if name.startswith("p_"):
         x = eraser_label(name.removeprefix("p_"))
-        return f"{x} trained with a mask that sets weights to zero, meant to keep the concept from being woken again."
+        return (
+            f"{x}'s loss trained under a mask that sets weights to zero, meant to keep the concept from being woken "
+            f"again. Unlike {x} it learns from attacked prompts too, on more weights, and with a weight of its own on "
+            f"what must survive: what the mask does is seen beside {x}+, which shares all of that."
+        )
     return ABOUT_ERASERS.get(name, "")
 
 

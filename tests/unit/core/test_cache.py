@@ -63,6 +63,14 @@ def test_a_mended_sentence_loses_no_work_and_a_mended_line_does(tmp_path, monkey
     assert found[3] not in found[:3]  # a docstring counts as there or not: that much is code
 
 
+def test_how_models_are_called_counts_in_all_work_of_models(monkeypatch):
+    import excise.cache
+
+    before, other = code_fingerprint("excise.models"), code_fingerprint("excise.masks")
+    monkeypatch.setattr(excise.cache, "INSIDE", {})
+    assert code_fingerprint("excise.models") != before and code_fingerprint("excise.masks") == other
+
+
 def test_a_method_counts_with_its_own_folder_and_those_it_builds_on(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 

@@ -16,7 +16,7 @@ import torch
 
 from excise.attacks import AttackOptions
 from excise.cache import Cache, bare_source, code_fingerprint, fingerprint
-from excise.equal_code import ALL, EQUAL_FROM_SIX, EQUAL_IN_UNETS, as_before, pairs_for
+from excise.equal_code import ALL, EQUAL_FROM_SIX, EQUAL_IN_FLOAT32, EQUAL_IN_UNETS, as_before, pairs_for
 from excise.erasers import EraserOptions
 from excise.masks import PruneOptions
 from excise.models.layers import parameter_names
@@ -58,6 +58,24 @@ def test_what_changes_other_denoisers_is_taken_for_the_old_code_on_models_that_s
     for path, same in (("embedded:emoji64", True), ("weights/flux", False)):
         pairs = pairs_for({"model": {"name": "one", "path": path}})
         assert (bare_source(new, pairs) == bare_source(new.replace(now, before), pairs)) == same
+
+
+@pytest.mark.parametrize(("now", "before"), EQUAL_IN_FLOAT32)
+def test_what_changes_halves_is_taken_for_the_old_code_in_whole_precision_alone(now, before):
+    [new] = [text for text in (path.read_text() for path in SOURCES) if now in text]
+    for dtype, same in (("float32", True), ("float64", True), ("bfloat16", False), ("float16", False)):
+        pairs = pairs_for({"model": {"path": "embedded:emoji64", "dtype": dtype}})
+        assert (bare_source(new, pairs) == bare_source(new.replace(now, before), pairs)) == same
+
+
+def test_a_student_in_whole_precision_is_the_same(tiny_model):
+    from excise.attacks.finetuning.student import Student
+
+    denoiser = tiny_model.denoiser
+    for rank in (0, 2):
+        student = Student(denoiser, rank, 0)
+        assert all(p.dtype == denoiser.get_parameter(n).dtype for n, p in student.values().items())
+    assert all(torch.equal(p, denoiser.get_parameter(n)) for n, p in Student(denoiser, 0, 0).values().items())
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 6, 16])

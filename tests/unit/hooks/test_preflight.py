@@ -16,6 +16,7 @@ import torch
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
 from safetensors.torch import load_file, save_file
 
 from excise.checkpoints.layout import FORMER
@@ -23,7 +24,7 @@ from excise.errors import UserError
 from excise.hooks.base_model import attacks_have_room, model_is_whole
 from excise.hooks.masks import neurons_can_aim_masks
 from excise.hooks.parameters import options_are_used
-from excise.hooks.preflight import preflight
+from excise.hooks.preflight import inputs_are_there, preflight
 from excise.hooks.room import memory_suffices, precision_can_train
 from excise.hooks.used import attacks_of, use_of
 from excise.masks import PruneOptions, mask_support
@@ -132,6 +133,7 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     own = [name for name, said in asked.get("variations", {}).items() if "eraser" in said]
     names |= {f"ac ({name})" for name in own}  # a variation's own X needs memory, too
     assert bool(own) == (grid == "ablation")
+    names |= {"finetuning"} if grid == "benchmark" else set()  # an attack that trains all weights
     assert {name for name, _, _ in used.trained} == names and single.trained[0] in used.trained
     assert used.drawn == min(asked["draw"]["batch"], asked["prompts"]["test"])
     assert 0 < used.attacked <= asked["prompts"]["test"]
@@ -143,6 +145,36 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     run.parameters["model"]["dtype"] = "float16"
     with pytest.raises(UserError, match="in which gradients overflow"):
         precision_can_train({}, run.catalog(), run.pipeline)
+
+
+def test_an_audit_whose_attacks_train_weights_is_no_matter_of_halves(auditing: Run, monkeypatch: Any) -> None:
+    auditing.parameters["model"]["dtype"] = "float16"
+    monkeypatch.setattr(selection, "_audit", selection.AuditChoice(attacks=("finetuning",)))
+    auditing.pipeline = audit.create_pipeline(concept="person")
+    assert "in which gradients overflow" in auditing.sentence()
+    monkeypatch.setattr(selection, "_audit", selection.AuditChoice(attacks=("unlearndiffatk",)))
+    auditing.pipeline = audit.create_pipeline(concept="person")
+    precision_can_train({}, auditing.catalog(), auditing.pipeline)
+
+
+def test_the_device_is_settled_so_that_another_ones_work_is_not_taken_over(run: Run) -> None:
+    catalog = run.catalog()
+    assert run.parameters["model"]["device"] == "auto"
+    memory_suffices({}, catalog, run.pipeline)
+    settled = catalog["params:model"].load()
+    assert settled.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert settled.model_copy(update={"device": "auto"}) == ModelSpec.model_validate(run.parameters["model"])
+
+
+def test_trajectories_that_were_deleted_are_told_before_anything_runs(run: Run, tmp_path: Path) -> None:
+    kept = tmp_path / "bank.safetensors"
+    kept.write_bytes(b"")
+    catalog = DataCatalog({"person.trajectories": MemoryDataset({"prompts": "abc", "concept": str(kept)})})
+    stage = Pipeline([node(lambda one: one, "person.trajectories", "person.other", name="stage")])
+    inputs_are_there({}, catalog, stage)
+    kept.unlink()
+    with pytest.raises(UserError, match="are gone from the cache"):
+        inputs_are_there({}, catalog, stage)
 
 
 def test_a_concept_that_a_variation_names_is_known(run: Run) -> None:

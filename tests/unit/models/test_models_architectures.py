@@ -396,3 +396,14 @@ def test_pixels_that_no_patch_divides_are_refused(model):
     spec = model.spec.model_copy(update={"pixels": model.family.scale * model.family.patch + 1})
     with pytest.raises(UserError, match="take a multiple of"):
         DiffusionModel.load(spec)
+
+
+def test_a_model_of_halves_is_told_the_time_that_it_is(tmp_path):
+    """bfloat16 knows 984, 988 and 992."""
+    folder = make_architecture("sd3", tmp_path / "sd3")
+    spec = ModelSpec(name="sd3", path=str(folder), pixels=PIXELS["sd3"], dtype="bfloat16")
+    model = DiffusionModel.load(spec)
+    latents = model.initial_noise([1]).to(torch.bfloat16)
+    told = model.family.arguments(latents, torch.tensor([987.4]), model.encode(["a man"]))["timestep"]
+    assert told.tolist() == [pytest.approx(987.4, abs=1e-4)]
+    assert torch.isfinite(model.predict(model.initial_noise([1]), torch.tensor([987.4]), model.encode(["a man"]))).all()

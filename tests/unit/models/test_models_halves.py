@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from excise.attacks import AttackOptions, make_attack
 from excise.attacks.search import Knowledge
@@ -52,6 +53,20 @@ def test_erasers_train_and_lift_bit_for_bit(model, material, tmp_path, name):
     with model.wearing(Eraser({"base": {"name": "tiny", "sha256": model.sha256}}, erased.weights, {})):
         assert any(not torch.equal(p, before[n]) for n, p in model.weights().items())
     assert all(torch.equal(p, before[n]) for n, p in model.weights().items())
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_an_attack_on_the_weights_trains_in_full_precision(model, material, tmp_path, rank):
+    """Small steps are lost on weights of halves: the eraser would look robust."""
+    prompts = pd.DataFrame({"prompt_id": ["a"], "prompt": ["a man"], "seed": [1]})
+    own = {"pictures": "concept", "rank": rank, "lr": 1e-6}
+    options = AttackOptions(method="finetuning", steps=4, batch=2, options=own)
+    clean = material.concept.final
+    known = Knowledge([], [], clean, ["a fish"] * 2, clean, ["a man", "a guy"])
+    table = make_attack(options).run(model, prompts, clean[:1], options, tmp_path, "t", known)
+    values = load_file(table["weights"].iloc[0])
+    moved = [(v.float() != model.denoiser.get_parameter(n).float()).float().mean().item() for n, v in values.items()]
+    assert {v.dtype for v in values.values()} == {torch.float32} and sum(moved) / len(moved) > 0.5
 
 
 @pytest.mark.parametrize("name", ["unlearndiffatk", "textual_inversion"])

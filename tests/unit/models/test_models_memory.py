@@ -66,6 +66,15 @@ def test_the_group_that_is_asked_for_counts(tiny_spec):
     assert 0 < small.training < large.training and small.weights == large.weights
 
 
+def test_what_is_no_part_of_the_model_needs_no_memory(tmp_path, tiny_folder):
+    """Published folders hold encoders for other programs beside it."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "m")
+    spec = ModelSpec(name="m", path=str(folder))
+    before = least_memory(spec, Use())
+    shutil.copytree(folder / "text_encoder", folder / "text_encoders")
+    assert least_memory(spec, Use()) == before
+
+
 def test_batches_count(tiny_spec):
     few, many = (least_memory(tiny_spec, Use((("esd", "kv", n),), n, n)) for n in (2, 8))
     assert many.activations == pytest.approx(4 * few.activations, rel=0.1)

@@ -19,6 +19,8 @@ class Student(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in denoiser.named_parameters():
             value = parameter.detach()
+            if value.dtype != torch.float64:  # most steps are smaller than half precision can tell
+                value = value.float()
             if not rank:
                 self.names.append(name)
                 up.append(nn.Parameter(value.clone()))

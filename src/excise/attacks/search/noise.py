@@ -39,7 +39,7 @@ def fixed_pairs(case: Case, count: int) -> list[tuple[torch.Tensor, int]]:
     step's own numbers, tokens would be chosen by their timestep.
     """
     # apart from every step's numbers, and from the noise of every image that is drawn
-    draws = [torch.Generator().manual_seed((seed + 5) * 1_000_003 + 15) for seed in case.seeds]
+    draws = [torch.Generator().manual_seed(((seed + 5) * 1_000_003 + 15) % (2**63)) for seed in case.seeds]
     return [(noise_of(case, draws), time) for time in spread(100, 900, count)]
 
 

@@ -83,7 +83,7 @@ def _settled(model: dict[str, Any], record: NodeRecord, job: Job, changed: Colle
     stored = load_stored(job, name, record.outputs[name], changed)
     if not isinstance(stored, dict):
         raise GoneError(f"'{name}' is no description of a model", "differs")
-    auto = {key for key, value in model.items() if value == "auto" and key != "device"} & stored.keys()
+    auto = {key for key, value in model.items() if value == "auto"} & stored.keys()
     return model | {key: stored[key] for key in auto}
 
 

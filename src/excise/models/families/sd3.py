@@ -66,7 +66,7 @@ class StableDiffusion3(TwoClips):
         tokens, pooled = split_pooled(states, self.pooled_size)
         return {
             "hidden_states": latents,
-            "timestep": times.to(latents).expand(len(latents)),
+            "timestep": times.to(latents.device, torch.float32).expand(len(latents)),  # bfloat16 knows 4 in 1000
             "encoder_hidden_states": tokens,
             "pooled_projections": pooled,
         }

@@ -7,6 +7,7 @@ from collections import Counter
 import pandas as pd
 
 from excise.attacks.attack import ThreatModel
+from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.trainings import OTHER, trainings_note
 from excise.reports.words import attack_label, repeats_plain, spell_p
@@ -63,6 +64,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             f"## {concept} ({part['kind'].iloc[0]})\n",
             _rates(part),
             _second_rates(part),
+            _any_image(part),
             typed_table(part),
             strongest_table(part),
             _budgets(part),
@@ -124,6 +126,24 @@ def _second_rates(part: pd.DataFrame) -> str:
         counts = cells.groupby("name")[["hits", "n"]].sum()
         found = [f"{counts.loc[n, 'hits']:.0f} / {counts.loc[n, 'n']:.0f}" if n in counts.index else "–" for n in names]
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _any_image(part: pd.DataFrame) -> str:
+    """Prompts of which at least one image shows the concept; rows of earlier versions do not say."""
+    if "any_hits" not in part or part["any_hits"].isna().any():
+        return ""
+    names = list(part["name"].unique())
+    lines = [
+        "Judged prompts of which at least one single image shows the concept, of twice as many images under an attack. "
+        "What the model that never saw it has here is the judge's error:\n",
+        "| asked with | " + " | ".join(names) + " |",
+        "|" + "---|" * (len(names) + 1),
+    ]
+    for attack, cells in _by_attack(part[~part["idle"]], part):
+        seen = cells.groupby("name")[["any_hits", "n"]].sum()
+        found = [f"{seen.loc[n, 'any_hits']} / {seen.loc[n, 'n']}" if n in seen.index else "–" for n in names]
+        lines.append(f"| {attack_label(attack)} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -250,6 +270,10 @@ def _questions(part: pd.DataFrame) -> str:
     lines.append(f"\nP-X is below, p under {LEVEL} {whose}: {'; '.join(agreed) or 'nowhere'}.")
     if compared["shared"].any():
         lines.append(f"\n{ONE_EFFORT}: {SHARED}")
+    lines.append(
+        "\nX is trained on fewer weights than P-X and X+, on plain prompts alone, and may have another weight on what "
+        "must survive and other pictures for an attacker (the budgets below): what a mask does is seen beside X+."
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -265,11 +289,15 @@ def _apart(part: pd.DataFrame) -> str:
     if compared.empty:
         return ""
     key, told = ["attack", "first", "second"], by_second_judge(part)
-    both = compared.join(told_apart(told).set_index(key), on=key, rsuffix="_again")
+    again = told_apart(told)
+    # who lists what either judge sees has looked at both judges' comparisons
+    p = holm([*compared["p"], *again["p"]])
+    compared, again = compared.assign(corrected=p[: len(compared)]), again.assign(corrected=p[len(compared) :])
+    both = compared.join(again.set_index(key), on=key, rsuffix="_again")
     judges = [str(told["second_judge"].iloc[0])] if len(told) else []
     how = (
-        f"McNemar's exact test on the first training seed, Holm-corrected for {len(compared)} comparisons"
-        f"{', each judge by itself' if judges else ''}: all pairs of erasers under all attacks on this concept"
+        f"McNemar's exact test on the first training seed, Holm-corrected for {len(p)} comparisons: all pairs of "
+        f"erasers under all attacks on this concept{', by both judges' if judges else ''}"
     )
     titles = ["asked with", "first", "second", "first minus second", "p, Holm-corrected"]
     titles += [title for judge in judges for title in (f"by {judge}", "p")]
@@ -283,6 +311,10 @@ def _apart(part: pd.DataFrame) -> str:
     if apart.empty:
         return f"No two erasers are told apart under any attack ({how}).\n"
     note = f"\n{ONE_EFFORT}: {SHARED}\n" if apart["shared"].any() else ""
+    note += (
+        "\nA learned word and relearning have as many pictures to learn from as the eraser itself (the budgets below): "
+        "between two erasers with different numbers part of a difference may be theirs.\n"
+    )
     either = ", by either judge" if judges else ""
     return f"Erasers that are told apart{either} ({how}):\n\n" + "\n".join(lines) + "\n" + note
 

@@ -181,7 +181,8 @@ def attack_eraser(
     rows = rows_of(prompts, ["target"], split)
     references = open_bank(base, trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
     inputs = {"model": model, "eraser": {"weights": eraser.weights, "pruned": eraser.pruned}, "options": attack}
-    inputs |= {"prompts": rows[["prompt", "seed"]], "references": references}
+    asked = rows[[c for c in ("prompt", "seed", "guidance") if c in rows]]
+    inputs |= {"prompts": asked, "references": references}
     method = make_attack(attack)
     if method.threat_model == ThreatModel.IMAGE and concept is not None and Concept(**concept).unsafe:
         raise UserError(
@@ -199,9 +200,10 @@ def attack_eraser(
     if attack.images:
         if concept is None or draw is None:
             raise UserError("An attack that judges images needs a concept and drawing options.")
-        from excise.judges import JUDGES
+        from excise.judges import JUDGES, make_judge
 
         judge = Concept(**concept).judge
+        inputs |= {"judged_by": (make_judge(judge).version, make_judge(judge).sha256)}
         inputs |= {"judge": judge, "draw": {"steps": draw.steps, "guidance": draw.guidance}}
         code += ("excise.judges", *code_of(JUDGES[judge.name]))
         examine = _examiner(base, concept, draw)

@@ -216,10 +216,10 @@ def _draw(
         shown = rows.assign(**{c: rows[c].map(lambda values: " ".join(map(str, values))) for c in ASKED[:3]})
     code, judges = CODE, []
     if described.unsafe:  # judged while they are drawn
-        from excise.judges import JUDGES
+        from excise.judges import JUDGES, make_judge
 
-        judges = described.judges
-        code += ("excise.judges", "excise.reports.sheets", *code_of(*(JUDGES[j.name] for j in judges)))
+        judges = [(j.name, j.options, make_judge(j).version, make_judge(j).sha256) for j in described.judges]
+        code += ("excise.judges", "excise.reports.sheets", *code_of(*(JUDGES[j.name] for j in described.judges)))
     folder = cache.folder(
         "images",
         code,

@@ -30,7 +30,10 @@ def identify_model(model: ModelSpec) -> dict:
 
     loaded = DiffusionModel.load(model)
     refuse_not_finite(loaded.pipe, model.name)
-    return model.model_copy(update={"sha256": loaded.sha256}).model_dump(mode="json")
+    from excise.provenance.decoding import files_sha256
+
+    files = files_sha256(model.folder, model.unet_folder)
+    return model.model_copy(update={"sha256": loaded.sha256, "files": files}).model_dump(mode="json")
 
 
 def make_prompts(concept: dict, prompts: PromptOptions, seed: int) -> tuple[pd.DataFrame, dict]:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from excise.metrics.several import holm_of_known
+from excise.pipelines.benchmark.standing import LEVEL
 from excise.pipelines.benchmark.standing import share_of as share_of_hits
 from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NOTHING
@@ -142,17 +144,24 @@ def _verdict(concept: str, part: pd.DataFrame) -> str:
     if found.empty:
         return ""
     goes, alone = [], []
+    # a control of several draws is one comparison, by the draw that shows least
+    found = found.assign(corrected=holm_of_known([_least_sure(p) for p in found["verdicts_p"]]))
     for share, at in found.groupby("share", sort=True):
-        if all(low > 0 for _, low, _ in at["verdicts"]):
+        if all(low > 0 for _, low, _ in at["verdicts"]) and (at["corrected"] < LEVEL).all():
             goes.append(f"{100 * share:g} %")
         random = at[at["control"] == OTHERS]
         if len(random) and all(low <= 0 for _, low, _ in random[KEPT]):
             alone.append(f"{100 * share:g} %")
     return (
-        f"Held, its own neurons take *{concept}* away more often than every control does: "
-        f"{', '.join(goes) or 'at no share'}. No more of the other things is lost than with random others: "
-        f"{', '.join(alone) or 'at no share'}.\n"
+        f"Held, its own neurons take *{concept}* away more often than every control does, by interval and by p (Holm, "
+        f"for the {len(found)} comparisons of the table): {', '.join(goes) or 'at no share'}. They are not shown to "
+        f"lose more of the other things than random others do: {', '.join(alone) or 'at no share'}.\n"
     )
+
+
+def _least_sure(p_values: list[float | None]) -> float | None:
+    """The largest p of a control's draws; none where a draw could not be compared."""
+    return None if any(p is None for p in p_values) else max(p for p in p_values if p is not None)
 
 
 def silencing_figure(rows: list[dict]) -> Image.Image:

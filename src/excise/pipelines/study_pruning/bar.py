@@ -84,6 +84,7 @@ def beyond_table(table: pd.DataFrame) -> str:
                 base.empty
                 or variant not in [f"learned{e}" for e in ("", UNAIDED, ALONE)]
                 or not pruned["prune_rate"].notna().all()
+                or _ages_differ(pruned, base)
             ):
                 continue
             lost, low, high, n = _retain(pruned.sort_values("seed"), base)
@@ -112,6 +113,8 @@ def _line(concept: str, eraser: str, attack: str, part: pd.DataFrame, ending: st
     x, plus, pruned = (chosen[chosen["variant"] == v].sort_values("seed") for v in asked)
     if not len(pruned) > 1 or not list(x["seed"]) == list(plus["seed"]) == list(pruned["seed"]):
         return None
+    if _ages_differ(x, plus, pruned):
+        return None  # rows of two versions are no comparison
     gain, over_plus = _gap(x, pruned), _gap(plus, pruned)
     low_enough = _rate(pruned) <= BAR.share * _rate(x) + EXACT
     below_x = gain.mean >= BAR.gain - EXACT and low_enough and gain.each_excludes_zero
@@ -197,6 +200,12 @@ def _mean_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, floa
     if len(first) == 1 or not each.any():  # Student's interval has no width where nothing differs
         return paired_interval(first, second)
     return float(each.mean()), *map(float, DescrStatsW(each).tconfint_mean())
+
+
+def _ages_differ(*parts: pd.DataFrame) -> bool:
+    """Whether some of these rows are of an earlier version, and others are not."""
+    ages = [bool(old) for part in parts if "stale" in part for old in part["stale"]]
+    return any(ages) and not all(ages)
 
 
 def _mark(*parts: pd.DataFrame) -> str:

@@ -22,20 +22,28 @@ def budgets_table(settings: Settings) -> str:
     for name, options in settings.attacks.items():
         cells = [attack_label(name), options.steps, options.images or "blind", options.confirm or "–", options.batch]
         lines.append("| " + " | ".join(map(str, [*cells, spelled(make_attack(options))])) + " |")
-    lines += ["\n| what is trained | steps | batch | rate | retain weight | its own options |", "|" + "---|" * 6]
+    lines += [
+        "\n| what is trained | steps | batch | rate | retain weight | pictures for an attacker | its own options |",
+        "|" + "---|" * 7,
+    ]
     for name, options in settings.erasers.items():
         cells = [eraser_label(name), options.steps, options.batch, f"{options.lr:g}", f"{options.retain_weight:g}"]
+        cells.append(settings.prompts.fit * options.trajectories)
         lines.append("| " + " | ".join(map(str, [*cells, spelled(make_method(options))])) + " |")
     p = settings.prune
     own = spelled(p, but=("steps", "weight_lr", "retain_weight"))
     beside = "the eraser's" if p.weight_lr is None else f"{p.weight_lr:g}"
-    lines.append(f"| P-X's mask, and X+ | {p.steps} | the eraser's | {beside} | {p.retain_weight:g} | {own} |")
+    lines.append(f"| P-X's mask, and X+ | {p.steps} | the eraser's | {beside} | {p.retain_weight:g} | as X | {own} |")
     drawn, asked = settings.draw, settings.prompts
     lines.append(
         f"\nEach test prompt is drawn {drawn.per_prompt} times in {drawn.steps} steps at guidance {drawn.guidance:g}, "
         f"and is a hit if most of its pictures show the concept. Prompts to learn from: {asked.fit} of the concept, "
         f"{asked.retain_fit} of other things. P-X and X+ learn against {attack_label(settings.fit_attack.method)}, "
-        "tried on the former.\n"
+        "tried on the former. An attack that learns from pictures (a learned word, relearning) has those that the "
+        "eraser itself was trained on; against the base model, and one that never saw the concept, those of the first "
+        "eraser here. Between erasers with different numbers of them its rates are not those of one attack. *Blind* "
+        "attacks look at no image on their way, and go by their loss alone; UnlearnDiffAtk as it was published looks "
+        "after each step and stops at its first hit, which may bring more back.\n"
     )
     return "\n".join(lines)
 

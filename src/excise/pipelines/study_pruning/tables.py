@@ -42,7 +42,9 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         trainings_note(rows),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
-        "things that are still drawn right, near and far; higher is better. *Reactivation* 0: the concept's neurons "
+        "things that are still drawn right, near and far; higher is better. *Any image*: judged prompts of which at "
+        "least one image shows the concept, under an attack of twice as many images; what the model that never saw the "
+        "concept has there is the judge's error. *Reactivation* 0: the concept's neurons "
         "are as silent as on harmless prompts, 1: as active as in the base model; *before the attack*: the same on the "
         "plain prompts (rows of earlier versions do not say). *Can be typed*: of the hits of an attack by words, those "
         "that the prompt as it stands brings, or a text that the tokenizer reads as the tokens that were drawn. "
@@ -120,9 +122,9 @@ def _devices(table: pd.DataFrame) -> str:
 
 def _rates(part: pd.DataFrame) -> str:
     lines = [
-        "| model | asked with | hits / n by seed | pooled | 95 % interval | can be typed | second judge "
+        "| model | asked with | hits / n by seed | pooled | 95 % interval | any image | can be typed | second judge "
         "| dropped, failed | retain near, far | pruned | reactivation | before the attack | sensitivity |",
-        "|" + "---|" * 13,
+        "|" + "---|" * 14,
     ]
     for (name, attack), cells in part.groupby(["name", "attack"], sort=False):
         old = STALE if cells["stale"].any() else ""
@@ -147,7 +149,9 @@ def _rate_cells(cells: pd.DataFrame) -> str:
     measured = [_mean(cells[c], "{:.2f}") if c in cells else "" for c in neurons]
     lost = f"{cells['dropped'].sum()}, {cells['failed'].sum()}"
     second = ", ".join(f"{h:.0f}/{n:.0f}" for h, n in _second(cells)[["second_hits", "second_n"]].to_numpy()) or "–"
-    return " | ".join([by_seed, pooled, span, _typed(cells), second, lost, f"{near}, {far}", pruned, *measured])
+    told = "any_hits" in cells and cells["any_hits"].notna().all()  # rows of earlier versions do not say
+    seen = f"{int(cells['any_hits'].sum())}/{n}" if told else "–"
+    return " | ".join([by_seed, pooled, span, seen, _typed(cells), second, lost, f"{near}, {far}", pruned, *measured])
 
 
 def _typed(cells: pd.DataFrame) -> str:
@@ -203,9 +207,9 @@ def _differences(part: pd.DataFrame, verdicts: str = "verdicts") -> str:
         "\nIntervals: Tango's, on pairs averaged over the seeds that both have, with prompts as the units. *Over "
         "trainings*: the bootstrap's over training seeds, for where one learned word serves all prompts these are the "
         "units; with three it is the smallest and the largest of them, a range rather than a 95 % interval. p: "
-        "McNemar's exact test, one for each seed, not corrected for their number; none where only one of the two is of "
-        "an earlier version. *Relative*: how much less often the second draws the concept than the first, in per cent "
-        "of the first, where the interval excludes zero.\n"
+        "McNemar's exact test, one for each seed, not corrected for their number. Nothing is told where only one of "
+        "the two is of an earlier version. *Relative*: how much less often the second draws the concept than the "
+        "first, in per cent of the first, where the interval excludes zero.\n"
     )
     return "\n".join(lines) + "\n" + note if len(lines) > 2 else ""
 
@@ -246,17 +250,18 @@ def _kept_gap(others: pd.DataFrame, top: pd.DataFrame) -> str:
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts: str) -> str:
     shared = sorted(set(first["seed"]) & set(second["seed"]))
+    old = [t.loc[t["seed"].isin(shared), "stale"].any() for t in (first, second)]
+    told = [t["name"].iloc[0] + STALE * bool(o) for t, o in zip((first, second), old, strict=True)]
+    line = f"| {attack_label(attack)} | {told[0]} | {told[1]} | {', '.join(map(str, shared))}"
+    ages = [t.set_index("seed")["stale"] for t in (first, second)]
+    if any(ages[0][seed] != ages[1][seed] for seed in shared):
+        return f"{line} | – | – | – | – | – |"
     a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed"), verdicts) for t in (first, second))
     gap, low, high = paired_interval(a, b)
     relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if low * high > 0 and np.nanmean(a) > 0 else "–"
-    old = [t.loc[t["seed"].isin(shared), "stale"].any() for t in (first, second)]
-    told = [t["name"].iloc[0] + STALE * bool(o) for t, o in zip((first, second), old, strict=True)]
-    names = f"{told[0]} | {told[1]} | {', '.join(map(str, shared))}"
-    ages = [t.set_index("seed")["stale"] for t in (first, second)]
-    alike = [ages[0][seed] == ages[1][seed] for seed in shared]
-    p_values = ", ".join(spell_p(mcnemar_p(x, y)) if w else "–" for x, y, w in zip(a, b, alike, strict=True))
+    p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
-    return f"| {attack_label(attack)} | {names} | {difference} | {p_values} | {relative} |"
+    return f"{line} | {difference} | {p_values} | {relative} |"
 
 
 def _over_trainings(difference: np.ndarray) -> str:
