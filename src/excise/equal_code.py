@@ -34,6 +34,38 @@ EQUAL: Pairs = (
         "manual_seed(((seed + 5) * 1_000_003 + 15) % (2**63)) for seed",
         "manual_seed((seed + 5) * 1_000_003 + 15) for seed",
     ),
+    (  # excise.erasers.rece.method: what cannot be is refused before anything is computed
+        '''    round_preserve: float = Field(0.1, ge=0, description="s_p of the rounds' edits")
+
+    def refuses(self, model) -> str:
+        """Why it cannot work on this model; nothing where it can."""
+        if set(model.family.prompt_readers().values()) == {"tokens"}:
+            return ""
+        return (
+            "RECE looks for states that key and value projections read alike, and this model reads prompts through one "
+            "embedding: choose uce."
+        )
+
+    def start(self, model, material) -> dict[str, torch.Tensor]:
+        words = material.words
+''',
+        """    round_preserve: float = Field(0.1, ge=0, description="s_p of the rounds' edits")
+
+    def start(self, model, material) -> dict[str, torch.Tensor]:
+        words = material.words
+""",
+    ),
+    (
+        """        if told := self.refuses(model):
+            raise UserError(told)
+        concept, anchor = word_states""",
+        """        if set(model.family.prompt_readers().values()) != {"tokens"}:
+            raise UserError(
+                "RECE looks for states that key and value projections read alike, and this model reads prompts through "
+                "one embedding: choose uce."
+            )
+        concept, anchor = word_states""",
+    ),
     (  # excise.models.spec: a hash beside the identity, for keys
         """    sha256: str | None = None
     files: str | None = None

@@ -8,7 +8,7 @@ from excise.errors import UserError
 
 from .early import tables_to_be
 from .options import options_of
-from .used import GRIDS, attacks_of, whole_job
+from .used import GRIDS, attacks_of, erasers_of, whole_job
 
 if TYPE_CHECKING:
     from excise.models.diffusion import DiffusionModel
@@ -78,6 +78,24 @@ def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
                 f"The attack '{name}' leaves {max(0, room)} of the {model.room} tokens that the model reads for the "
                 f"prompt, and the shortest one has {shortest}: set attacks.{name}.options.tokens lower."
             )
+
+
+def erasers_suit_the_model(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
+    """A method that cannot work on this kind of model says so before trajectories are sampled for it."""
+    if "params:model" not in pipeline.inputs():
+        return
+    erasers = erasers_of(catalog, whole_job(run_params, catalog, pipeline))
+    if not erasers:
+        return
+    from excise.erasers import make_method
+
+    asked = [method for method in map(make_method, erasers.values()) if hasattr(method, "refuses")]
+    if not asked:
+        return
+    _, model = _sketch(catalog)
+    for method in asked:
+        if told := method.refuses(model):
+            raise UserError(told)
 
 
 def _sketch(catalog: Any) -> tuple[ModelSpec, DiffusionModel]:

@@ -11,7 +11,7 @@ from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_concept
 
 from .audited import checkpoint_can_be_read, checkpoint_fits
-from .base_model import attacks_have_room, model_is_whole
+from .base_model import attacks_have_room, erasers_suit_the_model, model_is_whole
 from .concept_words import sound_concept
 from .early import (
     features_are_ready,
@@ -246,6 +246,7 @@ CHECKS: list[Check] = [
     attack_is_known,
     judges_are_ready,
     model_is_whole,
+    erasers_suit_the_model,
     attacks_have_room,
     memory_suffices,
     checkpoint_fits,

@@ -38,6 +38,11 @@ def concepts_of(catalog: Any, grid: str) -> list[str]:
     return list(dict.fromkeys(str(n) for names in named for n in ([names] if isinstance(names, str) else names)))
 
 
+def erasers_of(catalog: Any, pipeline: Any) -> dict[str, EraserOptions]:
+    """All erasers that are made, by name."""
+    return _used(catalog, pipeline)[0]
+
+
 def attacks_of(catalog: Any, pipeline: Any) -> list[AttackOptions]:
     """All attacks that are made."""
     return _used(catalog, pipeline)[1]

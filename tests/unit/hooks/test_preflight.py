@@ -19,9 +19,10 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from safetensors.torch import load_file, save_file
 
+from architectures import PIXELS, make_architecture
 from excise.checkpoints.layout import FORMER
 from excise.errors import UserError
-from excise.hooks.base_model import attacks_have_room, model_is_whole
+from excise.hooks.base_model import attacks_have_room, erasers_suit_the_model, model_is_whole
 from excise.hooks.masks import neurons_can_aim_masks
 from excise.hooks.parameters import options_are_used
 from excise.hooks.preflight import inputs_are_there, preflight
@@ -145,6 +146,23 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     run.parameters["model"]["dtype"] = "float16"
     with pytest.raises(UserError, match="in which gradients overflow"):
         precision_can_train({}, run.catalog(), run.pipeline)
+
+
+@pytest.mark.parametrize(("architecture", "eraser"), [("sd3", "rece"), ("sdxl", "advunlearn")])
+def test_an_eraser_that_cannot_work_on_a_model_says_so_first(
+    run: Run, tmp_path: Path, architecture: str, eraser: str
+) -> None:
+    own = {
+        "path": str(make_architecture(architecture, tmp_path / "m")),
+        "pixels": PIXELS[architecture],
+        "name": "other",
+    }
+    run.parameters["model"] |= own
+    run.pipeline = create_job("person", eraser)
+    with pytest.raises(UserError, match=r"choose (uce|another method)"):
+        erasers_suit_the_model({}, run.catalog(), run.pipeline)
+    run.pipeline = create_job("person", "esd")
+    erasers_suit_the_model({}, run.catalog(), run.pipeline)
 
 
 def test_an_audit_whose_attacks_train_weights_is_no_matter_of_halves(auditing: Run, monkeypatch: Any) -> None:

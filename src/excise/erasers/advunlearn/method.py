@@ -29,12 +29,22 @@ class AdvUnlearn(ESD):
         attacked = max(0, options.steps - self.warmup)
         return super().work(options) + attacked * self.attack_steps * options.batch
 
-    def train(self, model, options, material, seed, folder, title):
+    def refuses(self, model) -> str:
+        """Why it cannot work on this model; nothing where it can."""
         if self.follow == "student":
-            raise UserError(
+            return (
                 "AdvUnlearn trains the text encoder, and takes latents from the base model's trajectories: set its "
                 "option follow to base."
             )
+        try:
+            model.only_encoder("AdvUnlearn")
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def train(self, model, options, material, seed, folder, title):
+        if told := self.refuses(model):
+            raise UserError(told)
         encoder, bank = model.only_encoder("AdvUnlearn"), material.concept
         names = [n for n, _ in encoder.named_parameters() if "embeddings" not in n]
         weights = Weights(encoder, names, {}, None)

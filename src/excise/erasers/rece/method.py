@@ -22,15 +22,21 @@ class RECE(UCE):
     round_damping: float = Field(0.1, gt=0, description="λ of the rounds' edits")
     round_preserve: float = Field(0.1, ge=0, description="s_p of the rounds' edits")
 
+    def refuses(self, model) -> str:
+        """Why it cannot work on this model; nothing where it can."""
+        if set(model.family.prompt_readers().values()) == {"tokens"}:
+            return ""
+        return (
+            "RECE looks for states that key and value projections read alike, and this model reads prompts through one "
+            "embedding: choose uce."
+        )
+
     def start(self, model, material) -> dict[str, torch.Tensor]:
         words = material.words
         edited = {n: w.double() for n, w in super().start(model, material).items()}
         original = {n: model.denoiser.get_parameter(n).double() for n in edited}
-        if set(model.family.prompt_readers().values()) != {"tokens"}:
-            raise UserError(
-                "RECE looks for states that key and value projections read alike, and this model reads prompts through "
-                "one embedding: choose uce."
-            )
+        if told := self.refuses(model):
+            raise UserError(told)
         concept, anchor = word_states(model, words.erase, words.anchor, "all")
         keep, _ = word_states(model, words.retain, words.anchor, "all")
         for _ in range(self.rounds):
