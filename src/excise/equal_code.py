@@ -151,6 +151,43 @@ EQUAL_FROM_SIX: Pairs = (
 )
 
 EQUAL_IN_UNETS: Pairs = (
+    (  # excise.models.families.family, .sd3, and excise.models.diffusion: T5 reads a prompt as it was typed
+        '''    def states_of(self, texts: list[str], ids: torch.Tensor) -> torch.Tensor:
+        """States of texts and their token ids: encoders that follow may read them as they were typed."""
+        return self.states(ids, None)
+
+    @abstractmethod
+    def states(''',
+        """    @abstractmethod
+    def states(""",
+    ),
+    (
+        """    def states(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
+        return self._joined(ids, words, self.spelled(ids))
+
+    def states_of(self, texts: list[str], ids: torch.Tensor) -> torch.Tensor:
+        return self._joined(ids, None, texts)  # T5 tells capitals, and has room for more
+
+    def _joined(self, ids: torch.Tensor, words: torch.Tensor | None, texts: list[str]) -> torch.Tensor:
+        clips = self.read(ids, words)
+        states = torch.cat([c.hidden_states[-2] for c in clips], -1)
+        width = self.denoiser.config.joint_attention_dim
+        states = torch.nn.functional.pad(states, (0, width - states.shape[-1]))
+        states = torch.cat([states, self._t5(texts, states)], 1)
+""",
+        """    def states(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
+        clips = self.read(ids, words)
+        states = torch.cat([c.hidden_states[-2] for c in clips], -1)
+        width = self.denoiser.config.joint_attention_dim
+        states = torch.nn.functional.pad(states, (0, width - states.shape[-1]))
+        states = torch.cat([states, self._t5(self.spelled(ids), states)], 1)
+""",
+    ),
+    (
+        """texts = [prompts[i : i + batch] for i in range(0, len(prompts), batch)]
+        parts = [self.family.states_of(some, self.tokenize(some)) for some in texts]""",
+        "parts = [self.encode_tokens(self.tokenize(prompts[i : i + batch])) for i in range(0, len(prompts), batch)]",
+    ),
     (  # excise.models.families.sd3: times are told in float32, whatever the model's precision
         '"timestep": times.to(latents.device, torch.float32).expand(len(latents)),',
         '"timestep": times.to(latents).expand(len(latents)),',

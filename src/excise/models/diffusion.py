@@ -202,7 +202,8 @@ class DiffusionModel:
     @torch.no_grad()
     def encode(self, prompts: list[str], batch: int = 256) -> torch.Tensor:
         """States of prompts, (n, L, d)."""
-        parts = [self.encode_tokens(self.tokenize(prompts[i : i + batch])) for i in range(0, len(prompts), batch)]
+        texts = [prompts[i : i + batch] for i in range(0, len(prompts), batch)]
+        parts = [self.family.states_of(some, self.tokenize(some)) for some in texts]
         return torch.cat(parts)
 
     # noise --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ NAMED = re.compile(r"hub:(?P<name>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 # weights as safetensors only: nothing that is unpickled is fetched, and no second precision; nor the whole model in one
 # file, which many repositories have beside the folders
 WANTED = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
-UNWANTED = ["*.fp16.safetensors", "*.non_ema.safetensors", "safety_checker/*"]
+UNWANTED = ["*.fp16.safetensors", "*.fp16-*.safetensors", "*.non_ema.safetensors", "safety_checker/*"]
+UNWANTED += ["text_encoders/*"]  # Stable Diffusion 3.5's, once more, for programs that read one file each
 
 
 def fetch_hub(path: str, remedy: str) -> Path:

@@ -407,3 +407,22 @@ def test_a_model_of_halves_is_told_the_time_that_it_is(tmp_path):
     told = model.family.arguments(latents, torch.tensor([987.4]), model.encode(["a man"]))["timestep"]
     assert told.tolist() == [pytest.approx(987.4, abs=1e-4)]
     assert torch.isfinite(model.predict(model.initial_noise([1]), torch.tensor([987.4]), model.encode(["a man"]))).all()
+
+
+def test_an_encoder_that_no_word_is_searched_in_reads_prompts_as_they_were_typed(tmp_path, monkeypatch):
+    """CLIP's words, spelled again, have no capitals, and a space before every comma."""
+    typed = ["A Church in Van Gogh's manner, at night: 12.5 feet"]
+    spec = ModelSpec(name="sd3", path=str(make_architecture("sd3", tmp_path / "sd3")), pixels=PIXELS["sd3"])
+    model = DiffusionModel.load(spec)
+    seen: list[list[str]] = []
+    own = type(model.family)._t5
+    monkeypatch.setattr(
+        type(model.family), "_t5", lambda self, texts, like: seen.append(texts) or own(self, texts, like)
+    )
+    states = model.encode(typed)
+    given = {"do_classifier_free_guidance": False, "prompt_2": None, "prompt_3": None}
+    theirs, _, pooled, _ = model.pipe.encode_prompt(prompt=typed, **given)
+    torch.testing.assert_close(model.token_states(states), theirs)
+    torch.testing.assert_close(model.prompt_states(states), pooled)
+    model.encode_tokens(model.tokenize(typed))
+    assert seen[0] == typed and seen[-1] == model.family.spelled(model.tokenize(typed)) != typed

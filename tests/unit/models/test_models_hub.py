@@ -19,6 +19,7 @@ NOT_NEEDED = {
     *("v1-5-pruned.safetensors", "flux1-dev.safetensors", "v1-5-pruned.ckpt", "README.md"),
     *("unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors"),
     *("unet/diffusion_pytorch_model.non_ema.safetensors", "safety_checker/model.safetensors", "vae/pickled.pt"),
+    *("text_encoders/t5xxl_fp16.safetensors", "text_encoder_3/model.fp16-00001-of-00002.safetensors"),
 }
 
 

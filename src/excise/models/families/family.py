@@ -98,6 +98,10 @@ class Family(ABC):
         """How wide the embeddings of each leading encoder are."""
         return [e.get_input_embeddings().weight.shape[1] for e in self.encoders.values()]
 
+    def states_of(self, texts: list[str], ids: torch.Tensor) -> torch.Tensor:
+        """States of texts and their token ids: encoders that follow may read them as they were typed."""
+        return self.states(ids, None)
+
     @abstractmethod
     def states(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
         """States (n, L, d) of token ids (n, L).

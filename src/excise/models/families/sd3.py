@@ -13,7 +13,8 @@ from .two_clips import TwoClips
 
 
 class StableDiffusion3(TwoClips):
-    """Esser et al. 2024. Words are searched in both CLIP encoders; T5 reads what they spell.
+    """Esser et al. 2024. Words are searched in both CLIP encoders; T5 reads a prompt as it was typed,
+    and of searched words what they spell.
 
     States: the CLIP encoders' last but one side by side, T5's behind them, and both CLIP projections.
     """
@@ -23,11 +24,17 @@ class StableDiffusion3(TwoClips):
     t5_length: ClassVar[int] = 256
 
     def states(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
+        return self._joined(ids, words, self.spelled(ids))
+
+    def states_of(self, texts: list[str], ids: torch.Tensor) -> torch.Tensor:
+        return self._joined(ids, None, texts)  # T5 tells capitals, and has room for more
+
+    def _joined(self, ids: torch.Tensor, words: torch.Tensor | None, texts: list[str]) -> torch.Tensor:
         clips = self.read(ids, words)
         states = torch.cat([c.hidden_states[-2] for c in clips], -1)
         width = self.denoiser.config.joint_attention_dim
         states = torch.nn.functional.pad(states, (0, width - states.shape[-1]))
-        states = torch.cat([states, self._t5(self.spelled(ids), states)], 1)
+        states = torch.cat([states, self._t5(texts, states)], 1)
         return with_pooled(states, torch.cat([c.text_embeds for c in clips], -1))
 
     def pooled(self, ids: torch.Tensor, words: torch.Tensor | None) -> torch.Tensor:
