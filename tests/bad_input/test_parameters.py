@@ -86,9 +86,7 @@ TYPED = {
     JOB + "--params=checkpoint=x.safetensors": (
         "Nothing of this run reads the parameter 'checkpoint': leave it out, or say --pipeline=audit."
     ),
-    JOB + "--params=gate.plain_upper=0.01": (
-        "Nothing of this run reads the parameter 'gate': leave it out, or say --pipeline=retrain."
-    ),
+    JOB + "--params=gate.plain_upper=0.01": ("Nothing … the parameter 'gate': …"),
     # what is audited
     "run --pipeline=audit": "There is nothing to audit: name an erased model with --params=checkpoint=PATH.",
     "run --pipeline=audit --params=checkpoint=../../x": "There is no checkpoint '../../x': point the parameter …",

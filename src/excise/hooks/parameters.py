@@ -47,7 +47,7 @@ def _belongs_here(run_params: dict[str, Any], pipelines: dict[str, Any]) -> None
     """Whoever types an audit's checkpoint, or the gate's thresholds, for a pipeline without would miss them."""
     names = [name for name in run_params.get("pipeline_names") or [] if name in pipelines]
     for name in sorted(OF_ONE & set(run_params.get("runtime_params") or {})) if names else []:
-        readers = sorted(n for n, one in pipelines.items() if _reads(one, name))
+        readers = sorted(n for n, one in pipelines.items() if n != "__default__" and _reads(one, name))
         if readers and not set(readers) & set(names):
             those = " or ".join(f"--pipeline={reader}" for reader in readers[:3])
             raise UserError(f"Nothing of this run reads the parameter '{name}': leave it out, or say {those}.")

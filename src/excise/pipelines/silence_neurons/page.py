@@ -71,8 +71,8 @@ def silencing_page(rows: list[dict], silencing: SilencingOptions, model: str, co
         parts += [f"## {concept} ({part['kind'].iloc[0]})\n", _rates(part), _gaps(part), _verdict(concept, part)]
     parts.append(
         "Intervals: Wilson's for rates, Tango's for paired differences, with prompts as the units and verdicts "
-        "averaged over draws. p: McNemar's exact test against each draw, two-sided, not corrected. *More often than* "
-        "and *no more than* go by intervals.\n"
+        "averaged over draws. p: McNemar's exact test against each draw, two-sided, not corrected, but in "
+        "what is said below each table; *not shown to lose more* goes by the interval alone.\n"
     )
     return "\n".join(parts)
 
