@@ -18,25 +18,22 @@ from excise.reports.words import BASE, PLAIN, attack_label, eraser_label, spell_
 
 ROOT = Path(__file__).parent
 METRICS = "data/08_reporting/emoji64/person/metrics.json"  # a folder of versions
-KEPT = ROOT / "docs/erase_nsfw.json"  # the metrics.json that the tables are from, for whoever wants to count again
 CORE = ("unpruned", "plus", "learned", "learned_alone")  # of a study's variants; the others are in docs/results.md
 
 
 def main() -> None:
-    versions = sorted((ROOT / METRICS).glob("*/metrics.json"))
-    if versions:
-        told = Metrics.model_validate_json(versions[-1].read_text())
-        if not {"ac", "p_ac"} <= set(told.erasers) or (told.run.seed, told.budget) != (1, "quick"):
-            which = f"The newest run, {told.run.id}, is not the README's"
-            sys.exit(f"{which}: run `kedro run --pipeline=erase_nsfw` as it is.")
-        KEPT.write_text(versions[-1].read_text())
     readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text()))
+    versions = sorted((ROOT / METRICS).glob("*/metrics.json"))
+    if not versions:
+        sys.exit("There is no run yet: make run")
+    told = Metrics.model_validate_json(versions[-1].read_text())
+    if not {"ac", "p_ac"} <= set(told.erasers) or (told.run.seed, told.budget) != (1, "quick"):
+        sys.exit(f"The newest run, {told.run.id}, is not the README's: run `kedro run --pipeline=erase_nsfw` as it is.")
+    readme.write_text(placed(with_study(readme.read_text()), "erase_nsfw", erasure_tables(told)))
 
 
-def with_tables(page: str) -> str:
-    """The page with its tables made anew from what is committed."""
-    page = placed(page, "erase_nsfw", erasure_tables(Metrics.model_validate_json(KEPT.read_text())))
+def with_study(page: str) -> str:
+    """The page with the study's table, made anew from the rows that are committed."""
     return placed(page, "study_pruning", short_table(core_rows(json.loads((ROOT / "docs/results.json").read_text()))))
 
 

@@ -84,7 +84,7 @@ TYPED = {
     ),
     JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
     JOB + "--params=checkpoint=x.safetensors": (
-        "Nothing of this run reads the parameter 'checkpoint': leave it out, or say --pipeline=audit."
+        "Nothing of this run reads the parameter 'checkpoint': leave it out, or say --pipeline=audit…"
     ),
     JOB + "--params=gate.plain_upper=0.01": ("Nothing … the parameter 'gate': …"),
     # what is audited

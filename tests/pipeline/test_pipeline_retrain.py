@@ -22,7 +22,7 @@ pytestmark = pytest.mark.jobs
 
 NAME = "excise.emoji64.person"
 # nothing is asked of an untrained model but that its figures are there
-OPEN = dict.fromkeys(("attack_upper", "plain_upper", "near_loss_upper", "far_loss_upper"), 1.0)
+OPEN = dict.fromkeys(("attack_upper", "plain_upper", "any_upper", "near_loss_upper", "far_loss_upper"), 1.0)
 OPEN |= {"base_lower": 0.0, "least_prompts": 1, "least_retain": 1, "compare": False}
 
 

@@ -55,7 +55,11 @@ def _belongs_here(run_params: dict[str, Any], pipelines: dict[str, Any]) -> None
 
 def _reads(pipeline: Any, name: str) -> bool:
     read = {one.removeprefix("params:").split(".")[0] for one in pipeline.inputs() if one.startswith("params:")}
-    return name in read or (name == "export" and "gate" in read)  # the gate is for the variant that is exported
+    also = {
+        "export": "gate" in read,  # which is for the variant that is exported
+        "checkpoint": any(".audit." in one for one in pipeline.inputs()),  # by it the attacks of an audit are chosen
+    }
+    return name in read or also.get(name, False)
 
 
 def _base_names(project: Path) -> set[str]:
