@@ -22,9 +22,7 @@ def files_sha256(folder: Path, unet: Path | None = None) -> str:
     for place in filter(None, (folder, unet)):
         for path in sorted(place.rglob("*")):
             if path.suffix in READ and path.is_file():
-                with path.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
-                digest.update(f"{path.relative_to(place).as_posix()} {content}\n".encode())
+                digest.update(_told(path, place))
     return digest.hexdigest()
 
 
@@ -37,7 +35,12 @@ def decoding_sha256(folder: Path) -> str:
     for part in PARTS:
         for path in sorted((folder / part).rglob("*")):
             if path.suffix in READ and ".fp16." not in path.name:
-                with path.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
-                digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+                digest.update(_told(path, folder))
     return digest.hexdigest()
+
+
+def _told(path: Path, folder: Path) -> bytes:
+    """A file's place in a folder, and a hash of what is in it."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path.relative_to(folder).as_posix()} {content}\n".encode()

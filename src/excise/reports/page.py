@@ -89,8 +89,9 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
 
 
 def _is_blind(budget: dict[str, Any] | None) -> bool:
-    """Whether an attack searched for words, and looked at no image on its way."""
-    return bool(budget and budget["gradient_steps"] and budget.get("sampling_evaluations") == 0)
+    """Whether an attack searched for words, prompt by prompt, and looked at no image on its way."""
+    searched = budget is not None and budget["gradient_steps"] and not budget.get("shared")
+    return bool(searched and budget.get("sampling_evaluations") == 0)
 
 
 @cache
