@@ -131,6 +131,15 @@ EQUAL_IN_FLOAT32: Pairs = (
             if not rank:
 """,
     ),
+    (  # excise.attacks.quantising: a channel of zeros in half precision became no number
+        """        exact = weight if weight.itemsize > 4 else weight.float()  # a half knows no 1e-12
+        scale = exact.abs().flatten(1).amax(1).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1)) / top
+        return ((exact / scale).round() * scale).to(weight.dtype)
+""",
+        """        scale = weight.abs().flatten(1).amax(1).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1)) / top
+        return (weight / scale).round() * scale
+""",
+    ),
 )
 
 EQUAL_FROM_SIX: Pairs = (

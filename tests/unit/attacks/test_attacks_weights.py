@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from excise.attacks import AttackOptions, make_attack
+from excise.attacks.quantising.attack import Quantising
 from excise.attacks.search import Knowledge
 from excise.erasers import Eraser
 from excise.errors import UserError
@@ -78,6 +79,15 @@ def test_rounded_weights_lie_on_a_grid_near_the_old_ones(model, eraser, referenc
                 assert len(set(rounded.tolist())) <= 2**bits - 1
                 assert float((row - rounded).abs().max()) <= step / 2 + 1e-7
     assert all(v.ndim > 1 for v in values.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_pruned_channels_stay_zero_in_every_precision(dtype):
+    weight = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    weight[1] = 0
+    rounded = Quantising(bits=4).rounded(weight)
+    assert rounded.dtype == dtype and bool(rounded.isfinite().all()) and bool((rounded[1] == 0).all())
+    torch.testing.assert_close(rounded, Quantising(bits=4).rounded(weight.double()).to(dtype))
 
 
 def test_revival_fills_the_zeros_and_touches_nothing_else(model, eraser, references, tmp_path):

@@ -30,5 +30,6 @@ class Quantising(WeightsAttack):
     def rounded(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight (out, …) on its grid."""
         top = 2 ** (self.bits - 1) - 1
-        scale = weight.abs().flatten(1).amax(1).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1)) / top
-        return (weight / scale).round() * scale
+        exact = weight if weight.itemsize > 4 else weight.float()  # a half knows no 1e-12
+        scale = exact.abs().flatten(1).amax(1).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1)) / top
+        return ((exact / scale).round() * scale).to(weight.dtype)
