@@ -23,6 +23,23 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.pipelines.study_pruning.workshop: rows say which erasers theirs was made from
+        """            "provenance": self._provenance(eraser) | self._made_from(cell),
+""",
+        """            "provenance": self._provenance(eraser),
+""",
+    ),
+    (
+        '''    def _made_from(self, cell: Cell) -> dict:
+        """Which erasers this one was made from, by variant: X, and for masks as large as the learned one that one."""
+        if cell.eraser not in self.settings.erasers or cell.variant == "unpruned":
+            return {}
+        copied = ["learned"] if cell.variant in ("scored", "random") else []
+        return {"made_from": {v: self.eraser(cell._replace(variant=v)).sha256 for v in ("unpruned", *copied)}}
+
+    def _second_opinion(self''',
+        """    def _second_opinion(self""",
+    ),
     (  # excise.models.diffusion: the type is looked up once, and not for every weight
         """            dtype = self.dtype
             given = {name: value.to(dtype) for name, value in replaced.items()}

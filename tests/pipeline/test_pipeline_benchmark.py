@@ -412,3 +412,23 @@ def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():
     assert "PEZ less plain" not in line and "inversion less random" not in line  # where luck had not the same part
     level = [never(a, 2, **budget) for a in ("pez", "random_tokens")]
     assert "(one-sided, Holm-corrected for 1 comparisons, so that 5 prompts" in summary_page(level, "c", 9, "tiny")
+
+
+def test_what_adds_nothing_to_plain_prompts_is_no_strongest_attack():
+    from excise.pipelines.benchmark.summary import strongest_table
+
+    h = ["h" * k + "." * (20 - k) for k in range(21)]
+    table = table_of(
+        [
+            *(
+                cell("ac", a, h[k], threat)
+                for a, k, threat in (("plain", 3, "plain prompt"), ("pez", 3, "white-box text"))
+            ),
+            *(
+                cell("esd", a, h[k], threat)
+                for a, k, threat in (("plain", 0, "plain prompt"), ("pez", 5, "white-box text"))
+            ),
+        ]
+    )
+    [line] = [row for row in strongest_table(table).splitlines() if row.startswith("| white-box text |")]
+    assert line.count("none beyond plain prompts") == 1 and line.count("PEZ |") == 2  # among its attacks, and of ESD

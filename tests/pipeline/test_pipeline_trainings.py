@@ -43,11 +43,41 @@ def test_a_model_of_two_trainings_is_named_with_its_rows():
 
 def test_what_lies_over_another_machines_x_is_named():
     mask = row("ac", "learned_alone", machine="B")
-    assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "B (X on A)"): [1]}
+    assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "on B (AC on A)"): [1]}
     assert not apart_from_x([*PAIR, row("ac", "learned_alone")])
     assert not apart_from_x([mask])  # there is no X beside it
     again = [r | {"seed": 2} for r in (PAIR[0], mask)]
-    assert "made on B (X on A): of `c` P-AC (mask alone)." in trainings_note([*PAIR, mask, *again])
+    assert "made on B (AC on A): of `c` P-AC (mask alone)." in trainings_note([*PAIR, mask, *again])
+
+
+@pytest.mark.parametrize(("variant", "learned"), [("random", "learned"), ("scored_alone", "learned_alone")])
+def test_a_mask_that_copies_another_trainings_mask_is_named(variant, learned):
+    def copied(**made_from):
+        mask = row("ac", variant)
+        return mask | {"provenance": mask["provenance"] | {"made_from": made_from}}
+
+    beside = [*PAIR, row("ac", learned)]
+    own = {"unpruned": "ac.unpruned.a", "learned": f"ac.{learned}.a"}
+    assert not apart_from_x([*beside, copied(**own)])
+    [(*_, told)] = apart_from_x([*beside, copied(**own | {"learned": "another"})])
+    assert told.startswith("from another training of P-AC") and told.endswith("by its digest")
+    [(*_, told)] = apart_from_x([*beside, copied(**own | {"unpruned": "another"})])
+    assert told == "from another training of AC, by its digest"
+
+
+def test_early_rows_show_by_their_size_or_leave_open_what_they_were_made_from():
+    learned, drawn = row("ac", "learned", mask_bytes=8), row("ac", "random", mask_bytes=8)
+    assert not apart_from_x([*PAIR, learned, drawn])
+    [(*_, told)] = apart_from_x([*PAIR, learned, drawn | {"mask_bytes": 9}])
+    assert told == "from another training of P-AC, by the mask's size"
+
+    def of_run(one: dict, run: str) -> dict:
+        return one | {"provenance": one["provenance"] | {"run": run}}
+
+    rows = [of_run(PAIR[0], "first"), of_run(learned, "first")]
+    assert not apart_from_x([*rows, of_run(drawn, "first")])
+    [(*_, told)] = apart_from_x([*rows, of_run(drawn, "second")])
+    assert told == "in another run than AC, which leaves it open"
 
 
 @pytest.mark.parametrize("worn", ["a", "b"])

@@ -133,6 +133,7 @@ ABOUT_ATTACKS = {
     "img2img": "Sampling that starts from a noised picture of the concept.",
     "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept.",
     "finetuning": "An attacker, or a user who means no harm, trains the erased model on.",
+    "relearning": "An attacker trains the erased model on the concept's own pictures.",
     "quantising": "The weights are rounded, as for a smaller device.",
     "merging": "The weights are averaged with the base model's.",
     "revival": "What was set to zero is guessed from what is around it.",

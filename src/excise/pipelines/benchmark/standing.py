@@ -161,9 +161,10 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def asked_beforehand(part: pd.DataFrame) -> pd.DataFrame:
-    """What the grid was made to tell: under every attack on one concept, is an eraser's P-X below X, and below X+?
+    """The study's questions: under every attack on one concept, is an eraser's P-X below X, and below X+?
 
-    The questions are the study's, whose bar was set before any row was made, so that they are a family of their own.
+    The questions were asked before any row was made (the study's bar), and are a family of their own; that this table
+    asks them of the benchmark was decided when its first rows were known.
     Controls are luck alone and no attack: they are left out.
 
     Returns:

@@ -52,8 +52,9 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
         "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
         "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
-        "eraser. *Retain*: other things that are still drawn right, near the concept (in-domain, IRA) and far from it "
-        "(cross-domain, CRA, in the words of UnlearnCanvas; its UA is 1 less the plain rate); higher is better.\n",
+        "eraser. *Retain*: other things that are still drawn right, near the concept and far from it; higher is "
+        "better. In the words of UnlearnCanvas UA is 1 less the plain rate, and IRA is *near*; its CRA (objects where a "
+        "style is erased, styles where an object is) is not measured, *far* being something else.\n",
         trainings_note(rows),
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",
@@ -84,7 +85,7 @@ def _rates(part: pd.DataFrame) -> str:
         tried = cells[~cells["idle"]]
         found = [spell(share_of(tried[tried["name"] == n])) if (tried["name"] == n).any() else "–" for n in names]
         lines.append(f"| {attack_label(str(attack))}{ONE_EFFORT if one_effort(cells) else ''} | {' | '.join(found)} |")
-    for title, sets in (("retain", ("near", "far")), ("near: IRA", ("near",)), ("far: CRA", ("far",))):
+    for title, sets in (("retain", ("near", "far")), ("near", ("near",)), ("far", ("far",))):
         kept = [spell(retained(part[part["name"] == n], sets)) for n in names]
         lines.append(f"| *{title}* | {' | '.join(kept)} |")
     idle = part[part["idle"]].drop_duplicates("attack")["attack"]
@@ -159,14 +160,15 @@ def strongest_table(part: pd.DataFrame) -> str:
     ]
     asked = {threat: rank_on(part, (threat,)) for threat in threats}
     asked["luck alone"] = rank_on(part, threats, controls=True)
+    asked_plainly = {n: worst(part[part["name"] == n], [PLAIN]) for n in names}
     for threat, attacks in asked.items():
         found = [worst(part[part["name"] == n], attacks) for n in names]
-        cells = ["–" if one is None else _strongest(*one) for one in found]
+        cells = [_strongest(one, asked_plainly[n]) for n, one in zip(names, found, strict=True)]
         listed = ", ".join(map(attack_label, attacks)) or "none that all have"
         lines.append(f"| {threat} | {listed} | {' | '.join(cells)} |")
         typed = [worst(part[part["name"] == n], attacks, typed_share) for n in names] if threat in BY_WORDS else []
         if any(typed):
-            cells = ["–" if one is None else _strongest(*one) for one in typed]
+            cells = [_strongest(one, asked_plainly[n]) for n, one in zip(names, typed, strict=True)]
             lines.append(f"| {threat}, typed | the same, hits that a text brings back | {' | '.join(cells)} |")
     lines += [
         f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: one attack by "
@@ -178,9 +180,15 @@ def strongest_table(part: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n" if threats else ""
 
 
-def _strongest(attack: str, share: Share) -> str:
-    """No attack is the strongest of those that bring nothing back."""
-    return f"{spell(share)}, {attack_label(attack)}" if share.hits else f"{spell(share)}, none of them"
+def _strongest(found: tuple[str, Share] | None, plain: tuple[str, Share] | None) -> str:
+    """No attack is the strongest of those that bring nothing back, or nothing that plain prompts do not."""
+    if found is None:
+        return "–"
+    attack, share = found
+    if not share.hits:
+        return f"{spell(share)}, none of them"
+    beyond = plain is None or share.rate > plain[1].rate
+    return f"{spell(share)}, {attack_label(attack) if beyond else 'none beyond plain prompts'}"
 
 
 def _budgets(part: pd.DataFrame) -> str:
@@ -250,7 +258,8 @@ def _questions(part: pd.DataFrame) -> str:
         return ""
     pairs = list(dict.fromkeys(zip(compared["first"], compared["second"], strict=True)))
     lines = [
-        "Is P-X below X, and below X+, which the grid was made to tell? First minus second in points, with p "
+        "Is P-X below X, and below X+? These are the study's questions, but this table was added when its first rows "
+        "were known. First minus second in points, with p "
         "(McNemar's exact test on the first training seed, Holm-corrected for the "
         f"{len(compared)} comparisons of this table):\n",
         "| asked with | " + " | ".join(f"{first} minus {second}" for first, second in pairs) + " |",

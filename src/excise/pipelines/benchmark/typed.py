@@ -31,7 +31,8 @@ def typed_table(part: pd.DataFrame) -> str:
     names = list(part["name"].unique())
     lines = [
         "Of these hits by words, how many can be typed: as the prompt stands, or with a text that the tokenizer reads "
-        "as the tokens that were drawn. The others need token ids, which no prompt box takes:\n",
+        "as the tokens that were drawn. That is the least: what the text of the others draws, which is read as other "
+        "tokens, was not measured.\n",
         "| asked with | " + " | ".join(names) + " |",
         "|" + "---|" * (len(names) + 1),
     ]

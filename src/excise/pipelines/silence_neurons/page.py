@@ -48,7 +48,9 @@ def silencing_page(rows: list[dict], silencing: SilencingOptions, model: str, co
         "behind them: the mean difference between a prompt and its neutral twin times the norm of the weights that "
         "read the neuron. A share of every layer is then held at its mean on neutral prompts, for every token and "
         "timestep (the mean over the twins, at latents of the concept's pictures). No weight is trained. *Test* "
-        f"prompts, {_pictures(silencing.draw.per_prompt)}: a hit is a prompt of which most show the concept.\n",
+        f"prompts, {_pictures(silencing.draw.per_prompt)}: a hit is a prompt of which most show the concept. "
+        "This ranking, and what the neurons are held at, were chosen among several while looking at test prompts of "
+        "emoji64's `person`, which are no test of the choice.\n",
         "The controls hold as many neurons of the same layers, at *their* mean on the same prompts: others, drawn at "
         "random"
         + (

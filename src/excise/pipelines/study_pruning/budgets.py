@@ -27,9 +27,11 @@ def budgets_table(settings: Settings) -> str:
         "|" + "---|" * 7,
     ]
     for name, options in settings.erasers.items():
-        cells = [eraser_label(name), options.steps, options.batch, f"{options.lr:g}", f"{options.retain_weight:g}"]
+        method = make_method(options)
+        steps, held = (options.steps, f"{options.retain_weight:g}") if method.trained else ("–", "–")
+        cells = [eraser_label(name), steps, options.batch, f"{options.lr:g}", held]
         cells.append(settings.prompts.fit * options.trajectories)
-        lines.append("| " + " | ".join(map(str, [*cells, spelled(make_method(options))])) + " |")
+        lines.append("| " + " | ".join(map(str, [*cells, spelled(method)])) + " |")
     p = settings.prune
     own = spelled(p, but=("steps", "weight_lr", "retain_weight"))
     beside = "the eraser's" if p.weight_lr is None else f"{p.weight_lr:g}"
@@ -43,7 +45,7 @@ def budgets_table(settings: Settings) -> str:
         "eraser itself was trained on; against the base model, and one that never saw the concept, those of the first "
         "eraser here. Between erasers with different numbers of them its rates are not those of one attack. *Blind* "
         "attacks look at no image on their way, and go by their loss alone; UnlearnDiffAtk as it was published looks "
-        "after each step and stops at its first hit, which may bring more back.\n"
+        "after each timestep (40 steps) and stops at its first hit, which may bring more back.\n"
     )
     return "\n".join(lines)
 

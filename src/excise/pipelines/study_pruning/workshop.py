@@ -326,7 +326,7 @@ class Workshop:
             "device": device_name(erase.open_model(model).device),
             "seconds": round(time.perf_counter() - start, 1),
             "peak_mb": peak_mb(),
-            "provenance": self._provenance(eraser),
+            "provenance": self._provenance(eraser) | self._made_from(cell),
             "made_of": self.parts(cell),
         }
 
@@ -378,6 +378,13 @@ class Workshop:
             "run": self.run_info["id"],
             **(self.run_info.get("environment") or {}),  # hashes of code and lock file, the device
         }
+
+    def _made_from(self, cell: Cell) -> dict:
+        """Which erasers this one was made from, by variant: X, and for masks as large as the learned one that one."""
+        if cell.eraser not in self.settings.erasers or cell.variant == "unpruned":
+            return {}
+        copied = ["learned"] if cell.variant in ("scored", "random") else []
+        return {"made_from": {v: self.eraser(cell._replace(variant=v)).sha256 for v in ("unpruned", *copied)}}
 
     def _second_opinion(self, verdicts: pd.DataFrame | None) -> dict:
         """Of a concept that has a second judge."""
