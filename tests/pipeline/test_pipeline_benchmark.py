@@ -418,17 +418,8 @@ def test_what_adds_nothing_to_plain_prompts_is_no_strongest_attack():
     from excise.pipelines.benchmark.summary import strongest_table
 
     h = ["h" * k + "." * (20 - k) for k in range(21)]
-    table = table_of(
-        [
-            *(
-                cell("ac", a, h[k], threat)
-                for a, k, threat in (("plain", 3, "plain prompt"), ("pez", 3, "white-box text"))
-            ),
-            *(
-                cell("esd", a, h[k], threat)
-                for a, k, threat in (("plain", 0, "plain prompt"), ("pez", 5, "white-box text"))
-            ),
-        ]
-    )
+    plain = {"ac": 3, "esd": 0}
+    rows = [cell(e, "plain", h[k], "plain prompt") for e, k in plain.items()]
+    table = table_of([*rows, cell("ac", "pez", h[3]), cell("esd", "pez", h[5])])
     [line] = [row for row in strongest_table(table).splitlines() if row.startswith("| white-box text |")]
     assert line.count("none beyond plain prompts") == 1 and line.count("PEZ |") == 2  # among its attacks, and of ESD
