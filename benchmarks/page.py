@@ -68,7 +68,8 @@ def _shared(row: dict) -> str:
         "## ESD: trajectories sampled once, or at every step\n",
         f"All train the same weights on {row['prompts']} prompts, until the loss on rows that none trains on has come "
         f"down by half: before training it is {before}, asked is {asked}. The first loop learns on the base model's "
-        "trajectories, the naive ones on the student's own as it is at each step. Sampling them once is counted. "
+        "trajectories, sampled once, which is counted; a naive one samples the base model or the student as it is then "
+        "anew for every row of every step. "
         f"Threads: {row['threads']}.\n",
         f"| {' | '.join(heads)} |",
         "|" + "---|" * len(heads),
@@ -77,7 +78,9 @@ def _shared(row: dict) -> str:
         cells = [loop["loop"], loop["rows_a_step"], f"{loop['lr']:g}", loop["evaluations_a_step"]]
         cells += [loop["seconds_a_step"], *(_reached(loop, place) for place in PLACES)]
         lines.append(f"| {' | '.join(str(c) for c in cells)} |")
-    lines.append("\nAsked: equal loss in less time, with as many rows a step.\n")
+    lines.append(
+        "\nAsked: equal loss in less time, with as many rows a step, where the naive loop learns in the same place.\n"
+    )
     for place, words in PLACES.items():
         ratio = row["ratios"][place]
         if ratio is None:
@@ -90,11 +93,11 @@ def _shared(row: dict) -> str:
             "\nOn the student's own trajectories the loss ends higher than it began in every loop: where the student "
             "goes moves as it learns, and what is asked of it there with it, so that none can be held to a loss there."
         )
-    once, naive = row["loops"][:2]
+    once, naive = row["loops"][:2]  # of one and the same loss
     share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
     lines.append(
-        f"\nA step of as many rows takes {share:.2f} of the naive loop's time and {once['evaluations_a_step']} model "
-        f"evaluations in the place of {naive['evaluations_a_step']}."
+        f"\nA step of as many rows takes {share:.2f} of the time of the naive loop on the base model, and "
+        f"{once['evaluations_a_step']} model evaluations in the place of {naive['evaluations_a_step']}."
     )
     tried = ", ".join(f"{rate:g}" for rate in row["rates_tried_for_one_row"])
     lines.append(f"With one row a step: the better of {tried} in {row['trial_steps']} steps that are not counted.")

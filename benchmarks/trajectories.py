@@ -1,12 +1,13 @@
-"""ESD from trajectories that are sampled once, against the naive loop, which samples the student's own at every step.
+"""ESD from trajectories that are sampled once, against naive loops, which sample a new one for every row of every step.
 
 All train the same parameters without a retain term, until their loss on rows that none trains on has come down to
-``MARK`` of what it was, in two places: on the base model's trajectories, where the first learns, and on the student's
-own as it is then, where the naive loop learns; all trajectories are at ``GUIDANCE``. The first takes ``BATCH`` rows a
-step. The naive loop is tried with as many rows, each from a partial trajectory of its own, and as it is published, with
-one: then the learning rate is too high for so few rows, and is scaled to them, by its square root or by all of it,
-whichever is better on the student's own trajectories in a trial that is not counted. A loop gives up after ``PATIENCE``
-steps (``MOST`` with ``BATCH`` rows).
+``MARK`` of what it was, in two places: on the base model's trajectories, where the first loop learns, and on the
+student's own as it is then; all trajectories are at ``GUIDANCE``. A naive loop samples the frozen base model anew, as
+the authors' later code does (then both loops have one and the same loss, and can be held to it), or the student as it
+is, as their first did. The first loop takes ``BATCH`` rows a step. The naive ones are tried with as many rows, each
+from a partial trajectory of its own, and as they are published, with one: then the learning rate is too high for so few
+rows, and is scaled to them, by its square root or by all of it, whichever is better where that loop learns, in a trial
+that is not counted. A loop gives up after ``PATIENCE`` steps (``MOST`` with ``BATCH`` rows).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 import torch
 from timing import record
 
-from excise.erasers import EraserOptions, make_method
 from excise.erasers.bank import build_bank
+from excise.erasers.esd.method import ESD
 from excise.erasers.finetune import Weights, erasure_loss
 from excise.erasers.material import Material, Words
 from excise.models import ModelSpec
@@ -29,8 +30,22 @@ from excise.models.layers import parameter_names
 MARK, BATCH, SAMPLING, GUIDANCE, LR = 0.5, 16, 16, 2.0, 1e-3
 RATES, TRIAL, MOST, PATIENCE, CHECK = (LR / BATCH**0.5, LR / BATCH), 30, 100, 200, 5
 PLACES = ("base", "own")
-OPTIONS = {"negative_guidance": 1.0, "guidance": GUIDANCE}
+OPTIONS: dict = {"negative_guidance": 1.0, "guidance": GUIDANCE}
 WORDS = ["a man", "a woman", "an old man", "a blond woman", "a bald man", "a curly woman", "a guy", "a lady"]
+
+
+class Fresh(ESD):
+    """Walks along the base model's trajectories, each from new noise."""
+
+    def walk(self, model, total, steps, states, generator, student) -> torch.Tensor:
+        return super().walk(model, total, steps, states, generator, model.predict)
+
+
+LEARNS = {  # where a loop's latents come from
+    "shared": ESD(**OPTIONS),
+    "base": Fresh(**OPTIONS, follow="student"),
+    "own": ESD(**OPTIONS, follow="student"),
+}
 
 
 def main() -> None:
@@ -51,7 +66,7 @@ def main() -> None:
         sampled = (time.perf_counter() - start) / 2
     evaluated = count[0] / 2
     words = Words(["man"], "robot", [])
-    method = make_method(EraserOptions(method="esd", options=OPTIONS))
+    method = LEARNS["shared"]
 
     @torch.no_grad()
     def held_out(weights: Weights) -> dict[str, float]:
@@ -72,8 +87,8 @@ def main() -> None:
                 errors[place].append(float((student(latents, times, held.states) - target).pow(2).mean()))
         return {place: sum(found) / len(found) for place, found in errors.items()}
 
-    def run(follow: str, batch: int, lr: float, most: int, mark: float = 0.0) -> dict:
-        method = make_method(EraserOptions(method="esd", options={**OPTIONS, "follow": follow}))
+    def run(learns: str, batch: int, lr: float, most: int, mark: float = 0.0) -> dict:
+        method = LEARNS[learns]
         weights = Weights(model.denoiser, names, {}, None)
         loss_of = erasure_loss(model, method, batch, 0.0, Material(train, None, train, words), 0)
         adam = torch.optim.Adam(weights.parameters(), lr=lr)
@@ -103,12 +118,15 @@ def main() -> None:
             "reached": reached,
         }
 
-    best = min(RATES, key=lambda lr: run("student", 1, lr, TRIAL)["loss"]["own"])
-    tried = {
-        "trajectories sampled once": run("base", BATCH, LR, MOST, MARK),
-        "naive: a trajectory of the student for every row": run("student", BATCH, LR, MOST, MARK),
-        "naive, one row a step": run("student", 1, best, PATIENCE, MARK),
+    best = {place: min(RATES, key=lambda lr: run(place, 1, lr, TRIAL)["loss"][place]) for place in PLACES}
+    asked = {
+        "trajectories sampled once": ("shared", BATCH, LR, MOST),
+        "naive: the base model sampled for every row": ("base", BATCH, LR, MOST),
+        "naive: the student sampled for every row": ("own", BATCH, LR, MOST),
+        "naive: the base model, one row a step": ("base", 1, best["base"], PATIENCE),
+        "naive: the student, one row a step": ("own", 1, best["own"], PATIENCE),
     }
+    tried = {name: run(*how, MARK) for name, how in asked.items()}
     hook.remove()
     first = tried["trajectories sampled once"]
     loops = []
@@ -117,8 +135,7 @@ def main() -> None:
         loops.append(
             {
                 "loop": name,
-                "rows_a_step": 1 if "one row" in name else BATCH,
-                "lr": best if "one row" in name else LR,
+                **dict(zip(("learns", "rows_a_step", "lr"), asked[name][:3], strict=True)),
                 "steps": ran["steps"],
                 "seconds_a_step": round((ran["seconds"] + once["seconds"]) / ran["steps"], 4),
                 "evaluations_a_step": round((ran["evaluations"] + once["evaluations"]) / ran["steps"], 1),
@@ -127,7 +144,8 @@ def main() -> None:
             }
         )
     # the time to another loss is no time to compare with
-    both = {place: [loop["reached"][place] for loop in loops[:2]] for place in PLACES}
+    naive = {place: next(loop for loop in loops if loop["learns"] == place) for place in PLACES}
+    both = {place: (loops[0]["reached"][place], loop["reached"][place]) for place, loop in naive.items()}
     ratios = {place: round(a["seconds"] / b["seconds"], 3) if a and b else None for place, (a, b) in both.items()}
     record(
         "ESD from shared trajectories",

@@ -46,10 +46,12 @@ class Budget(Strict):
 
 
 class AttackRate(Rate):
-    """``readable_hits``: hits that somebody could type, see ``rates.readable_hits``; like ``budget`` not of plain
-    prompts, nor in files of earlier versions."""
+    """``readable_hits``: hits whose tokens a text spells, see ``rates.readable_hits``; ``typed``: the rate with the
+    text typed in the place of the tokens, of attacks that find words. Like ``budget`` neither of plain prompts nor in
+    files of earlier versions."""
 
     readable_hits: int | None = Field(None, ge=0)
+    typed: Rate | None = None
     budget: Budget | None = None
 
 
@@ -169,6 +171,7 @@ def summarise(
     run: Mapping[str, Any],
     audited: Mapping[str, Any] | None = None,
     readable: Mapping[tuple[str, str], int] | None = None,
+    typed: Mapping[tuple[str, str], pd.DataFrame] | None = None,
 ) -> dict[str, Any]:
     """Put all measurements together.
 
@@ -190,6 +193,7 @@ def summarise(
         run: id, seed, versions, made_of (``provenance.made_of``).
         audited: what ``checkpoints.read_checkpoint`` says of a checkpoint that others made, in an audit.
         readable: what ``readable_hits`` returns, by (eraser, attack).
+        typed: what ``typed_verdicts`` returns, by (eraser, attack).
 
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
@@ -207,7 +211,11 @@ def summarise(
             name: {
                 "attacks": {
                     attack: rate_of(table).model_dump()
-                    | _present(readable_hits=(readable or {}).get((name, attack)), budget=spent.get((name, attack)))
+                    | _present(
+                        readable_hits=(readable or {}).get((name, attack)),
+                        typed=rate_of(typed[name, attack]).model_dump() if (name, attack) in (typed or {}) else None,
+                        budget=spent.get((name, attack)),
+                    )
                     for (eraser, attack), table in verdicts.items()
                     if eraser == name
                 },

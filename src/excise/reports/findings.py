@@ -92,18 +92,32 @@ def beyond_errors(rate: dict[str, Any], alarms: dict[str, Any]) -> bool:
 
 
 def typed(metrics: dict[str, Any]) -> list[str]:
-    """Where hits are owed to tokens that no text spells, how many somebody could type; nothing where all can be."""
-    fewer = ", ".join(
-        f"{eraser_label(e)} under {attack_label(a)} {rate['readable_hits']} of {rate['hits']}"
+    """What is left where the text of the tokens is typed, wherever that is another number of prompts.
+
+    Files of earlier versions know only how many hits have tokens that a text spells.
+    """
+    rates = [
+        (f"{eraser_label(e)} under {attack_label(a)}", rate)
         for e, one in metrics["erasers"].items()
         for a, rate in one["attacks"].items()
-        if rate.get("readable_hits", rate["hits"]) < rate["hits"]
-    )
-    return (
-        [f"Hits under attack whose text somebody could type (the others need tokens that no text spells): {fewer}."]
-        if fewer
-        else []
-    )
+    ]
+    others = [f"{who} {count(rate['typed'])}" for who, rate in rates if rate.get("typed", rate)["hits"] != rate["hits"]]
+    if others:
+        return [
+            "Attacks hand the model tokens, and their text may be read as others. Where that text is typed the "
+            f"concept is drawn for: {', '.join(others)}."
+        ]
+    spelled = [
+        f"{who} {rate['readable_hits']} of {rate['hits']}"
+        for who, rate in rates
+        if "typed" not in rate and rate.get("readable_hits", rate["hits"]) < rate["hits"]
+    ]
+    if spelled:
+        return [
+            "Hits under attack whose tokens a text spells (what the text of the others draws is not known): "
+            f"{', '.join(spelled)}."
+        ]
+    return []
 
 
 def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:

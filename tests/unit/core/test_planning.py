@@ -43,9 +43,15 @@ def test_training_is_counted_by_what_a_method_does(chosen, attack, training):
 
 def test_pictures_are_counted_for_every_model():
     work = count_work(PROMPTS, eraser("esd"), PRUNE, TEXT, DRAW)
-    pictures = 3 * 5 * (4 + 4 + 1) + 4 * 6  # plain and attacked, the base model's neutral twins; retain prompts
+    # plain, attacked and as text that reads as other tokens, the base model's neutral twins; retain prompts
+    pictures = 3 * 5 * (4 + 4 + 4 + 1) + 4 * 6
     assert work.images == pictures + 4 * 6  # retain pictures are seen by both judges
     assert work.forward == 2 * 4 * pictures + 4 * 5 * (2 * 10 + 8 + 5)
+
+
+def test_an_attack_that_finds_no_words_has_none_typed():
+    text, shared = (count_work(PROMPTS, eraser("esd"), PRUNE, a, DRAW).images for a in (TEXT, SHARED))
+    assert text - shared == 3 * 5 * 4
 
 
 def test_a_method_that_reads_the_anchor_samples_it():

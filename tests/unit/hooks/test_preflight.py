@@ -490,7 +490,8 @@ def test_an_audit_is_announced(
     p = auditing.parameters["prompts"]
     prompts, draw = PromptOptions.model_validate(p), auditing.parameters["draw"]
     options = auditing.parameters["attacks"]["unlearndiffatk"]
-    pictures = draw["per_prompt"] * prompts.test * (1 + 1 + 1 + 2)  # base, its twins, audited; both attacked
+    sets = 1 + 1 + 1 + 2 + 2  # base, its twins, audited; both attacked, and with the text of the tokens
+    pictures = draw["per_prompt"] * prompts.test * sets
     retain = 2 * draw["per_retain_prompt"] * prompts.retain_test
     assert seen[0].images == pictures + 2 * retain + 2 * options.get("images", 0) * prompts.test
     assert seen[0].training > 0 and seen[0].forward > 2 * draw["steps"] * pictures

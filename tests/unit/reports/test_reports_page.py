@@ -274,13 +274,21 @@ def test_says_which_attacks_were_not_run(metrics):
     assert "What was not tested" not in page(metrics)
 
 
-def test_hits_that_nobody_could_type_are_told(metrics):
-    assert "somebody could type" not in page(metrics)  # of earlier versions nothing is known
+def test_hits_that_are_not_known_to_be_typed_are_told(metrics):
+    assert "a text spells" not in page(metrics)  # of the earliest versions nothing is known
     attack = metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]
     attack["readable_hits"] = attack["hits"]
-    assert "somebody could type" not in page(metrics)
+    assert "a text spells" not in page(metrics)
     attack["readable_hits"] -= 5
-    assert "no text spells): ESD under UnlearnDiffAtk 9 of 14." in page(metrics)
+    assert "is not known): ESD under UnlearnDiffAtk 9 of 14." in page(metrics)
+
+
+def test_what_comes_back_where_text_is_typed_is_told_wherever_it_is_another_number(metrics):
+    attack = metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]
+    attack |= {"readable_hits": 9, "typed": {k: v for k, v in attack.items() if k != "budget"}}
+    assert "is typed" not in page(metrics) and "a text spells" not in page(metrics)
+    attack["typed"] |= {"hits": 11}
+    assert f"is typed the concept is drawn for: ESD under UnlearnDiffAtk 11 of {attack['n']}" in page(metrics)
 
 
 def test_one_effort_for_all_prompts_is_marked_wherever_it_is_counted(metrics):

@@ -16,7 +16,7 @@ from .differences import table_differences
 from .finding import Finding, many
 from .stored import GoneError, arguments_of, inputs_of, load_stored
 
-DRAWN = ("draw_plain", "draw_attacked")
+DRAWN = ("draw_plain", "draw_attacked", "draw_typed")
 JUDGED_TOGETHER = 64  # as ``judge_images`` has it: in another company a detection may differ in its last bits
 SEEN = ["image_id", "label", "score", "x0", "y0", "x1", "y1", "failed"]
 
@@ -107,6 +107,7 @@ def _redraw_set(
     from excise.concepts import Concept
     from excise.images.image_set import png_of
     from excise.pipelines.evaluate.nodes import detections_again, redraw
+    from excise.pipelines.evaluate.typed import draw_typed, redraw_typed
 
     node, table = job.node(record.node), name.removesuffix("images") + "judgements"
     judged = next((r.outputs[table] for r in records if table in r.outputs), None)
@@ -120,10 +121,12 @@ def _redraw_set(
     except GoneError as error:
         yield Finding("unchecked", f"{name}, drawn again", str(error))
         return
-    arguments = arguments_of(node, getattr(node.func, "__wrapped__", node.func))
+    function = getattr(node.func, "__wrapped__", node.func)
+    arguments = arguments_of(node, function)
     known = {arguments[data]: value for data, value in given.items()}
     concept = Concept(**known["concept"])
-    batches = redraw(wanted=wanted, **{k: v for k, v in known.items() if k not in ("cache",)})
+    again = redraw_typed if function is draw_typed else redraw
+    batches = again(wanted=wanted, **{k: v for k, v in known.items() if k not in ("cache",)})
     drawn = {
         i: picture for batch in batches for i, picture in zip(batch.manifest["image_id"], batch.pictures, strict=True)
     }

@@ -17,6 +17,7 @@ from .nodes import (
     measure_reactivation,
     measure_reference,
 )
+from .typed import draw_typed, judge_typed
 
 
 def create_pipeline(concept: str | None = None, method: str | None = None, attack: str | None = None, **_) -> Pipeline:
@@ -68,6 +69,8 @@ def attack_cell(home: str, e: str, attack: str) -> Pipeline:
             ),
             _node(draw_attacked, [concept, *worn, f"{at}.adversarial", "params:draw", "cache"], f"{at}.images", at),
             _node(judge_concept, [concept, f"{at}.images", "cache"], f"{at}.judgements", at),
+            _node(draw_typed, [concept, *worn, f"{at}.adversarial", "params:draw", "cache"], f"{at}.typed_images", at),
+            _node(judge_typed, [concept, f"{at}.typed_images", "cache"], f"{at}.typed_judgements", at),
         ]
     )
 

@@ -80,12 +80,13 @@ def summarise_run(
     Args:
         audited: what is known of a checkpoint that others made, in an audit.
         cells: ``<eraser>__<what>`` and ``<eraser>__<attack>__<what>``, what being eraser, judgements,
-            retain_judgements, adversarial or neurons; there are no neurons in an audit.
+            retain_judgements, typed_judgements, adversarial or neurons; there are no neurons in an audit.
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits, right
     from excise.metrics.rates import either, prompt_verdicts, rate_of, readable_hits
     from excise.metrics.summary import Survival, summarise
+    from excise.metrics.typed import finds_words, typed_verdicts
     from excise.metrics.utility import retain_verdicts
 
     described = Concept(**concept)
@@ -93,7 +94,7 @@ def summarise_run(
     labels = judge.resolve(spec.labels)
     test = prompts[prompts["split"] == "test"]
     target = test[test["set"] == "target"]["prompt_id"]
-    verdicts, spent, readable, utility, kept, masks, neurons, hashes = {}, {}, {}, {}, {}, {}, [], {}
+    verdicts, spent, readable, typed, utility, kept, masks, neurons, hashes = {}, {}, {}, {}, {}, {}, {}, [], {}
     for key, judgements in _cells(cells, "judgements"):
         eraser, attack = key
         adversarial = cells.get(f"{eraser}__{attack}__adversarial")
@@ -101,6 +102,10 @@ def summarise_run(
         shown = judgements[judgements["set"] == "target"]
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
+            if finds_words(adversarial):
+                text = cells[f"{eraser}__{attack}__typed_judgements"]
+                of_text = prompt_verdicts(hits(text, labels, spec.threshold), text["prompt_id"].unique())
+                typed[key] = typed_verdicts(verdicts[eraser, PLAIN], verdicts[key], of_text)
             verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
             spelled = adversarial[adversarial["retokenises"]]["prompt_id"]
             readable[key] = readable_hits(verdicts[eraser, PLAIN], verdicts[key], spelled)
@@ -152,6 +157,7 @@ def summarise_run(
         },
         audited=audited,
         readable=readable,
+        typed=typed,
     )
 
 

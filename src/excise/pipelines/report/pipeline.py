@@ -89,6 +89,7 @@ def report_on(home: str, models: Mapping[str, tuple[str, Sequence[str]]], audite
                     "judge_errors": f"{c}.judge_errors",
                     **judged,
                     **cells("retain_judgements", attacked=False, plain=True),
+                    **cells("typed_judgements", attacked=True),
                     **cells("adversarial", attacked=True),
                     **neurons,
                     **{f"{name}__eraser": f"{where}.eraser" for name, (where, _) in models.items()},

@@ -1,0 +1,32 @@
+"""Rates of what somebody can type: an attack's words as the tokenizer reads them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .rates import either
+
+
+def finds_words(adversarial: pd.DataFrame) -> bool:
+    """Whether an attack's table is of tokens alone, which somebody can type: it learned no vector, starts from no
+    picture and changes no weights."""
+    of_others = adversarial["weights"].ne("").any()
+    return not (of_others or adversarial["embedding"].map(len).any() or adversarial["latent"].map(len).any())
+
+
+def typed_verdicts(plain: pd.DataFrame, of_tokens: pd.DataFrame, of_text: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts on each prompt as it stands or with its adversarial text typed.
+
+    Args:
+        plain: verdicts of prompts as they stand.
+        of_tokens: of adversarial tokens, as ``prompt_verdicts`` returns them; prompts that were dropped are among them.
+        of_text: of the prompts whose text the tokenizer reads as other tokens, drawn from that text.
+
+    Returns:
+        What ``either`` returns; for prompts that ``of_text`` lacks the tokens' verdict, which their text spells.
+    """
+    other = of_text.set_index("prompt_id")
+    same = of_tokens.set_index("prompt_id")
+    parts = [part for part in (same[~same.index.isin(other.index)], other) if len(part)]
+    whole = pd.concat(parts).loc[of_tokens["prompt_id"]] if parts else same
+    return either(plain, whole.reset_index())
