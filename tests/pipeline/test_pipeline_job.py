@@ -109,6 +109,32 @@ def test_rates_are_a_count_of_the_judgements(metrics, project):
     assert 0 < sum(counts) < len(counts) * PROMPTS
 
 
+def test_text_that_reads_as_other_tokens_is_drawn_and_judged_as_it_is_typed(metrics, project):
+    """Second computation from the tables on disk: such a prompt's own hits stand in the place of its tokens'."""
+    typed = set()
+    for eraser in ERASERS:
+        home = f"{eraser}/unlearndiffatk"
+        found = pd.read_parquet(newest(project, f"{home}/adversarial.parquet"))
+        others = set(found.loc[~found["retokenises"] & (found["dropped"] == ""), "prompt_id"])
+        drawn = pd.read_parquet(newest(project, f"{home}/typed_manifest.parquet"))
+        assert set(drawn["prompt_id"]) == others and len(drawn) == IMAGES * len(others)
+        assert not set(drawn["sha256"]) & set(pd.read_parquet(newest(project, f"{home}/manifest.parquet"))["sha256"])
+        hits = set()
+        for source, ids in (("typed_judgements", others), ("judgements", set(found["prompt_id"]) - others)):
+            table = pd.read_parquet(newest(project, f"{home}/{source}.parquet"))
+            seen = table[table["label"].isin(JUDGE["labels"]) & (table["score"] >= JUDGE["threshold"])]
+            shown = seen.groupby("prompt_id")["image_id"].nunique()
+            hits |= set(shown[2 * shown > IMAGES].index) & ids
+        plain = pd.read_parquet(newest(project, f"{eraser}/plain/judgements.parquet")).query("set == 'target'")
+        seen = plain[plain["label"].isin(JUDGE["labels"]) & (plain["score"] >= JUDGE["threshold"])]
+        shown = seen.groupby("prompt_id")["image_id"].nunique()
+        attacks = metrics["erasers"][eraser]["attacks"]
+        assert attacks["unlearndiffatk"]["typed"]["hits"] == len(hits | set(shown[2 * shown > IMAGES].index))
+        assert "typed" not in attacks["plain"]
+        typed |= others
+    assert typed  # or this would say nothing
+
+
 def test_budgets_are_a_sum_of_the_attacks(metrics, project):
     for eraser in ERASERS:
         table = pd.read_parquet(newest(project, f"{eraser}/unlearndiffatk/adversarial.parquet"))
