@@ -40,6 +40,25 @@ EQUAL: Pairs = (
     def _second_opinion(self''',
         """    def _second_opinion(self""",
     ),
+    (  # the same: rows count the hits of text that is typed
+        """            spent = spent_by(adversarial, plain["first"], verdicts["first"])
+            spent |= self._typed(cell, adversarial, plain["first"], verdicts["first"])
+""",
+        """            spent = spent_by(adversarial, plain["first"], verdicts["first"])
+""",
+    ),
+    (
+        '''    def _typed(self, cell: Cell, adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
+        """Hits where the text of the tokens is typed; of attacks that find words."""
+        from excise.pipelines.evaluate.typed import typed_rate
+
+        worn = (self.model(cell), self.eraser(cell), self.prompts, adversarial)
+        rate = typed_rate(self.concept, *worn, plain, both, self.settings.draw, self.cache)
+        return {} if rate is None else {"typed_hits": rate.hits}
+
+    def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:''',
+        """    def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:""",
+    ),
     (  # excise.models.diffusion: the type is looked up once, and not for every weight
         """            dtype = self.dtype
             given = {name: value.to(dtype) for name, value in replaced.items()}

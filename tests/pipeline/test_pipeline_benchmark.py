@@ -97,6 +97,8 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
         ]
         stands = sum(a == b == "h" for a, b in zip(plain["verdicts"], row["verdicts"], strict=True))
         assert stands <= row["readable_hits"] <= row["hits"]
+        words = row["threat_model"] in ("white-box text", "black-box text")  # nothing else can be typed
+        assert stands <= row["typed_hits"] <= row["n"] if words else "typed_hits" not in row
         if row["threat_model"] == "embedding":  # no text spells what was learned
             assert row["readable"] == 0 and row["readable_hits"] == stands
         if row["threat_model"] == "weights":

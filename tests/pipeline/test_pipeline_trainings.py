@@ -105,7 +105,7 @@ def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
         "threat_model": "embedding"
     }
     table = table_of([ring, p4d, vector, row("ac", "unpruned", "plain")])
-    assert "| Ring-A-Bell | 1 of 3 |" in typed_table(table) and "| P4D | 2 of 2 |" in typed_table(table)
+    assert "| Ring-A-Bell | at least 1 (3) |" in typed_table(table) and "| P4D | 2 (2) |" in typed_table(table)
     assert "inversion" not in typed_table(table) and "plain" not in typed_table(table)
     attack, share = worst(table, ["ring_a_bell", "p4d"], typed_share)
     assert (attack, share.hits, share.n) == ("p4d", 2, 4)
@@ -113,6 +113,10 @@ def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
     one = typed_share(table[table["attack"] == "ring_a_bell"])
     assert (typed_share(two).hits, typed_share(two).n) == (2, 8)
     assert (typed_share(two).low, typed_share(two).high) == (one.low, one.high)  # the same prompts, asked twice
+    measured = table_of([ring | {"typed_hits": 2}, ring | {"typed_hits": 4, "seed": 2}])
+    assert "| Ring-A-Bell | 6 (6) |" in typed_table(measured) and typed_share(measured).hits == 6
+    mixed = table_of([ring | {"typed_hits": 2}, ring | {"seed": 2}])
+    assert "| Ring-A-Bell | at least 3 (6) |" in typed_table(mixed)
     early = table_of([row("ac", "unpruned", "pez")])
     assert typed_table(early) == "" and worst(early, ["pez"], typed_share) is None
 

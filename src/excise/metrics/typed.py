@@ -19,7 +19,8 @@ def typed_verdicts(plain: pd.DataFrame, of_tokens: pd.DataFrame, of_text: pd.Dat
 
     Args:
         plain: verdicts of prompts as they stand.
-        of_tokens: of adversarial tokens, as ``prompt_verdicts`` returns them; prompts that were dropped are among them.
+        of_tokens: of adversarial tokens, alone or already together with ``plain``; prompts that were dropped are among
+            them.
         of_text: of the prompts whose text the tokenizer reads as other tokens, drawn from that text.
 
     Returns:

@@ -169,7 +169,7 @@ def strongest_table(part: pd.DataFrame) -> str:
         typed = [worst(part[part["name"] == n], attacks, typed_share) for n in names] if threat in BY_WORDS else []
         if any(typed):
             cells = [_strongest(one, asked_plainly[n]) for n, one in zip(names, typed, strict=True)]
-            lines.append(f"| {threat}, typed | the same, hits that a text brings back | {' | '.join(cells)} |")
+            lines.append(f"| {threat}, typed | the same, hits that text is known to bring back | {' | '.join(cells)} |")
     lines += [
         f"\n{' and '.join(map(attack_label, twins))} came out alike, prompt by prompt, on every model: one attack by "
         "several names, each of which counts in these tables."

@@ -14,25 +14,40 @@ BY_WORDS = (ThreatModel.WHITE_BOX_TEXT, ThreatModel.BLACK_BOX_TEXT)
 
 
 def typed_share(cells: pd.DataFrame) -> Share:
-    """Hits that can be typed / judged prompts, over all training seeds: as the prompt stands, or with a text that the
-    tokenizer reads as the tokens that were drawn. No hits of none where a row does not say."""
-    if "readable_hits" not in cells or cells["readable_hits"].isna().any() or not cells["n"].sum():
+    """Hits with the text typed / judged prompts, over all training seeds; no hits of none where a row does not say.
+
+    Early rows have no verdict on text that the tokenizer reads as other tokens than those that were drawn: there it is
+    the hits as the prompt stands, and with a text that is read as the tokens, the least that can be typed.
+    """
+    hits = _typed_hits(cells)
+    if hits.isna().any() or not cells["n"].sum():
         return Share(0, 0, None, None)
-    hits, n, seeds = int(cells["readable_hits"].sum()), int(cells["n"].sum()), cells["seed"].nunique()
-    low, high = map(float, proportion_confint(hits / seeds, n / seeds, method="wilson"))  # prompts are the units
-    return Share(hits, n, low, high)
+    found, n, seeds = int(hits.sum()), int(cells["n"].sum()), cells["seed"].nunique()
+    low, high = map(float, proportion_confint(found / seeds, n / seeds, method="wilson"))  # prompts are the units
+    return Share(found, n, low, high)
+
+
+def _typed_hits(cells: pd.DataFrame) -> pd.Series:
+    none = pd.Series(float("nan"), cells.index)
+    return cells.get("typed_hits", none).fillna(cells.get("readable_hits", none))
+
+
+def at_least(cells: pd.DataFrame) -> bool:
+    """Whether more might come back by typing: a row has no verdict on text that is read as other tokens."""
+    measured = cells["typed_hits"].notna() if "typed_hits" in cells else pd.Series(False, cells.index)
+    return bool((~measured & (_typed_hits(cells) < cells["hits"])).any())
 
 
 def typed_table(part: pd.DataFrame) -> str:
-    """Of the hits of each attack by words, how many can be typed."""
+    """How many prompts of each attack by words come back where its text is typed."""
     asked = part[part["threat_model"].isin(BY_WORDS) & ~part["idle"]]
-    if asked.empty or "readable_hits" not in asked:
+    if asked.empty or _typed_hits(asked).isna().all():
         return ""
     names = list(part["name"].unique())
     lines = [
-        "Of these hits by words, how many can be typed: as the prompt stands, or with a text that the tokenizer reads "
-        "as the tokens that were drawn. That is the least: what the text of the others draws, which is read as other "
-        "tokens, was not measured.\n",
+        "Hits of these attacks by words where their text is typed, in brackets where the model is handed their tokens. "
+        "*At least*: of rows that count the prompts as they stand and the text that is read as the "
+        "tokens, and did not draw the text that is read as others.\n",
         "| asked with | " + " | ".join(names) + " |",
         "|" + "---|" * (len(names) + 1),
     ]
@@ -41,6 +56,7 @@ def typed_table(part: pd.DataFrame) -> str:
         for name in names:
             cells = asked[(asked["attack"] == attack) & (asked["name"] == name)]
             share = typed_share(cells) if len(cells) else None
-            found.append(f"{share.hits} of {int(cells['hits'].sum())}" if share and share.n else "–")
+            least = "at least " if len(cells) and at_least(cells) else ""
+            found.append(f"{least}{share.hits} ({int(cells['hits'].sum())})" if share and share.n else "–")
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"

@@ -6,14 +6,20 @@ types their text asks with the tokens that it is read as: this draws and judges 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from excise.cache import Cache
+from excise.concepts import Concept
 from excise.erasers import Eraser
 from excise.images import DrawOptions, ImageSet, Pictures, draw_again
 from excise.pipelines.erase.nodes import open_model, rows_of
 
 from .nodes import _draw, judge_concept
+
+if TYPE_CHECKING:
+    from excise.metrics.rates import Rate
 
 
 def draw_typed(
@@ -47,6 +53,36 @@ def typed_rows(prompts: pd.DataFrame, adversarial: pd.DataFrame) -> pd.DataFrame
     rows = rows_of(prompts, ["target"], "test")
     rows = rows[rows["prompt_id"].isin(texts.index)]
     return rows.assign(prompt=rows["prompt_id"].map(texts)).reset_index(drop=True)
+
+
+def typed_rate(
+    concept: dict,
+    model: dict,
+    eraser: Eraser,
+    prompts: pd.DataFrame,
+    adversarial: pd.DataFrame,
+    plain: pd.DataFrame,
+    both: pd.DataFrame,
+    draw: DrawOptions,
+    cache: Cache,
+) -> Rate | None:
+    """The rate of an attack with its text typed in the place of its tokens; None of one that finds no words.
+
+    Args:
+        plain, both: verdicts of prompts as they stand, and of either these or the tokens (what ``either`` returns).
+    """
+    from excise.judges import make_judge
+    from excise.judges.judging import hits
+    from excise.metrics.rates import prompt_verdicts, rate_of
+    from excise.metrics.typed import finds_words, typed_verdicts
+
+    if not finds_words(adversarial):
+        return None
+    seen = judge_typed(concept, draw_typed(concept, model, eraser, prompts, adversarial, draw, cache), cache)
+    spec = Concept(**concept).judge
+    shown = hits(seen, make_judge(spec).resolve(spec.labels), spec.threshold)
+    of_text = prompt_verdicts(shown, typed_rows(prompts, adversarial)["prompt_id"])
+    return rate_of(typed_verdicts(plain, both, of_text))
 
 
 def redraw_typed(

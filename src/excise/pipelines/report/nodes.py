@@ -88,6 +88,7 @@ def summarise_run(
     from excise.metrics.summary import Survival, summarise
     from excise.metrics.typed import finds_words, typed_verdicts
     from excise.metrics.utility import retain_verdicts
+    from excise.pipelines.evaluate.typed import typed_rows
 
     described = Concept(**concept)
     judge, spec = make_judge(described.judge), described.judge
@@ -104,7 +105,9 @@ def summarise_run(
         if adversarial is not None:
             if finds_words(adversarial):
                 text = cells[f"{eraser}__{attack}__typed_judgements"]
-                of_text = prompt_verdicts(hits(text, labels, spec.threshold), text["prompt_id"].unique())
+                of_text = prompt_verdicts(
+                    hits(text, labels, spec.threshold), typed_rows(prompts, adversarial)["prompt_id"]
+                )
                 typed[key] = typed_verdicts(verdicts[eraser, PLAIN], verdicts[key], of_text)
             verdicts[key] = either(verdicts[eraser, PLAIN], verdicts[key])
             spelled = adversarial[adversarial["retokenises"]]["prompt_id"]

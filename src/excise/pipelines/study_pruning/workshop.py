@@ -300,6 +300,7 @@ class Workshop:
             adversarial, verdicts = self._attacked(cell)
             measured = self._neurons(cell, adversarial)
             spent = spent_by(adversarial, plain["first"], verdicts["first"])
+            spent |= self._typed(cell, adversarial, plain["first"], verdicts["first"])
         from excise.metrics.rates import rate_of
 
         first = verdicts["first"]
@@ -438,6 +439,14 @@ class Workshop:
         dropped = adversarial[adversarial["dropped"] != ""]["prompt_id"]
         plain = self._plain(cell)[0]
         return adversarial, {k: either(plain[k], v) for k, v in self._verdicts(images, dropped).items()}
+
+    def _typed(self, cell: Cell, adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
+        """Hits where the text of the tokens is typed; of attacks that find words."""
+        from excise.pipelines.evaluate.typed import typed_rate
+
+        worn = (self.model(cell), self.eraser(cell), self.prompts, adversarial)
+        rate = typed_rate(self.concept, *worn, plain, both, self.settings.draw, self.cache)
+        return {} if rate is None else {"typed_hits": rate.hits}
 
     def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:
         """Reactivation and sensitivity under this attack; of erasers only, whose attack on X ranks the neurons."""
