@@ -93,7 +93,7 @@ def _shared(row: dict) -> str:
             "\nOn the student's own trajectories the loss ends higher than it began in every loop: where the student "
             "goes moves as it learns, and what is asked of it there with it, so that none can be held to a loss there."
         )
-    once, naive = row["loops"][:2]  # of one and the same loss
+    once, naive = row["loops"][0], next(loop for loop in row["loops"] if loop["learns"] == "base")  # of one loss
     share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
     lines.append(
         f"\nA step of as many rows takes {share:.2f} of the time of the naive loop on the base model, and "

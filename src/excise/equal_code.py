@@ -5,14 +5,16 @@ code makes the work stale. Here stands what is known to compute the same, bit fo
 it read when the rows were made. A test holds each pair to it. An entry goes when the rows that it keeps have been made
 anew.
 
-``EQUAL`` changes no bit anywhere, and is only faster. ``EQUAL_FROM_SIX`` changes none in training with six rows a step
-or more, as all committed rows have. With fewer the old code was wrong (of one row a step none was ever adversarial, of
-fewer than six none was ever on the empty prompt) and the bits differ: there, cached work of the old code is not taken
-over (``learns_from_few``). Keys that do not know of how many rows a step they are keep it: those of a study's rows,
-and the records of nodes that ``kedro stale`` compares. Whoever made such rows outside this repository, or keeps
-erasers so trained, has to make them again by hand. ``EQUAL_IN_UNETS`` changes none where the denoiser is a U-Net, as
-that of all committed rows is; what is cached of any model but those that ship is made anew. ``EQUAL_IN_FLOAT32``
-changes none of a model in float32 or float64, as that of all committed rows is.
+``EQUAL`` changes no bit anywhere: it is faster, refuses more, or puts more into a row beside what was there (the
+erasers that it was made from, hits of typed text); rows that lack it are not made again for that, and pages say so.
+``EQUAL_FROM_SIX`` changes none in training with six rows a step or more, as all committed rows have. With fewer the old
+code was wrong (of one row a step none was ever adversarial, of fewer than six none was ever on the empty prompt) and
+the bits differ: there, cached work of the old code is not taken over (``learns_from_few``). Keys that do not know of
+how many rows a step they are keep it: those of a study's rows, and the records of nodes that ``kedro stale`` compares.
+Whoever made such rows outside this repository, or keeps erasers so trained, has to make them again by hand.
+``EQUAL_IN_UNETS`` changes none where the denoiser is a U-Net, as that of all committed rows is; what is cached of any
+model but those that ship is made anew. ``EQUAL_IN_FLOAT32`` changes none of a model in float32 or float64, as that of
+all committed rows is.
 """
 
 from __future__ import annotations
@@ -50,11 +52,15 @@ EQUAL: Pairs = (
     (
         '''    def _typed(self, cell: Cell, adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
         """Hits where the text of the tokens is typed; of attacks that find words."""
-        from excise.pipelines.evaluate.typed import typed_rate
+        from excise.metrics.rates import rate_of
+        from excise.pipelines.evaluate.typed import typed_of
 
         worn = (self.model(cell), self.eraser(cell), self.prompts, adversarial)
-        rate = typed_rate(self.concept, *worn, plain, both, self.settings.draw, self.cache)
-        return {} if rate is None else {"typed_hits": rate.hits}
+        verdicts = typed_of(self.concept, *worn, plain, both, self.settings.draw, self.cache)
+        if verdicts is None:
+            return {}
+        rate, told = rate_of(verdicts), "".join(LETTERS[v] for v in verdicts["verdict"])
+        return {"typed_n": rate.n, "typed_hits": rate.hits, "typed_verdicts": told}
 
     def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:''',
         """    def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:""",

@@ -56,7 +56,7 @@ def count_work(
     training += attacker.work(attack, prompts.fit) + erasers * attacker.work(attack, prompts.test)
     sampled = (1 + method.anchored) * eraser.trajectories * prompts.fit + prompts.retain_fit + prompts.test
     forward = 4 * eraser.sampling_steps * sampled  # guided sampling, then both predictions at every step
-    targets = (2 + _typed(attack)) * erasers + 1  # plain and attacked, and the base model's neutral twins
+    targets = (2 + typed(attack)) * erasers + 1  # plain and attacked, and the base model's neutral twins
     pictures = draw.per_prompt * prompts.test * targets + erasers * draw.per_retain_prompt * prompts.retain_test
     tried = _tried(attack) * (prompts.fit * pruned + prompts.test * erasers)
     forward += 2 * draw.steps * (pictures + tried)
@@ -76,17 +76,18 @@ def count_audit(prompts: PromptOptions, attacks: Iterable[tuple[AttackOptions, i
     pictures, tried = 3 * draw.per_prompt * prompts.test + retain, 0  # targets of both, and the base's neutral twins
     for attack, models in attacks:
         training += models * make_attack(attack).work(attack, prompts.test)
-        pictures += (1 + _typed(attack)) * models * draw.per_prompt * prompts.test
+        pictures += (1 + typed(attack)) * models * draw.per_prompt * prompts.test
         tried += models * _tried(attack) * prompts.test
     forward += 2 * draw.steps * (pictures + tried)
     return Work(forward, training, pictures + tried + retain)
 
 
-def _typed(attack: AttackOptions) -> bool:
+def typed(attack: AttackOptions) -> bool:
     """Whether prompts are drawn from the text of the tokens that were found, too: at most all of them are."""
-    from excise.attacks import ThreatModel, make_attack
+    from excise.attacks import make_attack
+    from excise.metrics.typed import BY_WORDS
 
-    return make_attack(attack).threat_model in (ThreatModel.WHITE_BOX_TEXT, ThreatModel.BLACK_BOX_TEXT)
+    return make_attack(attack).threat_model in BY_WORDS
 
 
 def _tried(attack: AttackOptions) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -132,7 +133,7 @@ def tampered(project: Path, pattern: str, change: Callable[[Path], None], hide: 
 
 
 def test_what_was_not_touched_agrees_also_when_it_is_drawn_again(project):
-    found = findings(project, redraw=4)
+    found = findings(project, redraw=10_000)  # more than there are
     assert not [str(f) for f in found if f.outcome == "differs"]
     assert {str(f) for f in found if f.outcome == "unchecked"} == set()
     said = " ".join(f.what for f in found if f.outcome == "agrees")
@@ -143,6 +144,8 @@ def test_what_was_not_touched_agrees_also_when_it_is_drawn_again(project):
         "drawn again",
         "detections",
         "person.model",
+        "typed_judgements, made again",
+        "typed_images: ",
     ):
         assert what in said
 
@@ -331,7 +334,7 @@ def test_a_parameter_makes_stale_what_reads_it_and_what_follows(project):
     with changed(project, draw={**BUDGET["draw"], "steps": 3}):
         found = stale(project)
     direct = {n: reasons for n, reasons in found.items() if reasons}
-    assert {n.rpartition(".")[2] for n in direct} >= {"draw_plain", "draw_attacked"}
+    assert {n.rpartition(".")[2] for n in direct} >= {"draw_plain", "draw_attacked", "draw_typed"}
     assert all(reasons == ["parameter draw.steps changed (2 -> 3)"] for reasons in direct.values())
     assert "person.summarise_run" in found and "person.none.plain.judge_concept" in found
     assert not {"person.prepare", "person.make_prompts", "person.conceptprune.train_unpruned"} & set(found)
@@ -495,6 +498,26 @@ def test_a_run_that_only_read_metrics_is_not_asked_for_what_they_name(project, r
 
 
 @pytest.mark.slow
+def test_steps_that_the_command_did_not_have_then_are_made_too(project):
+    """As a run of an earlier version, which knew nothing of typed text."""
+    for kind in ("typed_manifest", "typed_judgements"):
+        for folder in project.glob(f"data/07_model_output/**/{kind}.parquet"):
+            shutil.rmtree(folder)
+    for record in project.glob("data/runs/*/*.json"):
+        told = json.loads(record.read_text())
+        if "typed" in str(told.get("node", "")):
+            record.unlink()
+        elif inputs := {k: v for k, v in told.get("inputs", {}).items() if "typed" not in k}:
+            record.write_text(json.dumps(told | {"inputs": inputs}))
+    found = stale(project)
+    for model in ("none", "conceptprune"):
+        for step in ("draw_typed", "judge_typed"):
+            assert found[f"person.{model}.unlearndiffatk.{step}"] == ["the command has it since"]
+    assert "person.summarise_run" in found and "person.none.plain.draw_plain" not in found
+    list(run_stale(project, find_stale(project)[0]))
+    assert stale(project) == {}
+
+
 def test_what_was_made_again_equals_a_whole_run(project, run_job):
     """Second computation of what the tests above have left."""
     mended = json.loads(max(project.glob(f"data/08_reporting/emoji64/person/{METRICS}")).read_text())

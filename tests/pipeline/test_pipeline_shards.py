@@ -90,10 +90,10 @@ def test_shards_and_then_the_whole_give_what_one_process_gives(make_project, run
     assert one == many
     versions = {p.name for p in apart.glob("data/0*/**/*Z") if p.is_dir()}
     assert versions == {ID}
-    for table in ("adversarial", "judgements", "retain_judgements", "manifest"):
+    for table in ("adversarial", "judgements", "retain_judgements", "manifest", "typed_judgements", "typed_manifest"):
         for path in apart.glob(f"data/07_model_output/**/{table}.parquet/{ID}/*.parquet"):
             (same,) = together.glob(f"{path.parents[1].relative_to(apart)}/*/*.parquet")
-            drop = ["folder"] if table == "manifest" else []
+            drop = ["folder"] if table.endswith("manifest") else []
             pd.testing.assert_frame_equal(
                 *(pd.read_parquet(p).drop(columns=drop, errors="ignore") for p in (path, same)), check_exact=True
             )

@@ -43,6 +43,8 @@ def test_a_model_of_two_trainings_is_named_with_its_rows():
 
 def test_what_lies_over_another_machines_x_is_named():
     mask = row("ac", "learned_alone", machine="B")
+    two = [row("ac", "unpruned", machine=m) for m in "AB"] + [row("ac", "plus", machine=m) for m in "BA"]
+    assert not apart_from_x(two)  # both were made on both
     assert apart_from_x([*PAIR, mask]) == {("c", "ac", "learned_alone", "on B (AC on A)"): [1]}
     assert not apart_from_x([*PAIR, row("ac", "learned_alone")])
     assert not apart_from_x([mask])  # there is no X beside it
@@ -99,8 +101,8 @@ def test_a_run_that_mixes_trainings_says_so(caplog):
 
 
 def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
-    ring = row("ac", "unpruned", "ring_a_bell", verdicts="hhh.", readable_hits=1)
-    p4d = row("ac", "unpruned", "p4d", verdicts="hh..", readable_hits=2)
+    ring = row("ac", "unpruned", "ring_a_bell", verdicts="hhh.", readable_hits=1, readable=1)
+    p4d = row("ac", "unpruned", "p4d", verdicts="hh..", readable_hits=2, readable=4)
     vector = row("ac", "unpruned", "textual_inversion", verdicts="hhhh", readable_hits=1) | {
         "threat_model": "embedding"
     }
@@ -117,6 +119,8 @@ def test_hits_that_no_text_brings_back_are_told_from_those_that_one_does():
     assert "| Ring-A-Bell | 6 (6) |" in typed_table(measured) and typed_share(measured).hits == 6
     mixed = table_of([ring | {"typed_hits": 2}, ring | {"seed": 2}])
     assert "| Ring-A-Bell | at least 3 (6) |" in typed_table(mixed)
+    unread = table_of([p4d | {"readable": 3}])  # its text was not drawn, and may be a hit where its tokens are none
+    assert "| P4D | at least 2 (2) |" in typed_table(unread)
     early = table_of([row("ac", "unpruned", "pez")])
     assert typed_table(early) == "" and worst(early, ["pez"], typed_share) is None
 

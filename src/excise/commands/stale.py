@@ -95,8 +95,24 @@ def _compare_job(root: Path, job: Job, state: JobState, contents: dict[str, str]
                 detail = "is gone" if content is None else "was changed or is damaged"
                 changes.append(Change("result", name, detail))
         state.nodes[node.name] = changes
+    _find_new(job, state, stored_file)
     known = {node.name for node in job.pipeline.nodes}
     state.gone = sorted(set(state.records) - known)
+
+
+def _find_new(job: Job, state: JobState, stored_file: Any) -> None:
+    """Steps that the command did not have when it ran, and what reads them: it did not then, and nothing is stored."""
+    wanted: set[str] = set()
+    for node in reversed(job.pipeline.nodes):
+        record = state.records.get(node.name)
+        if record is not None:
+            wanted |= set(node.inputs) - set(record.inputs)
+            continue
+        kept = [n for n in node.outputs if getattr(job.catalog.get(n), "_version", None) is not None]
+        if wanted & set(kept) and not any(_newest(job.catalog, name, stored_file) for name in kept):
+            state.nodes[node.name] = [Change("step", "")]
+            wanted |= set(node.inputs)
+            state.follows |= {n.name for n in job.pipeline.only_nodes_with_inputs(*kept).nodes}
 
 
 def _content(root: Path, place: str, contents: dict[str, str]) -> str | None:
@@ -142,12 +158,13 @@ def _base(file: str) -> str:
 
 def _propagate(states: list[JobState]) -> None:
     """What reads a result that will be made again follows it, over all commands."""
-    again = {_base(f.file) for s in states for n in s.stale for f in s.records[n].outputs.values()}
+    again = {_base(f.file) for s in states for n in s.stale if n in s.records for f in s.records[n].outputs.values()}
     while True:
         before = len(again)
         for state in states:
-            for name in state.nodes:
-                record = state.records[name]
+            for name, record in state.records.items():
+                if name not in state.nodes:
+                    continue
                 if name not in state.stale and again & {_base(f.file) for f in record.inputs.values()}:
                     state.follows.add(name)
                 if name in state.stale:

@@ -47,8 +47,8 @@ class Budget(Strict):
 
 class AttackRate(Rate):
     """``readable_hits``: hits whose tokens a text spells, see ``rates.readable_hits``; ``typed``: the rate with the
-    text typed in the place of the tokens, of attacks that find words. Like ``budget`` neither of plain prompts nor in
-    files of earlier versions."""
+    text typed in the place of the tokens, None of attacks that find no words. Like ``budget`` neither of plain prompts
+    nor in files of earlier versions."""
 
     readable_hits: int | None = Field(None, ge=0)
     typed: Rate | None = None
@@ -171,7 +171,7 @@ def summarise(
     run: Mapping[str, Any],
     audited: Mapping[str, Any] | None = None,
     readable: Mapping[tuple[str, str], int] | None = None,
-    typed: Mapping[tuple[str, str], pd.DataFrame] | None = None,
+    typed: Mapping[tuple[str, str], pd.DataFrame | None] | None = None,
 ) -> dict[str, Any]:
     """Put all measurements together.
 
@@ -193,7 +193,7 @@ def summarise(
         run: id, seed, versions, made_of (``provenance.made_of``).
         audited: what ``checkpoints.read_checkpoint`` says of a checkpoint that others made, in an audit.
         readable: what ``readable_hits`` returns, by (eraser, attack).
-        typed: what ``typed_verdicts`` returns, by (eraser, attack).
+        typed: what ``typed_verdicts`` returns, None of attacks that find no words, by (eraser, attack).
 
     Returns:
         Plain data for JSON, checked against ``Metrics``; floats are rounded to six digits.
@@ -213,9 +213,9 @@ def summarise(
                     attack: rate_of(table).model_dump()
                     | _present(
                         readable_hits=(readable or {}).get((name, attack)),
-                        typed=rate_of(typed[name, attack]).model_dump() if (name, attack) in (typed or {}) else None,
                         budget=spent.get((name, attack)),
                     )
+                    | _typed(typed or {}, (name, attack))
                     for (eraser, attack), table in verdicts.items()
                     if eraser == name
                 },
@@ -234,6 +234,14 @@ def summarise(
     )
     # unset is what does not apply (the mask of an eraser without one); None is what came out as nothing
     return _rounded(metrics.model_dump(exclude_unset=True))
+
+
+def _typed(found: Mapping[tuple[str, str], pd.DataFrame | None], key: tuple[str, str]) -> dict[str, Any]:
+    """None where there are no words to type, nothing where that was not looked at."""
+    if key not in found:
+        return {}
+    verdicts = found[key]
+    return {"typed": None if verdicts is None else rate_of(verdicts).model_dump()}
 
 
 def comparisons(erasers: list[str]) -> list[tuple[str, str]]:

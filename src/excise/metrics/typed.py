@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from excise.attacks.attack import ThreatModel
+
 from .rates import either
+
+BY_WORDS = (ThreatModel.WHITE_BOX_TEXT, ThreatModel.BLACK_BOX_TEXT)
 
 
 def finds_words(adversarial: pd.DataFrame) -> bool:
-    """Whether an attack's table is of tokens alone, which somebody can type: it learned no vector, starts from no
-    picture and changes no weights."""
-    of_others = adversarial["weights"].ne("").any()
-    return not (of_others or adversarial["embedding"].map(len).any() or adversarial["latent"].map(len).any())
+    """Whether an attack's table is of words, which somebody can type: others learn vectors, start from a picture or
+    change weights, also where all prompts were hits before or had to be dropped."""
+    return bool(adversarial["threat_model"].isin(BY_WORDS).all())
 
 
 def typed_verdicts(plain: pd.DataFrame, of_tokens: pd.DataFrame, of_text: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ class Change:
     """One part of what a result was made of that is another today.
 
     Attributes:
-        kind: ``code``, ``parameter``, ``input`` or ``result``.
+        kind: ``code``, ``parameter``, ``input``, ``result``, or ``step``, one that the command did not have.
         what: the room, the parameter's dotted name, the data set.
         detail: what it was and is, where that is short.
     """
@@ -24,6 +24,8 @@ class Change:
     detail: str = ""
 
     def __str__(self) -> str:
+        if self.kind == "step":
+            return "the command has it since"
         if self.kind == "result":
             return f"result {self.what} {self.detail}"
         detail = f" ({self.detail})" if self.detail else ""

@@ -92,32 +92,26 @@ def beyond_errors(rate: dict[str, Any], alarms: dict[str, Any]) -> bool:
 
 
 def typed(metrics: dict[str, Any]) -> list[str]:
-    """What is left where the text of the tokens is typed, wherever that is another number of prompts.
+    """What is left where somebody can only type, wherever that is another number of prompts.
 
     Files of earlier versions know only how many hits have tokens that a text spells.
     """
-    rates = [
-        (f"{eraser_label(e)} under {attack_label(a)}", rate)
-        for e, one in metrics["erasers"].items()
-        for a, rate in one["attacks"].items()
-    ]
-    others = [f"{who} {count(rate['typed'])}" for who, rate in rates if rate.get("typed", rate)["hits"] != rate["hits"]]
-    if others:
-        return [
-            "Attacks hand the model tokens, and their text may be read as others. Where that text is typed the "
-            f"concept is drawn for: {', '.join(others)}."
-        ]
-    spelled = [
-        f"{who} {rate['readable_hits']} of {rate['hits']}"
-        for who, rate in rates
-        if "typed" not in rate and rate.get("readable_hits", rate["hits"]) < rate["hits"]
-    ]
-    if spelled:
-        return [
-            "Hits under attack whose tokens a text spells (what the text of the others draws is not known): "
-            f"{', '.join(spelled)}."
-        ]
-    return []
+    said: dict[str, list[str]] = {OF_TEXT: [], OF_NONE: [], EARLIER: []}
+    for eraser, one in metrics["erasers"].items():
+        for attack, rate in one["attacks"].items():
+            who = f"{eraser_label(eraser)} under {attack_label(attack)}"
+            spelled = rate.get("readable_hits", rate["hits"])
+            if rate.get("typed"):
+                if rate["typed"]["hits"] != rate["hits"]:
+                    said[OF_TEXT].append(f"{who} {count(rate['typed'])}")
+            elif spelled < rate["hits"]:
+                said[OF_NONE if "typed" in rate else EARLIER].append(f"{who} {spelled} of {rate['hits']}")
+    return [f"{told}: {', '.join(found)}." for told, found in said.items() if found]
+
+
+OF_TEXT = "Attacks hand the model tokens; with their text typed, which may be read as others, the concept is drawn for"
+OF_NONE = "Hits of attacks whose vectors nobody can type, that the prompt brings as it stands"
+EARLIER = "Hits under attack whose tokens a text spells (what the text of the others draws is not known)"
 
 
 def compare(metrics: dict[str, Any], pair: dict[str, Any]) -> str:

@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOOP = {"loop": "once", "rows_a_step": 16, "lr": 1e-3, "steps": 60, "seconds_a_step": 0.1, "evaluations_a_step": 24.5}
+LOOP = {
+    "loop": "once",
+    "learns": "shared",
+    "rows_a_step": 16,
+    "lr": 1e-3,
+    "steps": 60,
+    "seconds_a_step": 0.1,
+    "evaluations_a_step": 24.5,
+}
 LOOP |= {"loss": {"base": 0.004, "own": 0.007}, "reached": {p: {"steps": 45, "seconds": 10.0} for p in ("base", "own")}}
-NAIVE = LOOP | {"loop": "naive", "evaluations_a_step": 20.1}
+NAIVE = LOOP | {"loop": "naive", "learns": "base", "evaluations_a_step": 20.1}
 MISSED = NAIVE | {"reached": {"base": None, "own": {"steps": 55, "seconds": 40.0}}, "loss": {"base": 0.024, "own": 0.1}}
 LOSSES = {"loss_before": {"base": 0.016, "own": 0.015}, "loss_asked": {"base": 0.005, "own": 0.0075}}
 SHARED = {
@@ -55,7 +63,10 @@ def test_there_is_a_ratio_only_at_equal_loss(writer):
     missed = writer.page([SHARED | {"ratios": {"base": None, "own": 0.4}, "loops": [LOOP, MISSED]}])
     assert "base model's trajectories: **not shown**" in missed and "0.25" not in missed
     assert "| naive | 16 | 0.001 | 20.1 | 0.1 | **not reached** in 60 steps, 0.024 | 55 steps, 40.0 s |" in missed
-    assert "takes 1.00 of the naive loop's time and 24.5 model evaluations in the place of 20.1" in page
+    assert (
+        "takes 1.00 of the time of the naive loop on the base model, and 24.5 model evaluations in the place of 20.1"
+        in page
+    )
     assert "the better of 0.00025, 6.25e-05 in 120 steps" in page
     assert "ends higher" not in page and "ends higher" not in missed
     risen = {"loss": {"base": 0.004, "own": 0.02}}

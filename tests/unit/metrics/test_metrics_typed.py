@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from excise.attacks import ThreatModel
 from excise.metrics.rates import either, rate_of
 from excise.metrics.typed import finds_words, typed_verdicts
 
@@ -29,10 +30,6 @@ def test_without_such_text_it_is_the_rate_of_the_tokens():
     pd.testing.assert_frame_equal(typed_verdicts(plain, tokens, table("", "")), either(plain, tokens))
 
 
-@pytest.mark.parametrize(
-    ("changed", "found"),
-    [({}, True), ({"weights": "w.safetensors"}, False), ({"embedding": [0.1]}, False), ({"latent": [0.1]}, False)],
-)
-def test_only_words_can_be_typed(changed, found):
-    whole = {"weights": "", "embedding": [], "latent": []}
-    assert finds_words(pd.DataFrame([whole, whole | changed])) == found
+@pytest.mark.parametrize("threat", list(ThreatModel))
+def test_only_words_can_be_typed(threat):
+    assert finds_words(pd.DataFrame({"threat_model": [str(threat)] * 2})) == ("text" in threat)

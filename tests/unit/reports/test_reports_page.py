@@ -286,9 +286,17 @@ def test_hits_that_are_not_known_to_be_typed_are_told(metrics):
 def test_what_comes_back_where_text_is_typed_is_told_wherever_it_is_another_number(metrics):
     attack = metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]
     attack |= {"readable_hits": 9, "typed": {k: v for k, v in attack.items() if k != "budget"}}
-    assert "is typed" not in page(metrics) and "a text spells" not in page(metrics)
+    assert "typed, which" not in page(metrics) and "a text spells" not in page(metrics)
     attack["typed"] |= {"hits": 11}
-    assert f"is typed the concept is drawn for: ESD under UnlearnDiffAtk 11 of {attack['n']}" in page(metrics)
+    assert f"the concept is drawn for: ESD under UnlearnDiffAtk 11 of {attack['n']}" in page(metrics)
+
+
+def test_learned_vectors_are_told_from_words_and_from_early_files(metrics):
+    attack = metrics["erasers"]["esd"]["attacks"]["unlearndiffatk"]
+    attack |= {"readable_hits": 9, "typed": None}
+    told = page(metrics)
+    assert "nobody can type, that the prompt brings as it stands: ESD under UnlearnDiffAtk 9 of 14." in told
+    assert "a text spells" not in told and "typed, which" not in told
 
 
 def test_one_effort_for_all_prompts_is_marked_wherever_it_is_counted(metrics):

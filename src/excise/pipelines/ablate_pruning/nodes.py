@@ -20,6 +20,7 @@ from .aimed import Aimed
 from .variations import BASE, PLUS, AblationOptions, Row, X, attacks_of, concepts_of, rows_of
 
 logger = logging.getLogger(__name__)
+TYPED = ("typed_n", "typed_hits", "typed_verdicts")  # of attacks by words
 
 
 def run_variations(
@@ -89,7 +90,7 @@ def _row(name: str, shop: Workshop, cells: list[Cell]) -> dict:
     row = {"concept": plain["concept"], "variation": name, "eraser": plain["eraser"], "variant": plain["variant"]}
     row |= {"n": plain["n"], "plain_hits": plain["hits"], "plain_verdicts": plain["verdicts"]}
     told = ("attack", "n", "hits", "any_hits", "verdicts", "dropped", "failed", "reactivation", "sensitivity")
-    row["attacked"] = [{k: a[k] for k in told} for a in attacked]
+    row["attacked"] = [{k: a[k] for k in told} | {k: a[k] for k in TYPED if k in a} for a in attacked]
     kept = ("retain_near", "retain_near_n", "retain_far", "retain_far_n", "prune_rate", "mask_bytes", "device")
     row |= {k: plain[k] for k in kept} | {"processor": plain["provenance"].get("device", {}).get("name")}
     return row | {"seconds": round(plain["seconds"] + sum(a["seconds"] for a in attacked), 1)}

@@ -163,8 +163,8 @@ def told_apart(part: pd.DataFrame) -> pd.DataFrame:
 def asked_beforehand(part: pd.DataFrame) -> pd.DataFrame:
     """The study's questions: under every attack on one concept, is an eraser's P-X below X, and below X+?
 
-    The questions were asked before any row was made (the study's bar), and are a family of their own; that this table
-    asks them of the benchmark was decided when its first rows were known.
+    The questions are those of the study's bar, which was set before any row was made, and are a family of their own;
+    that they are put to the benchmark's rows was decided when the first of these were known.
     Controls are luck alone and no attack: they are left out.
 
     Returns:

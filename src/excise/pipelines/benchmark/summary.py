@@ -198,7 +198,7 @@ def _budgets(part: pd.DataFrame) -> str:
     lines = [
         "| attack | threat model | gradient steps | model evaluations | judged images a prompt "
         "| evaluations to draw those | found on the way "
-        "| confirmed on fresh seeds | text spells the tokens | hits that can be typed | dropped, failed |",
+        "| confirmed on fresh seeds | text spells the tokens | hits whose tokens a text spells | dropped, failed |",
         "|" + "---|" * 11,
     ]
     for attack, cells in _by_attack(part[(part["attack"] != PLAIN) & ~part["idle"]], part):
@@ -224,8 +224,8 @@ def _budgets(part: pd.DataFrame) -> str:
         "effort serves all; each of its gradient steps is on a batch of pictures, which the model evaluations count. "
         "*Model evaluations* are the denoiser's: what GCG, MMA and Ring-A-Bell ask, the text encoder alone, is not "
         "counted. *Judged images*: with those that had to confirm a hit, which come on top of the budget; not the "
-        "first look at each prompt as it stands. *Hits that can be typed*, of all hits: as the prompt stands, or "
-        "with a text that the tokenizer reads as the tokens that were drawn; of attacks that need a picture or the "
+        "first look at each prompt as it stands. *Hits whose tokens a text spells*, of all hits: as the prompt stands, "
+        "or with a text that the tokenizer reads as the tokens that were drawn; of attacks that need a picture or the "
         "weights there are none. *Dropped*: prompts, over all models, that the attack gave up, such as one that it "
         "turned into a word for minors, or that is too long; *failed*: prompts of whose pictures the judge could not "
         "say anything. Both are left out of n.\n"

@@ -1,16 +1,14 @@
-"""Hits that a keyboard is enough for: an attack by words may end in token ids that no text spells."""
+"""What attacks by words bring back where their text is typed: they may end in token ids that no text spells."""
 
 from __future__ import annotations
 
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from excise.attacks.attack import ThreatModel
+from excise.metrics.typed import BY_WORDS
 from excise.reports.words import attack_label
 
 from .standing import Share
-
-BY_WORDS = (ThreatModel.WHITE_BOX_TEXT, ThreatModel.BLACK_BOX_TEXT)
 
 
 def typed_share(cells: pd.DataFrame) -> Share:
@@ -22,7 +20,8 @@ def typed_share(cells: pd.DataFrame) -> Share:
     hits = _typed_hits(cells)
     if hits.isna().any() or not cells["n"].sum():
         return Share(0, 0, None, None)
-    found, n, seeds = int(hits.sum()), int(cells["n"].sum()), cells["seed"].nunique()
+    judged = cells.get("typed_n", cells["n"]).fillna(cells["n"])
+    found, n, seeds = int(hits.sum()), int(judged.sum()), cells["seed"].nunique()
     low, high = map(float, proportion_confint(found / seeds, n / seeds, method="wilson"))  # prompts are the units
     return Share(found, n, low, high)
 
@@ -33,9 +32,17 @@ def _typed_hits(cells: pd.DataFrame) -> pd.Series:
 
 
 def at_least(cells: pd.DataFrame) -> bool:
-    """Whether more might come back by typing: a row has no verdict on text that is read as other tokens."""
-    measured = cells["typed_hits"].notna() if "typed_hits" in cells else pd.Series(False, cells.index)
-    return bool((~measured & (_typed_hits(cells) < cells["hits"])).any())
+    """Whether more might come back by typing: a row has no verdict on text that is read as other tokens, and prompts
+    with such text, which may be hits also where their tokens are none."""
+    none = pd.Series(float("nan"), cells.index)
+    attacked = cells["n"] + cells.get("failed", 0)  # all that were not dropped
+    return bool((cells.get("typed_hits", none).isna() & ~cells.get("readable", none).ge(attacked)).any())
+
+
+def spell_typed(cells: pd.DataFrame) -> str:
+    """Hits with the text typed, in brackets those of the tokens: ``at least 3 (6)``; empty where no row says."""
+    share = typed_share(cells)
+    return f"{'at least ' * at_least(cells)}{share.hits} ({int(cells['hits'].sum())})" if share.n else ""
 
 
 def typed_table(part: pd.DataFrame) -> str:
@@ -55,8 +62,6 @@ def typed_table(part: pd.DataFrame) -> str:
         found = []
         for name in names:
             cells = asked[(asked["attack"] == attack) & (asked["name"] == name)]
-            share = typed_share(cells) if len(cells) else None
-            least = "at least " if len(cells) and at_least(cells) else ""
-            found.append(f"{least}{share.hits} ({int(cells['hits'].sum())})" if share and share.n else "–")
+            found.append(spell_typed(cells) or "–")
         lines.append(f"| {attack_label(str(attack))} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"

@@ -6,8 +6,6 @@ types their text asks with the tokens that it is read as: this draws and judges 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from excise.cache import Cache
@@ -17,9 +15,6 @@ from excise.images import DrawOptions, ImageSet, Pictures, draw_again
 from excise.pipelines.erase.nodes import open_model, rows_of
 
 from .nodes import _draw, judge_concept
-
-if TYPE_CHECKING:
-    from excise.metrics.rates import Rate
 
 
 def draw_typed(
@@ -55,7 +50,7 @@ def typed_rows(prompts: pd.DataFrame, adversarial: pd.DataFrame) -> pd.DataFrame
     return rows.assign(prompt=rows["prompt_id"].map(texts)).reset_index(drop=True)
 
 
-def typed_rate(
+def typed_of(
     concept: dict,
     model: dict,
     eraser: Eraser,
@@ -65,15 +60,15 @@ def typed_rate(
     both: pd.DataFrame,
     draw: DrawOptions,
     cache: Cache,
-) -> Rate | None:
-    """The rate of an attack with its text typed in the place of its tokens; None of one that finds no words.
+) -> pd.DataFrame | None:
+    """Verdicts on an attack with its text typed in the place of its tokens; None of one that finds no words.
 
     Args:
         plain, both: verdicts of prompts as they stand, and of either these or the tokens (what ``either`` returns).
     """
     from excise.judges import make_judge
     from excise.judges.judging import hits
-    from excise.metrics.rates import prompt_verdicts, rate_of
+    from excise.metrics.rates import prompt_verdicts
     from excise.metrics.typed import finds_words, typed_verdicts
 
     if not finds_words(adversarial):
@@ -82,7 +77,7 @@ def typed_rate(
     spec = Concept(**concept).judge
     shown = hits(seen, make_judge(spec).resolve(spec.labels), spec.threshold)
     of_text = prompt_verdicts(shown, typed_rows(prompts, adversarial)["prompt_id"])
-    return rate_of(typed_verdicts(plain, both, of_text))
+    return typed_verdicts(plain, both, of_text)
 
 
 def redraw_typed(

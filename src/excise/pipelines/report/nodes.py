@@ -103,6 +103,7 @@ def summarise_run(
         shown = judgements[judgements["set"] == "target"]
         verdicts[key] = prompt_verdicts(hits(shown, labels, spec.threshold), target, dropped)
         if adversarial is not None:
+            typed[key] = None
             if finds_words(adversarial):
                 text = cells[f"{eraser}__{attack}__typed_judgements"]
                 of_text = prompt_verdicts(

@@ -250,7 +250,7 @@ def _work(s: Settings, missing: list[Cell]):
     """The work of cells, what they share counted once."""
     from excise.attacks import make_attack
     from excise.erasers import make_method
-    from excise.planning import Work
+    from excise.planning import Work, typed
 
     first_attack = s.fit_attack
     shown = s.prompts.test * s.draw.per_prompt
@@ -282,7 +282,8 @@ def _work(s: Settings, missing: list[Cell]):
             work = make_attack(options).work(options, s.prompts.test)
             if cell.made_on:  # the attack is another cell's
                 tried, work = 0, 0
-            yield Work(2 * s.draw.steps * (shown + tried), work, shown + tried)
+            drawn = (1 + typed(options)) * shown + tried
+            yield Work(2 * s.draw.steps * drawn, work, drawn)
 
 
 class _Progress:

@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from excise.metrics.several import clustered_interval
-from excise.pipelines.benchmark.typed import BY_WORDS, typed_share
+from excise.pipelines.benchmark.typed import BY_WORDS, spell_typed
 from excise.pipelines.names import PLAIN
 from excise.reports.legends import legend_below
 from excise.reports.words import attack_label, spell_p
@@ -46,9 +46,10 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         "least one image shows the concept, under an attack of twice as many images; what the model that never saw the "
         "concept has there is the judge's error. *Reactivation* 0: the concept's neurons "
         "are as silent as on harmless prompts, 1: as active as in the base model; *before the attack*: the same on the "
-        "plain prompts (rows of earlier versions do not say). *Can be typed*: of the hits of an attack by words, those "
-        "that the prompt as it stands brings, or a text that the tokenizer reads as the tokens that were drawn. "
-        "*Second judge*: hits / n by seed of another judge on the same pictures, where the concept has one.\n",
+        "plain prompts (rows of earlier versions do not say). *Typed*: hits of an attack by words where its text is "
+        "typed, in brackets where the model is handed its tokens; *at least*: of rows that did not draw text that the "
+        "tokenizer reads as other tokens. *Second judge*: hits / n by seed of another judge on the same pictures, "
+        "where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
     parts += ["## In short\n", "Hits / n over all training seeds.\n", short_table(table)]
@@ -122,7 +123,7 @@ def _devices(table: pd.DataFrame) -> str:
 
 def _rates(part: pd.DataFrame) -> str:
     lines = [
-        "| model | asked with | hits / n by seed | pooled | 95 % interval | any image | can be typed | second judge "
+        "| model | asked with | hits / n by seed | pooled | 95 % interval | any image | typed | second judge "
         "| dropped, failed | retain near, far | pruned | reactivation | before the attack | sensitivity |",
         "|" + "---|" * 14,
     ]
@@ -155,11 +156,10 @@ def _rate_cells(cells: pd.DataFrame) -> str:
 
 
 def _typed(cells: pd.DataFrame) -> str:
-    """Of the hits of an attack by words, those that a keyboard is enough for; rows of earlier versions do not say."""
+    """What an attack by words brings back where its text is typed; rows of earlier versions do not say."""
     if "threat_model" not in cells or not cells["threat_model"].isin(BY_WORDS).all():
         return ""
-    typed = typed_share(cells)
-    return f"{typed.hits} of {int(cells['hits'].sum())}" if typed.n else ""
+    return spell_typed(cells)
 
 
 def _second(cells: pd.DataFrame) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def _shown(own: list[dict[str, Any]], beside: dict[str, list[dict[str, Any]]]) -
                 return f"from another training of {of}, by its digest"
             continue
         here, there = (_told(rows, "device") for rows in (own, part))
-        if here and there and here != there:
+        if here and there and set(here) != set(there):
             return f"on {' and '.join(here)} ({of} on {' and '.join(there)})"
         sizes = [{r.get("mask_bytes") for r in rows} for rows in (own, part)]
         if own[0]["variant"].startswith("random") and variant != "unpruned" and sizes[0].isdisjoint(sizes[1]):

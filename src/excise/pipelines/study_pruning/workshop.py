@@ -442,11 +442,15 @@ class Workshop:
 
     def _typed(self, cell: Cell, adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
         """Hits where the text of the tokens is typed; of attacks that find words."""
-        from excise.pipelines.evaluate.typed import typed_rate
+        from excise.metrics.rates import rate_of
+        from excise.pipelines.evaluate.typed import typed_of
 
         worn = (self.model(cell), self.eraser(cell), self.prompts, adversarial)
-        rate = typed_rate(self.concept, *worn, plain, both, self.settings.draw, self.cache)
-        return {} if rate is None else {"typed_hits": rate.hits}
+        verdicts = typed_of(self.concept, *worn, plain, both, self.settings.draw, self.cache)
+        if verdicts is None:
+            return {}
+        rate, told = rate_of(verdicts), "".join(LETTERS[v] for v in verdicts["verdict"])
+        return {"typed_n": rate.n, "typed_hits": rate.hits, "typed_verdicts": told}
 
     def _neurons(self, cell: Cell, adversarial: pd.DataFrame) -> dict:
         """Reactivation and sensitivity under this attack; of erasers only, whose attack on X ranks the neurons."""
