@@ -1,7 +1,7 @@
 """Options of erasers tried on tune prompts: how often the concept is drawn plainly asked, and what else is kept.
 
-One training each, no attack: a compass for choosing defaults. Prints a row a trial; nothing is written. Usage, in the
-project's folder (each value replaces one of ``erasers.NAME.options``, a list tries several):
+One training each, no attack: a compass for choosing defaults. Prints a row a trial, and keeps its work in the cache.
+Usage, in the project's folder (each value replaces one of ``erasers.NAME.options``, a list tries several):
 
     python benchmarks/tuning.py person,church conceptprune share=0.02,0.1,0.3
 """

@@ -87,6 +87,13 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
         assert row["n"] + row["dropped"] + row["failed"] == BUDGET["prompts"]["test"]
         assert row["peak_mb"] > 0 and row["provenance"]["judges"] and row["provenance"]["versions"]
         assert ("eraser" in row["provenance"]) == (row["eraser"] not in ("none", "never_saw"))
+        made_from = row["provenance"].get("made_from")
+        if row["eraser"] in ("none", "never_saw") or row["variant"] == "unpruned":
+            assert made_from is None
+        else:
+            of = (row["eraser"], "unpruned", row["seed"])
+            [x] = {r["provenance"]["eraser"] for r in rows if (r["eraser"], r["variant"], r["seed"]) == of}
+            assert made_from["unpruned"] == x
         if row["attack"] == "plain":
             continue
         assert len(row["found"]) == BUDGET["prompts"]["test"] and row["confirmed"] <= row["found_new"]
@@ -98,7 +105,11 @@ def test_every_cell_has_a_row_with_its_threat_model_budget_and_provenance(rows):
         stands = sum(a == b == "h" for a, b in zip(plain["verdicts"], row["verdicts"], strict=True))
         assert stands <= row["readable_hits"] <= row["hits"]
         words = row["threat_model"] in ("white-box text", "black-box text")  # nothing else can be typed
-        assert stands <= row["typed_hits"] <= row["n"] if words else "typed_hits" not in row
+        assert ("typed_hits" in row) == words
+        if words:
+            typed = row["typed_verdicts"]
+            assert len(typed) == len(row["verdicts"]) and row["typed_n"] == typed.count("h") + typed.count(".")
+            assert stands <= row["typed_hits"] == typed.count("h") and row["readable_hits"] <= row["typed_hits"]
         if row["threat_model"] == "embedding":  # no text spells what was learned
             assert row["readable"] == 0 and row["readable_hits"] == stands
         if row["threat_model"] == "weights":
