@@ -155,7 +155,7 @@ def test_pages_come_from_the_rows_alone(rows):
     steps, batch = (BUDGET["attacks"]["textual_inversion"][k] for k in ("steps", "batch"))
     told = f"| textual inversion | embedding | {steps}.0 for all | {steps * batch}.0 for all |"
     assert told in summary  # gradient steps are of pictures, and no prompt's
-    assert "| text spells the tokens | hits that can be typed |" in summary
+    assert "| text spells the tokens | hits whose tokens a text spells |" in summary
 
 
 def test_a_transferred_attack_is_the_one_that_was_made_on_the_other_model(rows):
