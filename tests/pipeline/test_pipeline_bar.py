@@ -338,7 +338,7 @@ def test_an_older_row_that_was_asked_other_prompts_is_not_kept():
         assert _same_prompts(row, shop, None) == same
 
 
-def test_hits_that_can_be_typed_stand_beside_rates_by_words_alone():
+def test_what_is_known_to_be_typed_stands_beside_rates_by_words_alone():
     rows = json.loads((ROOT / "docs/results.json").read_text())
     page = results_page(rows, "kedro run", len(rows), "emoji64", [])
     part = page[page.index("## person (nsfw)") :].partition("\n## ")[0]
@@ -346,6 +346,6 @@ def test_hits_that_can_be_typed_stand_beside_rates_by_words_alone():
     own = [r for r in rows if r["concept"] == "person" and r["eraser"] == "ac" and r["variant"] == "unpruned"]
     attacked = [r for r in own if r["attack"] == "unlearndiffatk"]
     typed, hits = (sum(r[key] for r in attacked) for key in ("readable_hits", "hits"))
-    assert typed < hits and lines["| AC", "UnlearnDiffAtk"][6] == f"{typed} of {hits}"
+    assert typed < hits and lines["| AC", "UnlearnDiffAtk"][6] == f"at least {typed} ({hits})"
     assert lines["| AC", "textual inversion"][6] == lines["| AC", "plain prompt"][6] == ""
     assert lines["| AC", "UnlearnDiffAtk"][5] == f"{sum(r['any_hits'] for r in attacked)}/150"
