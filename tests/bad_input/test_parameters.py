@@ -82,6 +82,9 @@ TYPED = {
     JOB + "--params=fidelity.features=nowhere": (
         "fidelity.features is 'nowhere', where there is no model.safetensors: point it to an image model's folder …"
     ),
+    JOB + "--params=fidelity.lpips=nowhere": (
+        "fidelity.lpips is 'nowhere', where there is no model.safetensors: point it to a folder of VGG16 …"
+    ),
     JOB + "--env=sd14": "There is no diffusers model in 'weights/sd14': Download CompVis/stable-diffusion-v1-4 …",
     JOB + "--params=checkpoint=x.safetensors": (
         "Nothing of this run reads the parameter 'checkpoint': leave it out, or say --pipeline=audit…"

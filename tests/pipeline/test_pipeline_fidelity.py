@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 from scipy.spatial.distance import cosine
 
+from excise.concepts.concept import JudgeSpec
 from excise.errors import UserError
 from excise.images import ImageSet
 from excise.images.image_set import save_picture
 from excise.judges.clip.load import SHIPPED, load_clip
 from excise.judges.probe.features import POOLED, image_features
 from excise.metrics.kernel import paired_kernel_distance
+from excise.metrics.lpips import BLOCKS, WIDTHS, Lpips
 from excise.metrics.summary import Survival
 from excise.metrics.utility import frechet_distance
 from excise.pipelines.report.fidelity import FidelityOptions, measure_fidelity, usable
@@ -51,7 +55,8 @@ def drawn(tmp_path):
 def measured(drawn):
     def measure(unsafe: bool = False, order: list | None = None, base: list | None = None, **fidelity) -> dict:
         concept = PERSON | {"unsafe": unsafe}
-        prompts = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(len(SETS))], "prompt": WORDS})
+        ids = [f"p{i}" for i in range(len(SETS))]
+        prompts = pd.DataFrame({"prompt_id": ids, "set": SETS, "split": "test", "prompt": WORDS})
         images = {
             "same__plain__images": drawn(0, RETAIN if order is None else order),
             "other__plain__images": drawn(1, RETAIN),
@@ -142,8 +147,77 @@ def test_the_clip_score_is_of_each_picture_and_its_own_prompt(measured):
     assert score["features"] == f"emoji64_clip {clip.sha256[:12]}"
 
 
+@pytest.fixture(scope="module")
+def vgg16(tmp_path_factory):
+    """VGG16 with weights by lot."""
+    torch.manual_seed(0)
+    before, held, folder = 3, {}, tmp_path_factory.mktemp("vgg16_by_lot")
+    for block, width in zip(BLOCKS, WIDTHS, strict=True):
+        for number in block:
+            layer = torch.nn.Conv2d(before, width, 3, padding=1)
+            held |= {f"features.{number}.{name}": tensor for name, tensor in layer.state_dict().items()}
+            before = width
+    save_file(held, folder / "model.safetensors")
+    return folder
+
+
+def test_lpips_is_between_pictures_of_one_prompt_and_seed_with_another_seed_beside(measured, vgg16):
+    turned = [RETAIN[i] for i in np.random.default_rng(3).permutation(len(RETAIN))]
+    found = measured(order=turned, lpips=str(vgg16))
+    assert found["none"] == {} and found["same"]["lpips"]["retain_near"]["mean"] == 0
+    distances = Lpips(vgg16).distances(*(np.stack([noise(model)[p, s] for p, s in RETAIN]) for model in (0, 1)))
+    other = found["other"]["lpips"]
+    assert other["retain_near"]["mean"] == pytest.approx(distances[:8].mean(), rel=1e-5)
+    assert other["retain_far"]["mean"] == pytest.approx(distances[8:].mean(), rel=1e-5)
+    twins = Lpips(vgg16).distances(*(np.stack([noise(0)[p, seed] for p in (7, 8)]) for seed in (0, 1)))
+    assert other["another_seed"] == pytest.approx(twins.mean(), rel=1e-5)
+    Survival.model_validate({**dict.fromkeys(("retain_near", "retain_far"), RATE), **found["other"]})
+    alone = measured(base=[(p, s) for p, s in EVERY if s == 0], lpips=str(vgg16))["other"]["lpips"]
+    assert "another_seed" not in alone and alone["retain_near"]["n"] == 4
+
+
+STYLES = {"name": "style_probe", "words": {"flat": ["a red", "church"], "noto": ["a bee"], "fluent": ["a key"]}}
+
+
+def test_what_prompts_say_of_another_domain_is_told_by_another_judge(measured):
+    from excise.judges import make_judge
+
+    judge = make_judge(JudgeSpec(name="style_probe", threshold=0.0))
+    found = measured(cross=[STYLES, {"name": PERSON["retain_judge"]["name"]}])
+    for eraser, model in {"none": 0, "same": 0, "other": 1}.items():
+        [cross] = found[eraser]["cross"]  # the concept's own judge is left out
+        right = 0  # of a red rose, a bee, a church and a key; the key is far, and so is the church
+        for prompt, label in {1: "flat", 2: "noto", 3: "flat", 5: "fluent"}.items():
+            right += all(seen[0].label == label for seen in judge.detect(noise(model)[prompt]))
+        assert (cross["n"], cross["hits"], cross["labels"]) == (4, right, 3)
+        assert (cross["judge"], cross["sha256"], cross["threshold"]) == ("style_probe", judge.sha256, 0.0)
+        Survival.model_validate({**dict.fromkeys(("retain_near", "retain_far"), RATE), **found[eraser]})
+    assert found["none"]["cross"] == found["same"]["cross"]
+    assert "cross" not in measured(cross=[STYLES | {"words": {"flat": ["in flat style"]}}])["other"]  # none says so
+
+
+def test_a_prompt_that_was_not_drawn_is_not_right(measured):
+    [cross] = measured(order=[(p, s) for p, s in RETAIN if p != 2], cross=[STYLES])["same"]["cross"]
+    assert (cross["n"], cross["failed"]) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "eye"}, "There is no judge 'eye'"),
+        (
+            STYLES | {"words": {"oil": ["in oil"]}},
+            "fidelity.cross: the judge 'style_probe' has no label 'oil': use some",
+        ),
+    ],
+)
+def test_a_judge_that_cannot_look_is_refused(wrong, said):
+    with pytest.raises(UserError, match=said):
+        FidelityOptions(cross=[wrong]).cross[0].ready()
+
+
 def test_of_an_unsafe_concept_nothing_is_compared(measured):
-    assert measured(unsafe=True, clip="nowhere") == {"none": {}, "same": {}, "other": {}}
+    assert measured(unsafe=True, clip="nowhere", cross=[STYLES]) == {"none": {}, "same": {}, "other": {}}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])

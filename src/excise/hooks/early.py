@@ -116,6 +116,8 @@ def features_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         concepts = {name.split(".")[0] for name in pipeline.datasets() if name.endswith(".fidelity")}
         if not all(load_concept(name, catalog["concepts"].load()).unsafe for name in concepts):
             load_models(options)
+            for judge in options.cross:
+                judge.ready()
 
 
 def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

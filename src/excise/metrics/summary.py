@@ -10,7 +10,9 @@ from pydantic import Field
 
 from excise.provenance.made_of import MadeOf
 
+from .cross_domain import CrossRate
 from .likeness import Likeness
+from .lpips import Perceptual
 from .paired import Kept, Paired, paired_difference
 from .rates import Rate, Strict, rate_of
 from .utility import Utility
@@ -56,9 +58,12 @@ class AttackRate(Rate):
 
 
 class Survival(Utility):
-    """``likeness``: to the base model's pictures; none for the base model, nor in files of earlier versions."""
+    """``likeness`` and ``lpips``: to the base model's pictures; none for the base model. ``cross``: by each judge of
+    another domain than the concept's. None of them is in files of earlier versions."""
 
     likeness: Likeness | None = None
+    lpips: Perceptual | None = None
+    cross: list[CrossRate] | None = None
 
 
 class Eraser(Strict):
