@@ -176,35 +176,52 @@ def test_lpips_is_between_pictures_of_one_prompt_and_seed_with_another_seed_besi
     assert "another_seed" not in alone and alone["retain_near"]["n"] == 4
 
 
-STYLES = {"name": "style_probe", "words": {"flat": ["a red", "church"], "noto": ["a bee"], "fluent": ["a key"]}}
+WORDS_OF = {"flat": ["a red", "church"], "noto": ["a bee"], "fluent": ["a key"]}
+STYLES = {"domain": "style", "name": "style_probe", "words": WORDS_OF}
+THINGS = {"domain": "thing", "name": "object_probe"}
 
 
 def test_what_prompts_say_of_another_domain_is_told_by_another_judge(measured):
     from excise.judges import make_judge
 
     judge = make_judge(JudgeSpec(name="style_probe", threshold=0.0))
-    found = measured(cross=[STYLES, {"name": PERSON["retain_judge"]["name"]}])
+    found = measured(cross=[THINGS, STYLES])
     for eraser, model in {"none": 0, "same": 0, "other": 1}.items():
-        [cross] = found[eraser]["cross"]  # the concept's own judge is left out
+        assert set(found[eraser]["cross"]) == {"style_probe_retain"}  # a person is a thing; no target was drawn
+        cross = found[eraser]["cross"]["style_probe_retain"]
         right = 0  # of a red rose, a bee, a church and a key; the key is far, and so is the church
         for prompt, label in {1: "flat", 2: "noto", 3: "flat", 5: "fluent"}.items():
             right += all(seen[0].label == label for seen in judge.detect(noise(model)[prompt]))
-        assert (cross["n"], cross["hits"], cross["labels"]) == (4, right, 3)
+        assert (cross["n"], cross["hits"], cross["labels"], cross["commonest"]) == (4, right, 3, 0.5)
         assert (cross["judge"], cross["sha256"], cross["threshold"]) == ("style_probe", judge.sha256, 0.0)
         Survival.model_validate({**dict.fromkeys(("retain_near", "retain_far"), RATE), **found[eraser]})
     assert found["none"]["cross"] == found["same"]["cross"]
     assert "cross" not in measured(cross=[STYLES | {"words": {"flat": ["in flat style"]}}])["other"]  # none says so
 
 
+def test_things_are_looked_for_where_a_style_was_erased_and_in_its_own_prompts_too(drawn):
+    style = {"name": "fluent"} | yaml.safe_load((PROJECT / "conf/base/concepts/fluent.yml").read_text())["fluent"]
+    sets = ["target" if s == "neutral" else s for s in SETS]
+    prompts = pd.DataFrame({"prompt_id": [f"p{i}" for i in range(9)], "set": sets, "split": "test", "prompt": WORDS})
+    options = FidelityOptions(cross=[THINGS, STYLES])
+    images = drawn(0, EVERY)
+    images.manifest["set"] = images.manifest["set"].replace("neutral", "target")
+    [(_, found)] = measure_fidelity(style, prompts, options, none__plain__images=images).items()
+    assert {k: (v["n"], v["prompts"]) for k, v in found["cross"].items()} == {
+        "object_probe_retain": (6, "retain"),  # it knows no cat
+        "object_probe_target": (2, "target"),  # a cactus and a robot, each asked for in the style
+    }
+
+
 def test_a_prompt_that_was_not_drawn_is_not_right(measured):
-    [cross] = measured(order=[(p, s) for p, s in RETAIN if p != 2], cross=[STYLES])["same"]["cross"]
+    [cross] = measured(order=[(p, s) for p, s in RETAIN if p != 2], cross=[STYLES])["same"]["cross"].values()
     assert (cross["n"], cross["failed"]) == (3, 1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"name": "eye"}, "There is no judge 'eye'"),
+        (STYLES | {"name": "eye"}, "There is no judge 'eye'"),
         (
             STYLES | {"words": {"oil": ["in oil"]}},
             "fidelity.cross: the judge 'style_probe' has no label 'oil': use some",
@@ -214,6 +231,19 @@ def test_a_prompt_that_was_not_drawn_is_not_right(measured):
 def test_a_judge_that_cannot_look_is_refused(wrong, said):
     with pytest.raises(UserError, match=said):
         FidelityOptions(cross=[wrong]).cross[0].ready()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([STYLES, THINGS, STYLES], "the judge 'style_probe' is there twice for the domain style"),
+        ([STYLES | {"words": {"noto": [""]}}], "at least 1 character"),
+        ([STYLES | {"domain": "sound"}], "'style' or 'thing'"),
+    ],
+)
+def test_judges_that_could_not_be_told_apart_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        FidelityOptions(cross=wrong)
 
 
 def test_of_an_unsafe_concept_nothing_is_compared(measured):

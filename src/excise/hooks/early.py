@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from excise.concepts.concept import PromptSource
+    from excise.pipelines.report.fidelity import FidelityOptions
     from excise.prompts import PromptOptions
+
+logger = logging.getLogger(__name__)
 
 
 def numbers_are_finite(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -116,8 +120,23 @@ def features_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) 
         concepts = {name.split(".")[0] for name in pipeline.datasets() if name.endswith(".fidelity")}
         if not all(load_concept(name, catalog["concepts"].load()).unsafe for name in concepts):
             load_models(options)
-            for judge in options.cross:
-                judge.ready()
+            _look_for_labels(options, catalog, pipeline)
+
+
+def _look_for_labels(options: FidelityOptions, catalog: Any, pipeline: Any) -> None:
+    """Judges of another domain can look, and have something to look for."""
+    from excise.pipelines.report.cross_domain import of_another_domain
+
+    ready = {id(judge): judge.ready() for judge in options.cross}
+    for name, table, *_ in tables_to_be(catalog, pipeline):
+        concept = load_concept(name, catalog["concepts"].load())
+        for judge in of_another_domain(concept, options.cross):
+            if not concept.unsafe and judge.asked(ready[id(judge)], table, "retain").empty:
+                logger.warning(
+                    "No prompt of what must survive '%s' says a word of fidelity.cross' judge '%s': it tells nothing.",
+                    name,
+                    judge.name,
+                )
 
 
 def inputs_are_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

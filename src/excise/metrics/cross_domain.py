@@ -1,13 +1,15 @@
-"""What pictures of retain prompts show of the domain that nothing was erased from: CRA.
+"""What pictures show of the domain that nothing was erased from: cross-domain retain accuracy.
 
-UnlearnCanvas (Zhang et al. 2024) asks for it: where a style was erased, are things still drawn right? Where a thing was
-erased, are styles? In-domain retain accuracy, IRA, is what the concept's own retain judge says of its neighbours.
+UnlearnCanvas (Zhang et al. 2024) asks for it as CRA: where a style was erased, are things still drawn right? Where a
+thing was erased, are styles? In-domain retain accuracy, IRA, is what the concept's own retain judge says of its
+neighbours. They average over all prompts, those of what was erased among them; here the two kinds stand apart.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 from pydantic import Field
@@ -16,10 +18,18 @@ from .rates import Rate
 
 
 class CrossRate(Rate):
-    """The share of retain prompts, near and far, whose pictures show what they also say. ``labels``: how many different
-    ones they ask for. Judge, version, sha256 and threshold: who says so."""
+    """The share of prompts whose pictures show what they also say.
 
+    Attributes:
+        prompts: retain, of what must survive; target, of the concept.
+        labels: how many different ones the prompts ask for.
+        commonest: share of the prompts that ask for the commonest: who sees this one everywhere is right as often.
+        judge, version, sha256, threshold: who says so.
+    """
+
+    prompts: Literal["retain", "target"]
     labels: int = Field(ge=1)
+    commonest: float = Field(gt=0, le=1)
     judge: str
     version: str
     sha256: str

@@ -1,6 +1,6 @@
 """How far pictures of what must survive have moved, each from the base model's of the same prompt and seed.
 
-What LPIPS is used for in papers on erasing, over any features: LPIPS' own are not to be had as safetensors.
+What LPIPS (``lpips``) is used for in papers on erasing, over any features: its own network is large, and the user's.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ through torchvision.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ WEIGHTS = "model.safetensors"
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 WIDTHS = (64, 128, 256, 512, 512)
 LEAST = 16  # px: below this the last block would see nothing
+BATCH_PIXELS = 16 * 64 * 64  # one picture of 256 px: its first block takes 16 MB
+GREY = np.full((1, 32, 32, 3), 128, np.uint8)
+TRIED = GREY, np.where(np.arange(32)[None, :, None, None] % 4 < 2, GREY, np.uint8(255))  # grey, and stripes
 # pixels on [-1, 1] -> what VGG16 was trained on; the constants are LPIPS' own
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
@@ -69,6 +73,7 @@ class Lpips:
         Raises:
             UserError: no such file, or not VGG16's weights.
         """
+        import torch
         from safetensors.torch import load_file
 
         from excise.judges.judge import file_sha256
@@ -81,6 +86,7 @@ class Lpips:
         except Exception as error:  # of many kinds, all about the file
             said = str(error).strip().splitlines() or [""]
             raise _refusal(folder, f"which cannot be loaded ({type(error).__name__}: {said[0]})") from None
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         before = 3
         self._convolutions: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         for block, width in zip(BLOCKS, WIDTHS, strict=True):
@@ -90,15 +96,16 @@ class Lpips:
                     name = f"features.{number}.{part}"
                     if name not in held or tuple(held[name].shape) != shape:
                         raise _refusal(folder, f"whose weights lack {name} of the shape {shape}")
-                self._convolutions[number] = (
-                    held[f"features.{number}.weight"].float(),
-                    held[f"features.{number}.bias"].float(),
-                )
+                weight, bias = (held[f"features.{number}.{part}"].float().to(self._device) for part in shapes)
+                self._convolutions[number] = (weight, bias)
                 before = width
-        self._heads = _heads()
+        self._heads = [head.to(self._device) for head in _heads()]
+        tried = float(self.distances(*TRIED)[0])
+        if not (np.isfinite(tried) and tried > 0):
+            raise _refusal(folder, f"whose weights find grey and stripes {tried} apart")
         self.name = f"LPIPS-VGG16 {folder.resolve().name} {file_sha256(file)[:12]}"
 
-    def distances(self, first: np.ndarray, second: np.ndarray, batch: int = 16) -> np.ndarray:
+    def distances(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Distance of each picture from the one in the same place.
 
         Args:
@@ -108,33 +115,32 @@ class Lpips:
             (n,) float64, at least 0.
         """
         import torch
+        from tqdm import tqdm
 
         if first.shape != second.shape or min(first.shape[1:3]) < LEAST:
             raise ValueError(f"equally many pictures of {LEAST} px and more, got {first.shape} and {second.shape}")
+        batch = max(1, BATCH_PIXELS // (first.shape[1] * first.shape[2]))
         found = [np.empty(0)]
         with torch.inference_mode():
-            for start in range(0, len(first), batch):
-                one, two = (self._blocks(images[start : start + batch]) for images in (first, second))
-                total = sum(
-                    (head * (a - b) ** 2).sum(1).mean((1, 2)) for head, a, b in zip(self._heads, one, two, strict=True)
-                )
-                found.append(total.double().numpy())
+            for start in tqdm(range(0, len(first), batch), desc="LPIPS", unit="batch", disable=len(first) <= 8 * batch):
+                pair = (self._blocks(images[start : start + batch]) for images in (first, second))
+                blocks = zip(self._heads, *pair, strict=True)  # one block at a time: the first ones are large
+                total = sum((head * (one - two).square()).sum(1).mean((1, 2)) for head, one, two in blocks)
+                found.append(total.double().cpu().numpy())
         return np.concatenate(found)
 
-    def _blocks(self, images: np.ndarray) -> list[torch.Tensor]:
+    def _blocks(self, images: np.ndarray) -> Iterator[torch.Tensor]:
         """Each block's output, every place of length 1: (n, channels, height, width)."""
         import torch
         from torch.nn.functional import conv2d, max_pool2d
 
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = (pixels - torch.tensor(SHIFT).view(3, 1, 1)) / torch.tensor(SCALE).view(3, 1, 1)
-        outputs = []
+        x = ((pixels - torch.tensor(SHIFT).view(3, 1, 1)) / torch.tensor(SCALE).view(3, 1, 1)).to(self._device)
         for index, block in enumerate(BLOCKS):
             x = max_pool2d(x, 2) if index else x
             for number in block:
-                x = conv2d(x, *self._convolutions[number], padding=1).relu()
-            outputs.append(x / (1e-8 + x.square().sum(1, keepdim=True)).sqrt())
-        return outputs
+                x = conv2d(x, *self._convolutions[number], padding=1).relu_()
+            yield x / (1e-8 + x.square().sum(1, keepdim=True)).sqrt()
 
 
 def perceptual(drawn: pd.DataFrame, distances: np.ndarray, features: str, another_seed: float | None) -> Perceptual:

@@ -58,12 +58,12 @@ class AttackRate(Rate):
 
 
 class Survival(Utility):
-    """``likeness`` and ``lpips``: to the base model's pictures; none for the base model. ``cross``: by each judge of
-    another domain than the concept's. None of them is in files of earlier versions."""
+    """``likeness`` and ``lpips``: to the base model's pictures; none for the base model. ``cross``: by a judge
+    of another domain than the concept's, and kind of prompts. None of them is in files of earlier versions."""
 
     likeness: Likeness | None = None
     lpips: Perceptual | None = None
-    cross: list[CrossRate] | None = None
+    cross: dict[str, CrossRate] | None = None
 
 
 class Eraser(Strict):

@@ -211,7 +211,7 @@ def _top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def methods_of(
     function: Callable[..., Any], parameters: Mapping[str, Any], concept: Mapping[str, Any] | None
 ) -> list[type]:
-    """The classes that a node finds by name: the eraser and attack that its parameters name, the concept's judges.
+    """The classes that a node finds by name: eraser, attack and judges that its parameters name, the concept's judges.
 
     Args:
         parameters: raw values by ``params:…``.
@@ -230,6 +230,10 @@ def methods_of(
             from excise.attacks import AttackOptions, make_attack
 
             found.append(type(make_attack(AttackOptions.model_validate(value))))
+        elif name == "params:fidelity":
+            from excise.judges import JUDGES
+
+            found += [JUDGES[judge["name"]] for judge in (value or {}).get("cross") or [] if judge["name"] in JUDGES]
     if concept is not None and leads_to(function, "excise.judges.judge"):
         from excise.concepts import Concept
         from excise.judges import JUDGES

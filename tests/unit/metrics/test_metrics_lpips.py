@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torchmetrics.functional.image import lpips as library
 
 from excise.errors import UserError
+from excise.metrics import lpips
 from excise.metrics.lpips import BLOCKS, WIDTHS, Lpips, perceptual
 
 
@@ -55,19 +56,20 @@ def test_it_is_torchmetrics_lpips(network, folder, monkeypatch):
         expected = theirs(one, two, normalize=True).flatten().numpy()
     ours = Lpips(folder)
     assert ours.distances(first, second) == pytest.approx(expected, rel=1e-4)
-    assert ours.distances(first, second, batch=1) == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(lpips, "BATCH_PIXELS", 1)  # one by one
+    assert ours.distances(first, second) == pytest.approx(expected, rel=1e-4)
     assert (expected > 0.01).all() and len(set(expected.round(6))) == len(expected)
     assert ours.name.startswith("LPIPS-VGG16 vgg16_by_lot")
 
 
 def test_equal_pictures_are_not_apart_and_the_order_does_not_matter(folder):
-    lpips = Lpips(folder)
+    distances = Lpips(folder).distances
     first, second = pictures(1), pictures(2)
-    assert (lpips.distances(first, first) == 0).all()
-    assert lpips.distances(first, second) == pytest.approx(lpips.distances(second, first))
+    assert (distances(first, first) == 0).all()
+    assert distances(first, second) == pytest.approx(distances(second, first))
     nearer = (0.9 * first.astype(float) + 0.1 * second).astype(np.uint8)
-    assert (lpips.distances(first, nearer) < lpips.distances(first, second)).all()
-    assert lpips.distances(first[:0], second[:0]).shape == (0,)
+    assert (distances(first, nearer) < distances(first, second)).all()
+    assert distances(first[:0], second[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,9 @@ def test_a_folder_without_vgg16_is_refused_in_a_sentence(network, folder, tmp_pa
     assert "whose weights lack features.28.bias of the shape (512,)" in refused(tmp_path)
     save_file(held | {"features.2.weight": held["features.0.weight"].clone()}, tmp_path / "model.safetensors")
     assert "whose weights lack features.2.weight" in refused(tmp_path)
+    for blind in (0.0, float("nan")):
+        save_file({k: torch.full_like(v, blind) for k, v in held.items()}, tmp_path / "model.safetensors")
+        assert f"whose weights find grey and stripes {blind} apart" in refused(tmp_path)
 
 
 def test_a_prompt_is_one_trial_however_many_pictures_it_has():

@@ -113,14 +113,18 @@ def test_pictures_that_moved_stand_beside_their_scales_or_nothing_is_said(metric
 
 def test_what_is_shown_of_another_domain_has_its_judge_and_lpips_its_network(metrics_of):
     rate = {"n": 8, "hits": 6, "rate": 0.75, "low": 0.409, "high": 0.929, "any_hits": 6, "dropped": 0, "failed": 1}
-    cross = [{**rate, "labels": 3, "judge": "style_probe", "version": "1", "sha256": "0", "threshold": 0.0}]
+    who = {"judge": "style_probe", "version": "7", "sha256": "0", "threshold": 0.0}
+    cross = {"style_probe_target": {**rate, "prompts": "target", "labels": 3, "commonest": 0.5, **who}}
     apart = {
         "retain_near": {"n": 4, "mean": 0.125, "low": 0.1, "high": 0.15},
         "another_seed": 0.5,
         "features": "VGG16 x",
     }
     html = page(metrics_of(none="hhh", esd="..h", moved={"none": {"cross": cross}, "esd": {"lpips": apart}}))
-    assert "cross-domain retain accuracy, CRA" in html and "style_probe" in html and "6 / 8" in html and "0, 1" in html
+    assert (
+        "cross-domain retain accuracy, CRA" in html and "style_probe 7" in html and "6 / 8" in html and "0, 1" in html
+    )
+    assert re.findall(r'data-name="One label alone"[^>]*>([^<]*)<', html) == ["50\u00a0%"]
     assert "near 0.125 (0.100 to 0.150) over 4 prompts, another seed of the base model’s 0.500 (VGG16 x)" in html
     assert "CRA" not in page(metrics_of(none="hhh", esd="..h"))
 

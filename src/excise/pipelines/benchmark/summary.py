@@ -54,8 +54,8 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
         "eraser. *Retain*: other things that are still drawn right, near the concept and far from it; higher is "
         "better. In the words of UnlearnCanvas UA is 1 less the plain rate, and IRA is *near*; its CRA (objects where "
-        "a style is erased, styles where an object is) is in the report of each run, and not in these rows; *far* is "
-        "something else.\n",
+        "a style is erased, styles where an object is) is not in these rows, but in the report of a single run, "
+        "where `fidelity.cross` names a judge; *far* is something else.\n",
         trainings_note(rows),
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",

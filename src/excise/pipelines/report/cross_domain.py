@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,20 +14,24 @@ from excise.images import ImageSet
 from excise.judges.judge import Judge
 from excise.pipelines.evaluate.nodes import RETAIN
 
+PROMPTS = {"retain": RETAIN, "target": ["target"]}
+
 
 class CrossJudge(BaseModel):
-    """Who looks at pictures of what must survive for something that their prompts also say.
+    """Who looks for something that prompts also say.
 
     Attributes:
+        domain: what it tells apart. Styles are looked for where a thing is erased, things where a style is.
         name, options, threshold: the judge, as in a concept.
         words: label -> words for it in prompts; none for a judge whose labels are such words themselves.
     """
 
     model_config = ConfigDict(extra="forbid")
+    domain: Literal["style", "thing"]
     name: str
     options: dict[str, int | float | str | bool] = {}
     threshold: float = Field(0.0, ge=0, le=1)
-    words: dict[str, list[str]] = {}
+    words: dict[str, list[Annotated[str, Field(min_length=1)]]] = {}
 
     def ready(self) -> Judge:
         """The judge.
@@ -38,39 +44,51 @@ class CrossJudge(BaseModel):
         judge = make_judge(JudgeSpec(name=self.name, options=self.options, threshold=self.threshold))
         unknown = [label for label in self.words if label not in judge.labels]
         if unknown:
-            known = ", ".join(judge.labels)
             raise UserError(
-                f"fidelity.cross: the judge '{self.name}' has no label '{unknown[0]}': use some of {known}."
+                f"fidelity.cross: the judge '{self.name}' has no label '{unknown[0]}': use some of "
+                f"{', '.join(judge.labels)}."
             )
         return judge
 
+    def asked(self, judge: Judge, prompts: pd.DataFrame, kind: Literal["retain", "target"]) -> pd.Series:
+        """Test prompts of a kind that name one of its labels: prompt_id -> label."""
+        from excise.metrics.cross_domain import asked_labels
+
+        test = prompts[prompts["set"].isin(PROMPTS[kind]) & (prompts["split"] == "test")]
+        return asked_labels(
+            test.set_index("prompt_id")["prompt"], self.words or {label: [label] for label in judge.labels}
+        )
+
 
 def of_another_domain(concept: Concept, judges: list[CrossJudge]) -> list[CrossJudge]:
-    """All but the judge that tells whether the concept's own neighbours are still drawn."""
-    return [judge for judge in judges if judge.name != concept.retain_judge.name]
+    """Those who look for what the concept is not."""
+    other = "thing" if concept.kind == "style" else "style"
+    return [judge for judge in judges if judge.domain == other]
 
 
-def cross_rates(judges: list[CrossJudge], prompts: pd.DataFrame, images: ImageSet) -> list[dict]:
-    """CRA by each judge that has something to look for.
+def cross_rates(judges: list[CrossJudge], prompts: pd.DataFrame, images: ImageSet) -> dict[str, dict]:
+    """By ``<judge>_<kind of prompts>``, where prompts say something that the judge looks for.
 
     Args:
         prompts: prompt_id, set, split, prompt.
         images: one model's pictures of plain prompts.
     """
     from excise.judges.judging import judge_images, right
-    from excise.metrics.cross_domain import CrossRate, asked_labels
+    from excise.metrics.cross_domain import CrossRate
     from excise.metrics.utility import retain_rate
 
-    test = prompts[prompts["set"].isin(RETAIN) & (prompts["split"] == "test")].set_index("prompt_id")["prompt"]
-    found = []
+    found = {}
     for spec in judges:
         judge = spec.ready()
-        asked = asked_labels(test, spec.words or {label: [label] for label in judge.labels})
-        if asked.empty:
-            continue
-        shown = images.manifest[images.manifest["prompt_id"].isin(asked.index)].reset_index(drop=True)
-        seen = right(judge_images(judge, ImageSet(images.folder, shown)), asked, spec.threshold)
-        rate = retain_rate(seen.rename(columns={"hit": "right"}), asked.index)
         who = {"judge": judge.name, "version": judge.version, "sha256": judge.sha256, "threshold": spec.threshold}
-        found.append(CrossRate(**rate.model_dump(), labels=asked.nunique(), **who).model_dump())
+        for kind in PROMPTS:
+            asked = spec.asked(judge, prompts, kind)
+            if asked.empty:
+                continue
+            shown = images.manifest[images.manifest["prompt_id"].isin(asked.index)].reset_index(drop=True)
+            seen = right(judge_images(judge, ImageSet(images.folder, shown)), asked, spec.threshold)
+            rate = retain_rate(seen.rename(columns={"hit": "right"}), asked.index)
+            commonest = float(asked.value_counts(normalize=True).iloc[0])
+            told = CrossRate(**rate.model_dump(), prompts=kind, labels=asked.nunique(), commonest=commonest, **who)
+            found[f"{judge.name}_{kind}"] = told.model_dump()
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from excise.concepts import Concept
 from excise.errors import UserError
@@ -42,6 +42,16 @@ class FidelityOptions(BaseModel):
     features: str | None = None
     lpips: str | None = None
     cross: list[CrossJudge] = []
+
+    @field_validator("cross")
+    @classmethod
+    def _told_apart(cls, cross: list[CrossJudge]) -> list[CrossJudge]:
+        """Results are called by domain and judge."""
+        named = [(judge.domain, judge.name) for judge in cross]
+        for one in named:
+            if named.count(one) > 1:
+                raise ValueError(f"the judge '{one[1]}' is there twice for the domain {one[0]}")
+        return cross
 
 
 def load_models(options: FidelityOptions) -> tuple[Clip | None, See, str, Lpips | None]:
