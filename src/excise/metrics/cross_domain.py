@@ -2,7 +2,7 @@
 
 UnlearnCanvas (Zhang et al. 2024) asks for it as CRA: where a style was erased, are things still drawn right? Where a
 thing was erased, are styles? In-domain retain accuracy, IRA, is what the concept's own retain judge says of its
-neighbours. They average over all prompts, those of what was erased among them; here the two kinds stand apart.
+neighbours. Their code draws what was erased in all of the other domain, too; here the two kinds of prompts stand apart.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Lpips:
             folder: VGG16 trained on ImageNet, with ``model.safetensors`` (timm/vgg16.tv_in1k, or torchvision's saved).
 
         Raises:
-            UserError: no such file, or not VGG16's weights.
+            UserError: no such file, not VGG16's weights, or weights that see nothing.
         """
         import torch
         from safetensors.torch import load_file
