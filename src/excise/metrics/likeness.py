@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic import Field
 
+from .prompt_means import PromptMean, means_by_set
 from .rates import Strict
-from .several import clustered_interval
 
 if TYPE_CHECKING:
     import numpy as np
 
 COSINES = {"ge": 0, "le": 2}
-
-
-class Moved(Strict):
-    """A mean cosine distance over ``n`` prompts with its 95 % bootstrap interval (none below two prompts)."""
-
-    n: int = Field(ge=1)
-    mean: float = Field(**COSINES)
-    low: float | None
-    high: float | None
 
 
 class Likeness(Strict):
@@ -39,8 +30,8 @@ class Likeness(Strict):
         features: the model that the features come from.
     """
 
-    retain_near: Moved | None = None
-    retain_far: Moved | None = None
+    retain_near: PromptMean | None = None
+    retain_far: PromptMean | None = None
     another_seed: float | None = Field(None, **COSINES)
     others: float = Field(**COSINES)
     features: str = Field(min_length=1)
@@ -64,12 +55,9 @@ def likeness(
     if drawn["prompt_id"].nunique() < 2:
         raise ValueError("pictures of at least two prompts are needed, as a scale")
     base, erased = unit_length(base), unit_length(erased)
-    told = drawn.assign(moved=np.clip(1 - (base * erased).sum(1), 0, 2))
-    # pictures of one prompt are no independent trials
-    prompts = told.groupby(["set", "prompt_id"], sort=False)["moved"].mean()
     names = drawn["prompt_id"].to_numpy()
     others = _apart(base, names[:, None] != names[None, :])
-    moved = {name: _moved(part) for name, part in prompts.groupby(level="set")}
+    moved = means_by_set(drawn, np.clip(1 - (base * erased).sum(1), 0, 2))
     scale = {} if another_seed is None else {"another_seed": another_seed}
     return Likeness(**moved, **scale, others=others, features=features)
 
@@ -107,8 +95,3 @@ def _apart(units: np.ndarray, pairs: np.ndarray) -> float:
     import numpy as np
 
     return float(np.clip(1 - (units @ units.T)[pairs].mean(), 0, 2))
-
-
-def _moved(distances: pd.Series) -> Moved:
-    low, high = clustered_interval(distances.to_numpy()[:, None]) if len(distances) > 1 else (None, None)
-    return Moved(n=len(distances), mean=float(distances.mean()), low=low, high=high)

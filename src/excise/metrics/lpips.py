@@ -15,8 +15,8 @@ from pydantic import Field
 
 from excise.errors import UserError
 
+from .prompt_means import PromptMean, means_by_set
 from .rates import Strict
-from .several import clustered_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,15 +34,6 @@ TRIED = GREY, np.where(np.arange(32)[None, :, None, None] % 4 < 2, GREY, np.uint
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
-class Apart(Strict):
-    """A mean distance over ``n`` prompts with its 95 % bootstrap interval (none below two prompts)."""
-
-    n: int = Field(ge=1)
-    mean: float = Field(ge=0)
-    low: float | None
-    high: float | None
-
-
 class Perceptual(Strict):
     """LPIPS distances, 0 for equal pictures.
 
@@ -52,8 +43,8 @@ class Perceptual(Strict):
         features: the network that they come from.
     """
 
-    retain_near: Apart | None = None
-    retain_far: Apart | None = None
+    retain_near: PromptMean | None = None
+    retain_far: PromptMean | None = None
     another_seed: float | None = Field(None, ge=0)
     features: str = Field(min_length=1)
 
@@ -144,7 +135,7 @@ class Lpips:
 
 
 def perceptual(drawn: pd.DataFrame, distances: np.ndarray, features: str, another_seed: float | None) -> Perceptual:
-    """By set, over prompts: pictures of one prompt are no independent trials.
+    """By set, over prompts.
 
     Args:
         drawn: one row a picture that both models drew: prompt_id, set (retain_near, retain_far).
@@ -152,15 +143,8 @@ def perceptual(drawn: pd.DataFrame, distances: np.ndarray, features: str, anothe
         features: ``Lpips.name``.
         another_seed: the scale, where there is one.
     """
-    prompts = drawn.assign(apart=distances).groupby(["set", "prompt_id"], sort=False)["apart"].mean()
-    sets = {name: _mean(part.to_numpy()) for name, part in prompts.groupby(level="set")}
     scale = {} if another_seed is None else {"another_seed": another_seed}
-    return Perceptual(**sets, **scale, features=features)
-
-
-def _mean(values: np.ndarray) -> Apart:
-    low, high = clustered_interval(values[:, None]) if len(values) > 1 else (None, None)
-    return Apart(n=len(values), mean=float(values.mean()), low=low, high=high)
+    return Perceptual(**means_by_set(drawn, distances), **scale, features=features)
 
 
 def _heads() -> list[torch.Tensor]:

@@ -109,6 +109,16 @@ def test_a_grid_that_is_meant_for_another_model(run: Run, grid: str) -> None:
     grid_is_for_this_model({}, run.catalog(), run.pipeline)
 
 
+def test_who_looks_for_another_domain_is_told_where_no_prompt_says_it(run: Run, caplog: pytest.LogCaptureFixture):
+    run.check()
+    assert "fidelity.cross" not in caplog.text
+    styles = next(judge for judge in run.parameters["fidelity"]["cross"] if judge["domain"] == "style")
+    styles["words"] = {"flat": ["unheard-of"]}
+    run.check()
+    warned = [record for record in caplog.records if "fidelity.cross" in record.getMessage()]
+    assert [record.args for record in warned] == [("person", styles["name"])]  # things are not looked for here
+
+
 def test_silencing_draws_and_trains_nothing(run: Run) -> None:
     from excise.pipelines.silence_neurons import create_pipeline
 

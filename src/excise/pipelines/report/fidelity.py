@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -54,20 +55,60 @@ class FidelityOptions(BaseModel):
         return cross
 
 
-def load_models(options: FidelityOptions) -> tuple[Clip | None, See, str, Lpips | None]:
-    """The CLIP, pictures -> (n, d) features, the name of these, and what compares two pictures as people do.
+@dataclass(frozen=True)
+class Models:
+    """What looks at pictures.
 
+    Attributes:
+        clip: for the CLIP score, called ``clip_name``.
+        see: pictures -> (n, d) features, called ``features``.
+        lpips: what compares two pictures as people do.
+    """
+
+    clip: Clip | None
+    clip_name: str
+    see: See
+    features: str
+    lpips: Lpips | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures: prompt, set, seed and row of each; themselves, (n, H, W, 3) uint8; their features, (n, d)."""
+
+    drawn: pd.DataFrame
+    pictures: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scales:
+    """How far apart the base model's pictures of one prompt are, on different seeds; None where each has one."""
+
+    likeness: float | None
+    lpips: float | None
+
+
+def load_models(options: FidelityOptions) -> Models:
+    """
     Raises:
         UserError: one of them cannot be used.
     """
     lpips = Lpips(find_folder(options.lpips)) if options.lpips else None
-    clip = load_clip(find_folder(options.clip), "fidelity.clip") if options.clip else None
+    clip, clip_name = None, ""
+    if options.clip:
+        folder = find_folder(options.clip)
+        clip = load_clip(folder, "fidelity.clip")
+        clip_name = f"{folder.resolve().name} {clip.sha256[:12]}"
     if options.features:
         see = PooledFeatures(find_folder(options.features))
-        return clip, see, see.name, lpips
+        return Models(clip, clip_name, see, see.name, lpips)
     from excise.judges.probe.features import POOLED, features_version, image_features
 
-    return clip, lambda pictures: image_features(pictures)[:, :POOLED].numpy(), features_version(), lpips
+    def pooled(pictures: np.ndarray) -> np.ndarray:
+        return image_features(pictures)[:, :POOLED].numpy()
+
+    return Models(clip, clip_name, pooled, features_version(), lpips)
 
 
 def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOptions, **cells: Any) -> dict:
@@ -81,51 +122,82 @@ def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOpt
         By eraser: cross, clip_score, frechet, kernel, likeness, lpips, where they could be measured; nothing for an
         unsafe concept, of which only coarse pictures are kept.
     """
-    from excise.metrics.kernel import paired_kernel_distance
-    from excise.metrics.likeness import distance_of_seeds, likeness
-    from excise.metrics.lpips import perceptual
-    from excise.metrics.utility import clip_score, frechet_distance
-
     shown = {key.split("__")[0]: images for key, images in cells.items()}
     found: dict[str, dict] = {eraser: {} for eraser in shown}
     described = Concept(**concept)
     if described.unsafe:
         return found
-    clip, see, features, lpips = load_models(fidelity)
+    models = load_models(fidelity)
     judges = of_another_domain(described, fidelity.cross)
-    base, base_seen, base_pictures, another_seed, seeds_apart = None, None, None, None, None
+    base, scales = None, None
     for eraser in (BASE, *(e for e in shown if e != BASE)):
         cross = cross_rates(judges, prompts, shown[eraser])
         if cross:
             found[eraser]["cross"] = cross
-        drawn, pictures = _pictures(shown[eraser], RETAIN)
-        if len(drawn) < FEWEST:
+        seen = _see(shown[eraser], RETAIN, models)
+        if len(seen.drawn) < FEWEST:
             continue
-        if clip is not None:
-            said = prompts.set_index("prompt_id").loc[drawn["prompt_id"], "prompt"].tolist()
-            vectors = [usable(table, "fidelity.clip") for table in clip.features(pictures, said)]
-            name = f"{find_folder(str(fidelity.clip)).resolve().name} {clip.sha256[:12]}"
-            found[eraser]["clip_score"] = clip_score(*vectors, name).model_dump()
-        seen = usable(see(pictures), "fidelity.features")
+        if models.clip is not None:
+            found[eraser]["clip_score"] = _clip_score(models, prompts, seen)
         if eraser == BASE:
-            base, base_seen, base_pictures = drawn, seen, pictures
-            again, pictures = _pictures(shown[eraser], ["neutral"])  # drawn as often a prompt as targets are
-            if len(again):
-                another_seed = distance_of_seeds(again["prompt_id"], usable(see(pictures), "fidelity.features"))
-                seeds_apart = _seeds_apart(lpips, again["prompt_id"], pictures) if lpips else None
-            continue
-        if base is None:
-            continue
-        both = base.merge(drawn, on=["prompt_id", "set", "seed"], suffixes=("_base", ""))
-        pairs = base_seen[both["row_base"]], seen[both["row"]]
-        found[eraser]["frechet"] = frechet_distance(base_seen, seen, features).model_dump()
-        if both["prompt_id"].nunique() > 2:
-            moved = likeness(both, *pairs, features, another_seed)
-            found[eraser]["likeness"] = moved.model_dump(exclude_unset=True)
-            if lpips is not None:
-                apart = lpips.distances(base_pictures[both["row_base"]], pictures[both["row"]])
-                found[eraser]["lpips"] = perceptual(both, apart, lpips.name, seeds_apart).model_dump(exclude_unset=True)
-            found[eraser]["kernel"] = paired_kernel_distance(*pairs, both["prompt_id"], features).model_dump()
+            base, scales = seen, _scales(_see(shown[eraser], ["neutral"], models), models)  # as many seeds as targets
+        elif base is not None and scales is not None:
+            found[eraser] |= _beside(base, scales, seen, models)
+    return found
+
+
+def _see(images: ImageSet, sets: list[str] | tuple[str, ...], models: Models) -> Seen:
+    shown = images.manifest[images.manifest["set"].isin(sets)]
+    drawn = shown[["prompt_id", "set", "seed"]].assign(row=range(len(shown)))
+    if shown.empty:
+        return Seen(drawn, np.empty((0, 1, 1, 3), np.uint8), np.empty((0, 1)))
+    pictures = images.load(shown["image_id"].tolist())
+    return Seen(drawn, pictures, usable(models.see(pictures), "fidelity.features"))
+
+
+def _clip_score(models: Models, prompts: pd.DataFrame, seen: Seen) -> dict:
+    """Of each picture with what was asked for."""
+    from excise.metrics.utility import clip_score
+
+    said = prompts.set_index("prompt_id").loc[seen.drawn["prompt_id"], "prompt"].tolist()
+    vectors = [usable(table, "fidelity.clip") for table in models.clip.features(seen.pictures, said)]
+    return clip_score(*vectors, models.clip_name).model_dump()
+
+
+def _scales(again: Seen, models: Models) -> Scales:
+    """Of the base model's pictures of harmless prompts."""
+    from excise.metrics.likeness import distance_of_seeds
+
+    if again.drawn.empty:
+        return Scales(None, None)
+    names = again.drawn["prompt_id"]
+    pairs = [pair for rows in names.groupby(names.to_numpy()).indices.values() for pair in combinations(rows, 2)]
+    lpips = None
+    if pairs and models.lpips is not None:
+        first, second = map(list, zip(*pairs, strict=True))
+        lpips = float(models.lpips.distances(again.pictures[first], again.pictures[second]).mean())
+    return Scales(distance_of_seeds(names, again.features), lpips)
+
+
+def _beside(base: Seen, scales: Scales, seen: Seen, models: Models) -> dict:
+    """An erased model's pictures beside the base model's: all of them, and those of one prompt and seed."""
+    from excise.metrics.kernel import paired_kernel_distance
+    from excise.metrics.likeness import likeness
+    from excise.metrics.lpips import perceptual
+    from excise.metrics.utility import frechet_distance
+
+    found = {"frechet": frechet_distance(base.features, seen.features, models.features).model_dump()}
+    both = base.drawn.merge(seen.drawn, on=["prompt_id", "set", "seed"], suffixes=("_base", ""))
+    if both["prompt_id"].nunique() <= 2:
+        return found
+    pairs = base.features[both["row_base"]], seen.features[both["row"]]
+    moved = likeness(both, *pairs, models.features, scales.likeness)
+    found["likeness"] = moved.model_dump(exclude_unset=True)
+    if models.lpips is not None:
+        apart = models.lpips.distances(base.pictures[both["row_base"]], seen.pictures[both["row"]])
+        told = perceptual(both, apart, models.lpips.name, scales.lpips)
+        found["lpips"] = told.model_dump(exclude_unset=True)
+    found["kernel"] = paired_kernel_distance(*pairs, both["prompt_id"], models.features).model_dump()
     return found
 
 
@@ -142,19 +214,3 @@ def usable(table: np.ndarray, option: str) -> np.ndarray:
             "it to another model; what is drawn already is kept."
         )
     return table
-
-
-def _seeds_apart(lpips: Lpips, prompts: pd.Series, pictures: np.ndarray) -> float | None:
-    """Mean LPIPS between pictures of one prompt on different seeds; None where each has one."""
-    pairs = [pair for rows in prompts.groupby(prompts.to_numpy()).indices.values() for pair in combinations(rows, 2)]
-    if not pairs:
-        return None
-    first, second = map(list, zip(*pairs, strict=True))
-    return float(lpips.distances(pictures[first], pictures[second]).mean())
-
-
-def _pictures(images: ImageSet, sets: list[str] | tuple[str, ...]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Prompt, set, seed and row of each, and the pictures: (n, H, W, 3) uint8."""
-    shown = images.manifest[images.manifest["set"].isin(sets)]
-    pictures = images.load(shown["image_id"].tolist()) if len(shown) else np.empty((0, 1, 1, 3), np.uint8)
-    return shown[["prompt_id", "set", "seed"]].assign(row=range(len(shown))), pictures
