@@ -145,6 +145,7 @@ def test_what_was_not_touched_agrees_also_when_it_is_drawn_again(project):
         "detections",
         "person.model",
         "typed_judgements, made again",
+        "person.fidelity, made again",
         "typed_images: ",
     ):
         assert what in said
@@ -176,6 +177,14 @@ def broken(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
 
+def nearer(path: Path) -> None:
+    """One distance to the base model's pictures."""
+    fidelity = json.loads(path.read_text())
+    fidelity["conceptprune"]["frechet"]["distance"] *= 0.9
+    path.write_text(json.dumps(fidelity))
+
+
+FIDELITY = "fidelity.json/*/fidelity.json"
 JUDGEMENTS, METRICS = "conceptprune/plain/judgements.parquet/*/judgements.parquet", "metrics.json/*/metrics.json"
 MODEL = "model.json/*/model.json"
 ERASER = "conceptprune/eraser.safetensors/*/eraser.safetensors"
@@ -194,6 +203,7 @@ def test_a_changed_file_has_another_hash_than_was_noted(project, pattern, change
     [
         (JUDGEMENTS, worse, "plain.judgements, made again"),
         (METRICS, better, "attacks.plain.any_hits is"),
+        (FIDELITY, nearer, "conceptprune.frechet.distance is"),
         (ERASER, other, "the eraser conceptprune, as metrics.json names it"),
         (ERASER, broken, "is damaged"),
     ],
@@ -203,7 +213,7 @@ def test_whoever_mends_the_records_too_is_found_by_what_is_made_again(project, p
         run, records = read_run(project / "data/runs", newest_run(project / "data/runs"))
         found = [*check_files(project, records), *check_names(project, run, records)]
         if pattern != ERASER:
-            wanted = "judge_concept" if pattern == JUDGEMENTS else "summarise_run"
+            wanted = {JUDGEMENTS: "judge_concept", FIDELITY: "measure_fidelity"}.get(pattern, "summarise_run")
             with open_job(project, run) as job:
                 for record in (r for r in records if r.node.endswith(wanted)):
                     found += check_node(run, record, job)

@@ -16,7 +16,7 @@ from .pictures import DRAWN, check_pictures, check_redrawn
 
 # nodes that cost little beside what they look at
 COUNTED = ("identify_model", "make_prompts", "summarise_run")
-JUDGED = ("judge_concept", "judge_retain", "judge_typed")
+JUDGED = ("judge_concept", "judge_retain", "judge_typed", "measure_fidelity")
 
 
 def verify_run(root: Path, run_id: str, rejudge: bool = True, redraw: int = 0) -> Iterator[Finding]:
