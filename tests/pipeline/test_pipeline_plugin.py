@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 pytestmark = pytest.mark.jobs
 
@@ -60,6 +62,27 @@ def test_a_package_from_outside_erases_attacks_and_judges(make_project, installe
     [rejudged] = project.glob("data/08_reporting/emoji64/boat/rejudged.csv/*/rejudged.csv")
     assert "brightness" in next(project.glob("data/08_reporting/emoji64/boat/second_opinion.txt/*/*")).read_text()
     assert len(pd.read_csv(rejudged)) == 8
+
+
+def test_its_commands_make_prompts_with_the_projects_own_numbers(tmp_path, installed):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(PLUGIN, tmp_path / "examples/plugin")
+    (tmp_path / "src").mkdir()
+    told = (ROOT / "examples/README.md").read_text().split("```bash\n")[1].split("```")[0]
+    install, *copies, run = told.strip().splitlines()
+    assert install == "pip install ./examples/plugin"  # stood in for by the folder that it would leave
+    for line in copies:
+        subprocess.run(line, shell=True, check=True, cwd=tmp_path)
+    # all checks are made before the first step, which is the only one here
+    done = kedro(tmp_path, installed, *shlex.split(run)[1:], "--to-nodes=boat.make_prompts")
+    assert done.returncode == 0, done.stderr[-2000:]
+    [table] = tmp_path.glob("data/03_primary/emoji64/boat/prompts.parquet/*/prompts.parquet")
+    asked = yaml.safe_load((ROOT / "conf/base/prepare/parameters.yml").read_text())["prompts"]
+    sets = pd.read_parquet(table).groupby(["set", "split"]).size()
+    assert {split: sets["target", split] for split in ("fit", "tune", "test")} == {
+        split: asked[split] for split in ("fit", "tune", "test")
+    }
 
 
 def test_without_the_package_its_names_are_unknown(make_project, tmp_path):

@@ -22,6 +22,25 @@ def test_every_concept_file_is_one_concept_under_its_own_name(path):
         assert read(path).name == path.stem
 
 
+def documented() -> list[Concept]:
+    """Concepts that pages show whole, and the example package's."""
+    pages = [*(PROJECT / "docs").rglob("*.md"), PROJECT / "README.md"]
+    blocks = [block.split("```")[0] for page in pages for block in page.read_text().split("```yaml\n")[1:]]
+    files = [path.read_text() for path in (PROJECT / "examples").rglob("concepts/*.yml")]
+    shown = [yaml.safe_load(text) for text in (*blocks, *files) if "\n  templates:" in text and "\n  target:" in text]
+    return [load_concept(name, told) for told in shown for name in told]
+
+
+@pytest.mark.parametrize("concept", [read(path) for path in SHIPPED] + documented(), ids=lambda c: c.name)
+def test_a_shown_concept_makes_as_many_prompts_as_a_run_asks_for(concept):
+    told = yaml.safe_load((PROJECT / "conf/base/prepare/parameters.yml").read_text())["prompts"]
+    assert build_prompts(concept, PromptOptions(**told))[1] == {"minors": 0}  # too few are refused
+
+
+def test_the_pages_and_the_example_show_concepts():
+    assert {"castle", "boat"} <= {concept.name for concept in documented()}
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_splits_share_neither_wording_nor_seeds(path):
     concept = read(path)
