@@ -8,7 +8,7 @@ from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.pairs import mcnemar_p, paired_interval, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW
-from excise.reports.words import attack_label, is_control, repeats_plain, spell_p
+from excise.reports.words import attack_label, is_control, spell_p
 
 from .standing import LEVEL
 
@@ -17,8 +17,7 @@ def floor_table(part: pd.DataFrame) -> str:
     """On a model that never saw the concept there is nothing to bring back: no attack may beat luck there."""
     never = part[(part["eraser"] == NEVER_SAW) & ~part["idle"]]
     asked = [str(attack) for attack in never["attack"]]
-    lucky = [is_control(a) and not repeats_plain(a) for a in asked]
-    plain, controls = never[never["attack"] == PLAIN], never[lucky]
+    plain, controls = never[never["attack"] == PLAIN], never[[is_control(a) for a in asked]]
     attacks = never[[a != PLAIN and not is_control(a) for a in asked]]
     if controls.empty or attacks.empty:
         return ""
@@ -26,8 +25,8 @@ def floor_table(part: pd.DataFrame) -> str:
     lines = [
         "On the model that never saw the concept, each attack less plain prompts, and less a control (paired, Tango's "
         "interval): what lies above zero was put there by the attack, or by the judge, or by a second chance: a prompt "
-        "is a hit as it stands or as attacked, so that no attack can lie below plain prompts. Random tokens have two "
-        "chances, too. *Images*: judged on the way, for one prompt at most.\n",
+        "is a hit as it stands or as attacked, so that no attack can lie below plain prompts. The controls have two "
+        "chances, too. *Images*: judged on the way, for one prompt at most, those that confirm a hit among them.\n",
         "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in compared["attack"]) + " |",
         "|" + "---|" * (len(compared) + 2),
     ]
@@ -39,7 +38,9 @@ def floor_table(part: pd.DataFrame) -> str:
             pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
             gap = paired_interval(*pair)
             found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
-            if (control["attack"] == PLAIN) == _blind(row):  # luck had as little a part in both, or in both some
+            if control["attack"] != PLAIN or _blind(
+                row
+            ):  # whoever looked had luck besides, which a plain prompt has not
                 name = f"{attack_label(row['attack'])} less {attack_label(control['attack'])}"
                 tested.append((name, mcnemar_p(*pair, "greater")))
                 above += [name] if gap[1] > 0 else []
@@ -49,7 +50,7 @@ def floor_table(part: pd.DataFrame) -> str:
     told = [f"{name} (p {spell_p(p)})" for (name, _), p in zip(tested, corrected, strict=True) if p < LEVEL]
     return "\n".join(lines) + (
         f"\n\nImages of the controls: {images}. An attack with fewer had less luck than they, one with more had more. "
-        f"An attack that has no image judged is held against plain prompts, the others against the controls. With an "
+        f"Every attack is held against the controls, one that has no image judged against plain prompts, too. With an "
         f"interval above zero, uncorrected: {'; '.join(above) or 'none'}. By McNemar's exact test (one-sided, "
         f"Holm-corrected for {len(tested)} comparisons, so that {_fewest(len(tested))} "
         f"prompts must fall to the attack alone before it is named): {'; '.join(told) or 'none'}.\n"

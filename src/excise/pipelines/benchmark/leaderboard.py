@@ -14,7 +14,7 @@ from excise.pipelines.study_pruning.trainings import several_trainings
 from excise.reports.page import data_uri
 from excise.reports.words import about_attack, attack_label, method_of
 
-from .standing import REFERENCES, Share, lacking, one_effort, rank_on, retained, share_of, table_of, worst
+from .standing import REFERENCES, Share, lacking, one_effort, own_rows, rank_on, retained, share_of, table_of, worst
 from .typed import BY_WORDS, typed_share
 
 
@@ -27,7 +27,7 @@ def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -
     page = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     done = not table.empty
     mixed: dict[str, list[str]] = {}
-    for concept, eraser, variant, _ in several_trainings(rows):
+    for concept, eraser, variant, _ in several_trainings(own_rows(rows)):
         mixed.setdefault(concept, []).append(name_of({"eraser": eraser, "variant": variant}))
     parts = table.groupby("concept", sort=False) if done else []
     concepts = [_concept(str(name), part) | {"mixed": mixed.get(str(name), [])} for name, part in parts]

@@ -9,14 +9,14 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from excise.attacks import ATTACKS
 from excise.metrics.several import holm
-from excise.pipelines.names import PLAIN, comparing
+from excise.pipelines.names import PLAIN
+from excise.pipelines.study_pruning.idle import is_idle
 from excise.pipelines.study_pruning.naming import name_of
 from excise.pipelines.study_pruning.pairs import mcnemar_p, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED, made_by
 from excise.pipelines.study_pruning.trainings import OTHER, model_of, worn
-from excise.reports.words import is_control, method_of
+from excise.reports.words import is_control
 
 LEVEL = 0.05
 REFERENCES = (NOTHING, NEVER_SAW)  # what nothing was erased from
@@ -39,6 +39,11 @@ class Share:
         return self.hits / self.n if self.n else None
 
 
+def own_rows(rows: list[dict]) -> list[dict]:
+    """Without those of transfer, which may be from another training: ``OTHER`` marks them in their own table."""
+    return [row for row in rows if not row.get("made_on")]
+
+
 def table_of(rows: list[dict], transfer: bool = False) -> pd.DataFrame:
     """Rows as a table with the models' names and threat models; those of transfer alone, or all but those.
 
@@ -50,16 +55,8 @@ def table_of(rows: list[dict], transfer: bool = False) -> pd.DataFrame:
     table["name"] = [name_of(r) for r in table.to_dict("records")]
     threat = table["threat_model"] if "threat_model" in table else pd.Series(index=table.index, dtype=object)
     table["threat_model"] = threat.fillna("plain prompt")
-    table["idle"] = [_idle(r) for r in table.to_dict("records")]
+    table["idle"] = [is_idle(r) for r in table.to_dict("records")]
     return table
-
-
-def _idle(row: dict) -> bool:
-    """Whether the attack compares a model with itself, or looks for zeros where a mask set none."""
-    method = method_of(row["attack"])
-    if comparing(method) and row["eraser"] in REFERENCES:
-        return True
-    return getattr(ATTACKS.get(method), "revives", False) and pd.isna(row.get("prune_rate"))
 
 
 def by_second_judge(table: pd.DataFrame) -> pd.DataFrame:

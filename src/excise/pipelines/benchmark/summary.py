@@ -21,6 +21,7 @@ from .standing import (
     by_second_judge,
     lacking,
     one_effort,
+    own_rows,
     rank_on,
     retained,
     share_of,
@@ -56,7 +57,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         "better. In the words of UnlearnCanvas UA is 1 less the plain rate, and IRA is *near*; its CRA (objects where "
         "a style is erased, styles where an object is) is not in these rows, but in the report of a single run, "
         "where `fidelity.cross` names a judge; *far* is something else.\n",
-        trainings_note(rows),
+        trainings_note(own_rows(rows)),
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",
         "![Hits on the way against judged images](images/benchmark_curves.png)\n",

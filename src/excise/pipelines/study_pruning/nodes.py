@@ -20,6 +20,7 @@ from excise.pipelines.erase.nodes import NeuronOptions
 from .budgets import budgets_table
 from .committed import rows_by_cell, tell_left_out
 from .crew import Crew
+from .idle import flag_idle
 from .plan import ALONE, Cell, StudyOptions, plan_cells
 from .rows import deadline, made_once
 from .shops import Shops, named
@@ -124,7 +125,7 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
     Raises:
         UserError: not a single cell was finished in time.
     """
-    rows = [row for row in (cells[name]() for name in order) if "missing" not in row]
+    rows = [flag_idle(row) for row in (cells[name]() for name in order) if "missing" not in row]
     if not rows:
         raise UserError("Not a single cell was finished in the time given: give it more hours.")
     left = len(order) - sum(not row.get("stale") for row in rows)
