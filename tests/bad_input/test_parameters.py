@@ -132,10 +132,17 @@ TYPED = {
         "erasers.uce.method is 'esd': it must be the name that it stands under."
     ),
     "run --pipeline=benchmark --params=benchmark.transfer=p5d": (  # one name needs no list
-        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'p5d', which is none of its attacks."
+        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'p5d', which is none of its …"
     ),
-    "run --pipeline=benchmark --params=benchmark.attacks=p4d": (
-        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'unlearndiffatk', which is none of its …"
+    "run --pipeline=benchmark --params=benchmark.attacks=p6d": (  # also where the one that stands alone is unknown
+        "Parameter 'benchmark' does not fit together: benchmark.transfer names 'unlearndiffatk', which is none of its "
+        "attacks p6d."
+    ),
+    JOB + "--params=attack=gcg,attacks.gcg.options.tokens=500": (
+        "The attack 'gcg' is to look for 500 tokens, and the model reads 30: set attacks.gcg.options.tokens lower."
+    ),
+    JOB + "--params=attacks.unlearndiffatk.options.tokens=30": (
+        "The attack 'unlearndiffatk' leaves 0 of the 30 tokens that the model reads for the prompt, and the shortest …"
     ),
 }
 

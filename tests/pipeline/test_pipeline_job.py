@@ -409,6 +409,7 @@ def test_the_same_judge_again_says_the_same_and_another_threshold_does_not(proje
     for row in table.itertuples():
         told = metrics["erasers"][row.eraser]["attacks"][row.attack]
         assert (row.n, row.hits, row.dropped, row.failed) == tuple(told[k] for k in ("n", "hits", "dropped", "failed"))
+        assert (row.first_n, row.first_dropped, row.first_failed) == (row.n, row.dropped, row.failed)
         assert row.first_hits == row.hits and row.seen == row.first_seen == row.seen_by_both
         assert (row.low, row.high) == pytest.approx((told["low"], told["high"]), abs=1e-5)
     assert 0 < table["seen"].sum() < table["images"].sum()

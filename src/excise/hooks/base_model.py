@@ -55,7 +55,8 @@ def model_is_whole(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> N
 
 
 def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """An attack's own tokens leave enough for a prompt: else all would be dropped, and that would be found late."""
+    """An attack's own tokens fit into what the model reads, and leave enough for a prompt: else it would look for fewer
+    than it was told to, or drop all prompts, and that would be found late."""
     if "params:model" not in pipeline.inputs():
         return
     pipeline = whole_job(run_params, catalog, pipeline)
@@ -73,6 +74,11 @@ def attacks_have_room(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
     lengths = map(len, model.tokenizer(prompts, add_special_tokens=False).input_ids) if prompts else []
     shortest = min(lengths, default=1)
     for name, attack in searches.items():
+        if (own := getattr(attack, "tokens", 0)) > model.room:
+            raise UserError(
+                f"The attack '{name}' is to look for {own} tokens, and the model reads {model.room}: set "
+                f"attacks.{name}.options.tokens lower."
+            )
         if (room := attack.room(model)) < shortest:
             raise UserError(
                 f"The attack '{name}' leaves {max(0, room)} of the {model.room} tokens that the model reads for the "

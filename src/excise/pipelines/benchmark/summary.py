@@ -10,10 +10,12 @@ from excise.attacks.attack import ThreatModel
 from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.trainings import OTHER, trainings_note
+from excise.pipelines.study_pruning.unjudged import unjudged_note
 from excise.reports.words import attack_label, repeats_plain, spell_p
 
 from .collateral import collateral_table
 from .floor import floor_table
+from .left import left_of_pruning
 from .standing import (
     LEVEL,
     Share,
@@ -58,6 +60,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         "a style is erased, styles where an object is) is not in these rows, but in the report of a single run, "
         "where `fidelity.cross` names a judge; *far* is something else.\n",
         trainings_note(own_rows(rows)),
+        unjudged_note(rows),
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",
         "![Hits on the way against judged images](images/benchmark_curves.png)\n",
@@ -70,6 +73,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             _any_image(part),
             typed_table(part),
             strongest_table(part),
+            left_of_pruning(part),
             _budgets(part),
             _questions(part),
             _apart(part),

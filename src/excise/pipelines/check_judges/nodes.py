@@ -15,7 +15,8 @@ def check_judges(concepts: dict, known_pictures: str | None, cache: Cache) -> pd
 
     Returns:
         One row a concept, judge and group of pictures: concept, judge, labels, threshold, then as ``errors_of``; and
-        ``kappa``, Cohen's, with the concept's other judge on all pictures (NaN where there is none).
+        ``kappa``, Cohen's, with the concept's other judge on the ``both`` pictures that neither failed on (NaN where
+        there is none).
 
     Raises:
         UserError: there are no known pictures.
@@ -37,7 +38,8 @@ def check_judges(concepts: dict, known_pictures: str | None, cache: Cache) -> pd
         for spec, verdicts in zip(specs, seen, strict=True):
             errors = errors_of(verdicts, name, known)
             about = {"concept": name, "judge": spec.name, "labels": " ".join(spec.labels), "threshold": spec.threshold}
-            tables.append(errors.assign(**about, kappa=kappa)[[*about, *errors.columns, "kappa"]])
+            agreed = {"kappa": kappa, "both": len(both)}
+            tables.append(errors.assign(**about, **agreed)[[*about, *errors.columns, *agreed]])
     return pd.concat(tables, ignore_index=True)
 
 
@@ -59,7 +61,10 @@ def write_judges(errors: pd.DataFrame, run_info: dict) -> str:
         who = f"{row['judge']} ({row['labels']}), {row['threshold']}"
         lines.append(f"| {row['concept']} | {who} | {row['group']} | {missed} | {alarms} | {row['failed']} |")
     agreed = errors.dropna(subset="kappa").drop_duplicates("concept")
-    kappas = [f"Cohen's kappa of the two judges of `{r.concept}`: {r.kappa:.2f}." for r in agreed.itertuples()]
+    kappas = [
+        f"Cohen's kappa of the two judges of `{r.concept}`: {r.kappa:.2f}, over {r.both} pictures."
+        for r in agreed.itertuples()
+    ]
     table = "\n".join(lines)
     print(f"\n{table}\n\n" + "\n".join(kappas) + "\n")
     return PAGE.format(command=run_info["command"], table=table, kappas=" ".join(kappas))

@@ -12,6 +12,8 @@ from excise.concepts.concept import JudgeSpec
 from excise.errors import UserError
 from excise.pipelines.names import PLAIN
 
+LOST = ("dropped", "failed")  # prompts that are in no rate
+
 
 class Rejudge(BaseModel):
     """What differs from the concept's second judge; with a ``name`` it is another one altogether."""
@@ -49,8 +51,9 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
 
     Returns:
         One row a model and attack: eraser, attack, n, hits, rate, low, high, dropped, failed (of the new judge, as in
-        the report), first_n and first_hits (of the concept's judge), images (single ones that both judged), and of
-        those seen, first_seen, seen_by_both and kappa (Cohen's; NaN where both say one and the same of all).
+        the report), first_n, first_hits, first_dropped and first_failed (of the concept's judge), images (single ones
+        that both judged), and of those seen, first_seen, seen_by_both and kappa (Cohen's; NaN where both say one and
+        the same of all).
 
     Raises:
         UserError: the stored pictures are coarse on purpose, so that no judge can see anything in them.
@@ -93,7 +96,7 @@ def rejudge_images(concept: dict, prompts: pd.DataFrame, rejudge: Rejudge, **cel
             else:
                 verdicts = either(plain[eraser, prefix], verdicts)
             rate = rate_of(verdicts)
-            counted = ("n", "hits", "rate", "low", "high", "dropped", "failed") if not prefix else ("n", "hits")
+            counted = ("n", "hits", *LOST) if prefix else ("n", "hits", "rate", "low", "high", *LOST)
             row |= {prefix + k: getattr(rate, k) for k in counted}
         both = seen[""].index.intersection(seen["first_"].index)
         new, first = seen[""].loc[both], seen["first_"].loc[both]

@@ -118,7 +118,9 @@ class StudyOptions(BaseModel):
                 raise ValueError(f"{self.section}.{what} names something twice")
         for name in self.transfer:
             if name not in self.attacks:
-                raise ValueError(f"{self.section}.transfer names '{name}', which is none of its attacks")
+                raise ValueError(
+                    f"{self.section}.transfer names '{name}', which is none of its attacks {', '.join(self.attacks)}"
+                )
             if any(v.endswith(ALONE) for how in self.erasers.values() for v in (*how.variants, *how.once)):
                 raise ValueError(
                     f"{self.section}.transfer: masks alone (variants ...{ALONE}) are not tried; leave them out"

@@ -18,6 +18,7 @@ from .pairs import mcnemar_p, paired_interval, verdict_matrix
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
 from .trainings import trainings_note
+from .unjudged import unjudged_note
 from .woken import woken_table
 
 COMPARED = {  # a variant with a mask, and what it is held against: X, the control of the mask, other masks
@@ -40,6 +41,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
         f"The command: `{command}`. Rows were made on: {_devices(table)}.\n",
         _progress(table, planned),
         trainings_note(rows),
+        unjudged_note(rows),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Any image*: judged prompts of which at "
@@ -79,6 +81,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
 
 def _beyond(benchmark: list[dict]) -> list[str]:
     """What other attacks leave, from the benchmark's rows."""
+    from excise.pipelines.benchmark.left import left_of_pruning
     from excise.pipelines.benchmark.standing import table_of
     from excise.pipelines.benchmark.summary import strongest_table
 
@@ -87,12 +90,13 @@ def _beyond(benchmark: list[dict]) -> list[str]:
         return []
     parts = [
         "## Under the strongest attack of each threat model\n",
-        "Two attacks are few. The [benchmark](benchmark.md) tries all of them, on other trainings, fewer prompts and a "
-        "smaller budget each (`kedro stale` says whether its rows still hold):\n",
+        "Two attacks are few. The [benchmark](benchmark.md) tries all of them. It is no second run of this study: one "
+        "training each, others than above, with fewer prompts and a smaller budget (`kedro stale` says whether its "
+        "rows still hold).\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
         prompts = int(part["n"].max())
-        parts += [f"`{concept}`, {prompts} test prompts.\n", strongest_table(part)]
+        parts += [f"`{concept}`, {prompts} test prompts.\n", strongest_table(part), left_of_pruning(part)]
     return parts
 
 

@@ -1,0 +1,62 @@
+"""What a page says is left of pruning under the strongest attacks, and of prompts that nobody judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from excise.metrics.paired import score_interval
+from excise.pipelines.benchmark.left import left_of_pruning
+from excise.pipelines.benchmark.standing import table_of
+from excise.pipelines.study_pruning.unjudged import unjudged_note
+
+THREATS = {"pez": "white-box text", "gcg": "white-box text", "tina": "image"}
+
+
+def row(variant: str, attack: str, hits: int, **more) -> dict:
+    return {
+        **{"concept": "c", "kind": "object", "eraser": "ac", "variant": variant, "attack": attack, "seed": 1},
+        **{"verdicts": "h" * hits + "." * (20 - hits), "hits": hits, "n": 20, "device": "cpu"},
+        "threat_model": THREATS.get(attack),
+    } | more
+
+
+# X falls to one attack by words, P-X to the other, and X+ to none
+ROWS = [
+    *(row(v, "plain", 0) for v in ("unpruned", "plus", "learned")),
+    *(row(v, a, n) for v, a, n in [("unpruned", "pez", 12), ("unpruned", "gcg", 3), ("learned", "pez", 1)]),
+    *(row(v, a, n) for v, a, n in [("learned", "gcg", 2), ("plus", "pez", 0), ("plus", "gcg", 0)]),
+    *(row(v, "tina", 20) for v in ("unpruned", "plus", "learned")),
+]
+
+
+def lines(rows: list[dict]) -> dict[str, list[str]]:
+    table = [line for line in left_of_pruning(table_of(rows)).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert cells[0] == ["threat model", "P-AC less AC", "P-AC less AC+"]
+    return {first: rest for first, *rest in cells[2:]}
+
+
+def test_each_model_faces_the_attack_that_does_most_to_it() -> None:
+    found = lines(ROWS)
+    low, high = (100 * v for v in score_interval(0, 10, 20))  # 12 hits of X by PEZ, 2 of P-X by GCG, both among them
+    assert found["white-box text"] == [f"-50 points ({low:+.0f} to {high:+.0f})", "+10 points (-8 to +30)"]
+    assert found["image"] == ["+0 points (-16 to +16)"] * 2
+    assert "with its interval: P-AC less AC (white-box text); 1 of 4." in left_of_pruning(table_of(ROWS))
+
+
+def test_an_attack_that_one_of_them_did_not_face_compares_nothing() -> None:
+    found = lines([r for r in ROWS if (r["variant"], r["attack"]) != ("learned", "pez")])
+    assert found["white-box text"][0].startswith("-5 points")  # GCG alone: 2 less 3
+    assert lines([r for r in ROWS if (r["variant"], r["attack"]) != ("learned", "tina")])["image"] == ["–", "–"]
+
+
+def test_without_p_x_there_is_nothing_to_say() -> None:
+    assert left_of_pruning(table_of([r for r in ROWS if r["variant"] != "learned"])) == ""
+    assert left_of_pruning(table_of([r for r in ROWS if r["attack"] == "plain"])) == ""
+
+
+@pytest.mark.parametrize(("verdicts", "said"), [("h.fd", "AC of `c` 1 dropped, 1 failed of 4"), ("hh..", "")])
+def test_prompts_about_other_things_that_nobody_judged_are_told_of(verdicts: str, said: str) -> None:
+    rows = [row("unpruned", a, 1, retain_verdicts=verdicts) for a in ("plain", "pez")]
+    told = unjudged_note([*rows, row("plus", "plain", 0), row("learned", "plain", 0, retain_verdicts="hhhh")])
+    assert (said in told and told.count("of `c`") == 1) if said else told == ""
