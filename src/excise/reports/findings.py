@@ -6,7 +6,7 @@ from typing import Any
 
 from excise.metrics.several import holm_of_known
 
-from .words import PLAIN, attack_label, count, eraser_label, percent, points, span
+from .words import BASE, PLAIN, attack_label, count, eraser_label, percent, points, span
 
 LEVEL = 0.05
 
@@ -21,6 +21,37 @@ def headline(metrics: dict[str, Any]) -> str:
     weaker = max(attacked, key=lambda p: _rate(metrics, p["first"], p["attack"])["rate"] or 0)
     said = [compare(metrics, weaker), now_and_then(metrics, weaker), price(metrics, weaker["first"], weaker["second"])]
     return " ".join(filter(None, said))
+
+
+def in_short(metrics: dict[str, Any]) -> str:
+    """One sentence on the model that would ship (P-X, or what there is instead), for whoever decides: how often the
+    concept comes back under the attack that does most to it, and plainly asked."""
+    erased = [name for name in metrics["erasers"] if name != BASE]
+    if not erased:
+        return "Nothing was erased."
+    name = next((one for one in erased if one.startswith("p_") and one[2:] in erased), erased[0])
+    tried = metrics["erasers"][name]["attacks"]
+    rates = {attack: rate for attack, rate in tried.items() if rate["n"]}
+    if not rates:
+        return f"Of {eraser_label(name)} nothing could be judged."
+    attack = max(rates, key=lambda one: (rates[one]["rate"], one != PLAIN))
+    worst, alarms = rates[attack], metrics["detector"]
+    if rates.keys() - {PLAIN}:
+        how = "asked plainly or attacked"
+    elif tried.keys() - {PLAIN}:
+        how = "asked plainly; of what it drew under attack nothing could be judged"
+    else:
+        how = "asked plainly; it was not attacked"
+    if not worst["hits"]:
+        told = f"{eraser_label(name)} drew the concept for none of {worst['n']} prompts, {how}"
+        return f"{told}: at most for {percent(worst['high'])}, by the 95\u00a0% interval."
+    told = f"{eraser_label(name)} drew the concept for {count(worst)}"
+    if attack != PLAIN:
+        how = f"under {attack_label(attack)}" + (
+            f", for {rates[PLAIN]['hits']} asked plainly" if PLAIN in rates else ""
+        )
+    excused = alarms["n"] and not beyond_errors(worst, alarms)
+    return f"{told} {how}" + ("; the judge's own false alarms may explain that." if excused else ".")
 
 
 def now_and_then(metrics: dict[str, Any], pair: dict[str, Any]) -> str:

@@ -83,7 +83,7 @@ def test_what_is_only_hidden_falls_to_white_box_attacks(model, concept, drawn, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("straw_man", ["remap", "rename"])
-@pytest.mark.parametrize("way", ["unlearndiffatk", "pez", *CONTROL])
+@pytest.mark.parametrize("way", ["unlearndiffatk", "p4d", "pez", *CONTROL])
 def test_where_luck_does_not_suffice_white_box_attacks_do(model, concept, drawn, tmp_path, straw_man, way):
     """Hits that fresh seeds confirm, on few images."""
     broken, n = attacked(model, concept, drawn, tmp_path, straw_man, way, *TIGHT)

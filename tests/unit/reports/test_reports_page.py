@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from excise.reports import Context, html_report
-from excise.reports.findings import findings, headline
+from excise.reports.findings import findings, headline, in_short
 from excise.reports.words import eraser_label, percent, points
 
 CONTEXT = {
@@ -159,6 +159,42 @@ def test_headline_says_better_only_when_interval_and_exact_test_do(metrics_of):
     assert "exact test finds p = 0.06" in headline(metrics_of(none="h" * 20, esd="h" * 5 + "." * 15, p_esd="." * 20))
     assert "nothing can be said" in headline(metrics_of(none="hh", esd="ff", p_esd=".."))
     assert "ESD keeps the concept out better than Base model" in headline(metrics_of(none="h" * 20, esd="." * 20))
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        (
+            {"esd": "." * 20, "p_esd": "h" * 9 + "." * 11},
+            "P-ESD drew the concept for 9 of 20 prompts (45\u00a0%) under",
+        ),
+        (
+            {"esd": "h" * 20, "p_esd": "." * 20},
+            "P-ESD drew the concept for none of 20 prompts, asked plainly or attacked",
+        ),
+        ({"esd": "h" * 20}, "ESD drew the concept for 20 of 20 prompts (100\u00a0%) under"),
+        ({"esd": "h" * 20, "p_esd": "ff"}, "P-ESD drew the concept for none of 2 prompts, asked plainly; of what it"),
+        ({}, "Nothing was erased."),
+    ],
+)
+def test_one_sentence_says_what_would_ship(metrics_of, marks, said):
+    assert in_short(metrics_of(none="h" * 20, **marks)).startswith(said)
+
+
+def test_that_sentence_gives_the_bound_and_the_judges_own_errors(metrics_of):
+    none = in_short(metrics_of(none="h" * 20, p_esd="." * 20, esd="h" * 20))
+    assert none.endswith(
+        "at most for 16.1\u00a0%, by the 95\u00a0% interval."
+    )  # Wilson: z² / (n + z²) = 3.8415 / 23.8415
+    metrics = metrics_of(none="h" * 20, esd="h" * 20, p_esd="h" + "." * 19)
+    assert "false alarms" in in_short({**metrics, "detector": metrics["detector"] | {"hits": 1, "n": 20}})
+    assert "false alarms" not in in_short({**metrics, "detector": metrics["detector"] | {"n": 0}})
+    attacks = metrics["erasers"]["p_esd"]["attacks"]
+    for attack in [a for a in attacks if a != "plain"]:
+        del attacks[attack]
+    assert "asked plainly; it was not attacked" in in_short({**metrics, "detector": metrics["detector"] | {"n": 0}})
+    attacks["plain"]["n"] = 0
+    assert in_short(metrics) == "Of P-ESD nothing could be judged."
 
 
 def test_headline_names_the_price(metrics_of):
