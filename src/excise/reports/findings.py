@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from excise.metrics.several import holm_of_known
@@ -23,15 +24,21 @@ def headline(metrics: dict[str, Any]) -> str:
     return " ".join(filter(None, said))
 
 
-def in_short(metrics: dict[str, Any]) -> str:
+def in_short(metrics: dict[str, Any], words: Collection[str] = ()) -> str:
     """One sentence on the model that would ship (P-X, or what there is instead), for whoever decides: how often the
-    concept comes back under the attack that does most to it, and plainly asked."""
+    concept comes back under the attack that does most to it, and plainly asked.
+
+    Args:
+        words: attacks with words or vectors. Where there are any, only these: who brings a picture of the concept or
+            changes the weights gets it from nearly any model.
+    """
     erased = [name for name in metrics["erasers"] if name != BASE]
     if not erased:
         return "Nothing was erased."
     name = next((one for one in erased if one.startswith("p_") and one[2:] in erased), erased[0])
     tried = metrics["erasers"][name]["attacks"]
-    rates = {attack: rate for attack, rate in tried.items() if rate["n"]}
+    asked = {PLAIN, *words} if tried.keys() & set(words) else tried.keys()
+    rates = {attack: rate for attack, rate in tried.items() if rate["n"] and attack in asked}
     if not rates:
         return f"Of {eraser_label(name)} nothing could be judged."
     attack = max(rates, key=lambda one: (rates[one]["rate"], one != PLAIN))

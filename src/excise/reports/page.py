@@ -17,7 +17,7 @@ from excise.metrics.several import holm_of_known
 from . import words
 from .findings import findings, headline, in_short
 from .masking import for_people, mask_words
-from .verdict import reach, verdict
+from .verdict import WORDS, reach, verdict
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -81,7 +81,7 @@ def html_report(metrics: dict[str, Any], images: Mapping[str, Image.Image], cont
         one_effort=sorted({attack for _, attack, rate in rates if rate.get("budget", {}).get("shared")}),
         blind=sorted({a for _, a, rate in rates if _is_blind(rate.get("budget"))}),
         spent=[(eraser, attack, rate["budget"]) for eraser, attack, rate in rates if "budget" in rate],
-        in_short=in_short(metrics),
+        in_short=in_short(metrics, [a for row in context.threats if row["threat"] in WORDS for a in row["run"]]),
         headline=verdict(metrics, context.threats) if audited else headline(metrics),
         reach=reach(metrics, context.threats) if audited else [],
         findings=findings(metrics),

@@ -181,6 +181,15 @@ def test_one_sentence_says_what_would_ship(metrics_of, marks, said):
     assert in_short(metrics_of(none="h" * 20, **marks)).startswith(said)
 
 
+def test_that_sentence_is_about_words_where_some_attack_used_them(metrics_of):
+    metrics = metrics_of(none="h" * 20, esd="h" * 9 + "." * 11)
+    attacks = metrics["erasers"]["esd"]["attacks"]
+    [searched] = attacks.keys() - {"plain"}
+    attacks["tina"] = attacks["plain"] | {"hits": 20, "rate": 1.0, "low": 0.84, "high": 1.0}
+    assert "20 of 20" in in_short(metrics) and "20 of 20" in in_short(metrics, ["pez"])
+    assert "9 of 20" in in_short(metrics, [searched])
+
+
 def test_that_sentence_gives_the_bound_and_the_judges_own_errors(metrics_of):
     none = in_short(metrics_of(none="h" * 20, p_esd="." * 20, esd="h" * 20))
     assert none.endswith(

@@ -17,6 +17,8 @@ from excise.reports.words import about_attack, attack_label, method_of
 from .standing import REFERENCES, Share, lacking, one_effort, own_rows, rank_on, retained, share_of, table_of, worst
 from .typed import BY_WORDS, typed_share
 
+COLOURS = {"nothing erased": "#6b6b76", "pruned": "#0072b2", "not pruned": "#d55e00"}
+
 
 def leaderboard_page(rows: list[dict], command: str, planned: int, model: str) -> str:
     """Models ranked by the attack by words that each resists least; references (base, never saw it) stand apart."""
@@ -94,14 +96,19 @@ def pareto_figure(models: list[dict]) -> Image.Image:
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     shown = [m for m in models if m["worst"] is not None and m["worst"].n and m["retain"].n]
+    told: set[str] = set()
     for m in shown:
         x, y = 100 * m["retain"].rate, 100 * m["worst"].rate
-        colour = "#6b6b76" if m["reference"] else "#0072b2" if m["name"].startswith("P-") else "#d55e00"
-        axis.plot(x, y, "o", color=colour, ms=7)
+        kind = "nothing erased" if m["reference"] else "pruned" if m["name"].startswith("P-") else "not pruned"
+        colour = COLOURS[kind]
+        axis.plot(x, y, "o", color=colour, ms=7, label=None if kind in told else kind)
+        told.add(kind)
         axis.plot([x, x], [100 * m["worst"].low, 100 * m["worst"].high], color=colour, alpha=0.4, lw=2)
         axis.annotate(m["name"], (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
     front = pareto([(m["retain"].rate, m["worst"].rate) for m in shown if not m["reference"]])
     axis.plot([100 * x for x, _ in front], [100 * y for _, y in front], "--", color="#1c1c22", lw=1, zorder=0)
+    if told:
+        axis.legend(fontsize=8, frameon=False)
     axis.set_xlabel("retain prompts drawn right")
     axis.set_ylabel("success of the strongest attack by words")
     for side in (axis.xaxis, axis.yaxis):
