@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from excise.metrics.paired import score_interval
 from excise.pipelines.benchmark.left import left_of_pruning
 from excise.pipelines.benchmark.standing import table_of
 from excise.pipelines.study_pruning.unjudged import unjudged_note
+from tiny import PROJECT
 
 THREATS = {"pez": "white-box text", "gcg": "white-box text", "tina": "image"}
 
@@ -60,3 +63,22 @@ def test_prompts_about_other_things_that_nobody_judged_are_told_of(verdicts: str
     rows = [row("unpruned", a, 1, retain_verdicts=verdicts) for a in ("plain", "pez")]
     told = unjudged_note([*rows, row("plus", "plain", 0), row("learned", "plain", 0, retain_verdicts="hhhh")])
     assert (said in told and told.count("of `c`") == 1) if said else told == ""
+
+
+def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
+    table = table_of(json.loads((PROJECT / "docs/benchmark.json").read_text()))
+    told = {
+        concept: left_of_pruning(part).split("with its interval: ")[1].splitlines()[0]
+        for concept, part in table.groupby("concept")
+    }
+    assert told == {
+        "person": "P-AC less AC (white-box text); P-ESD less ESD (white-box text); P-AC less AC (embedding); 3 of 20.",
+        "fluent": "P-ESD less ESD (embedding); 1 of 20.",
+    }
+    shown = left_of_pruning(table[table["concept"] == "person"])
+    assert "| white-box text | -45 points" in shown and "| embedding | -55 points" in shown and "| -30 points" in shown
+    said = (
+        "(45 points) and learned words (55), P-ESD below ESD under white-box text (30), and on the style under learned"
+    )
+    for page in ("README.md", "docs/findings.md"):
+        assert said in " ".join((PROJECT / page).read_text().split())
