@@ -79,7 +79,7 @@ WHITE_BOX = {
 WEAK = {
     "gcg": 0.5
 }  # it follows the text encoder's pooled vector, and not the denoiser: 8 times the tries bring no more
-FEW = {"unlearndiffatk": 0.75, "pez": 0.75, "p4d": 0.5}  # of prompts, with few images
+FEW = {"unlearndiffatk": 0.75, "pez": 0.75, "p4d": 0.5, "gcg": 0.5}  # of prompts, with few images
 CONTROL = {"random_tokens": {"tokens": 10}}  # as many judged images, and luck alone
 
 
