@@ -25,6 +25,15 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.attacks.gcg.swaps: only swaps that gain something are read back
+        """            closer = losses < rows["loss"].unsqueeze(1)  # what gains nothing need not be read back
+            if closer.any():
+                closer = closer.masked_scatter(closer, self._readable(tried[closer].unsqueeze(0)))
+            losses = losses.masked_fill(~closer, float("inf"))
+""",
+        """            losses = losses.masked_fill(~self._readable(tried), float("inf"))
+""",
+    ),
     (  # excise.pipelines.study_pruning.workshop: rows say which erasers theirs was made from
         """            "provenance": self._provenance(eraser) | self._made_from(cell),
 """,

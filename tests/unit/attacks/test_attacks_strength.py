@@ -174,7 +174,9 @@ def test_where_the_concept_was_never_seen_no_attack_beats_luck(model, tmp_path, 
     """Confirmed hits, or hits before the attack, prompt by prompt; Tango's interval of the difference."""
     concept = described(name)
     rows, references = asked_and_drawn(model, concept)
-    never_saw = DiffusionModel.load(ModelSpec(name="never_saw", path="embedded:emoji64_never_saw"))
+    never_saw = DiffusionModel.load(
+        ModelSpec(name="emoji64", path="embedded:emoji64", unet="embedded:emoji64_never_saw")
+    )
     examine = _examiner(never_saw, concept, DrawOptions(steps=16))
     found = {}
     for one in (way, *controls):

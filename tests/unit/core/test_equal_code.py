@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from excise.attacks import AttackOptions
+from excise.attacks import AttackOptions, make_attack
+from excise.attacks.search import Knowledge
 from excise.cache import Cache, bare_source, code_fingerprint, fingerprint
 from excise.equal_code import ALL, EQUAL_FROM_SIX, EQUAL_IN_FLOAT32, EQUAL_IN_UNETS, as_before, pairs_for
 from excise.erasers import EraserOptions
@@ -123,6 +124,29 @@ def before(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, old.__name__, old)  # where dataclasses look for their annotations
     exec(compile(as_before(source), old.__name__, "exec"), old.__dict__)
     return old
+
+
+def test_swaps_are_the_same_where_only_those_that_gain_something_are_read_back(tiny_model, monkeypatch, tmp_path):
+    """Twenty steps of the new search beside the old one, token by token."""
+    options = AttackOptions(method="gcg", steps=20, batch=3, options={"tokens": 4, "best": 8, "tries": 6})
+    prompts = pd.DataFrame({"prompt_id": list("abc"), "prompt": ["a cat", "a dog", "a red rose"], "seed": [0, 1, 2]})
+    now, then = importlib.import_module("excise.attacks.gcg.swaps"), before("excise.attacks.gcg.swaps", monkeypatch)
+    found = []
+    for name, search in (("now", now.SwapSearch), ("then", then.SwapSearch)):
+        read: list[int] = []
+
+        class Counting(search):
+            def _readable(self, tokens, read=read):
+                read.append(tokens.shape[:2].numel())
+                return super()._readable(tokens)
+
+        monkeypatch.setattr(now, "SwapSearch", Counting)
+        noise = tiny_model.initial_noise([0, 1, 2])
+        table = make_attack(options).run(tiny_model, prompts, noise, options, tmp_path / name, "", Knowledge([], []))
+        found.append((table, sum(read)))
+    (new, few), (old, many) = found
+    assert new["token_ids"].tolist() == old["token_ids"].tolist() and new["loss"].tolist() == old["loss"].tolist()
+    assert few < many
 
 
 @pytest.mark.parametrize("neurons", ["all", "correlated"])

@@ -70,7 +70,10 @@ class SwapSearch(Search):
             tried[i, torch.arange(o.tries), places] = ranked[i, places, picks]
         with torch.no_grad():
             losses = self._losses(tried)
-            losses = losses.masked_fill(~self._readable(tried), float("inf"))
+            closer = losses < rows["loss"].unsqueeze(1)  # what gains nothing need not be read back
+            if closer.any():
+                closer = closer.masked_scatter(closer, self._readable(tried[closer].unsqueeze(0)))
+            losses = losses.masked_fill(~closer, float("inf"))
             best = losses.argmin(1)
             found, loss = tried[torch.arange(n), best], losses[torch.arange(n), best]
             better = loss < rows["loss"]
