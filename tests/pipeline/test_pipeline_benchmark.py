@@ -416,13 +416,17 @@ def test_what_beats_luck_on_a_model_that_never_saw_it_is_named():
     page = summary_page([never("plain", 0), *rows, *blind], "c", 9, "tiny")
     [line] = [line for line in page.splitlines() if line.startswith("Images of the controls")]
     by_interval, _, exact = line.partition("By McNemar's")
-    # of 4 comparisons: PEZ against random tokens, text-free inversion against plain prompts: 12 to none
-    assert "for 4 comparisons, so that 7 prompts" in exact
-    assert "PEZ less random tokens (p < 0.001); text-free inversion less plain prompt (p < 0.001)" in exact
-    assert "less seed search" not in page  # whose pictures are the plain prompt's
-    assert "GCG" not in exact and "img2img" not in exact
+    # four attacks less two controls, and what looked at no picture less plain prompts
+    assert "for 10 comparisons, so that 8 prompts" in exact
+    named = [
+        f"{attack} less {control}"
+        for attack in ("PEZ", "text-free inversion")
+        for control in ("random tokens", "seed search")
+    ]
+    assert all(f"{name} (p 0.0" in exact for name in [*named, "text-free inversion less plain prompt"])
+    assert exact.count(" less ") == 5  # 12 hits; not GCG's 4, nor the 5 of img2img
     assert "GCG less random tokens" in by_interval and "img2img less plain prompt" in by_interval
-    assert "PEZ less plain" not in line and "inversion less random" not in line  # where luck had not the same part
+    assert "PEZ less plain" not in line  # PEZ had luck besides
     level = [never(a, 2, **budget) for a in ("pez", "random_tokens")]
     assert "(one-sided, Holm-corrected for 1 comparisons, so that 5 prompts" in summary_page(level, "c", 9, "tiny")
 
