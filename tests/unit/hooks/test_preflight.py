@@ -597,6 +597,9 @@ def test_a_weight_of_another_shape_than_the_configuration_says_is_refused(run: R
 
 def test_an_attack_that_leaves_no_token_for_the_prompt_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = 60
+    more = re.search(r"is to look for 60 tokens, and the model reads (\d+)", run.sentence())
+    assert more
+    run.parameters["attacks"]["unlearndiffatk"]["options"]["tokens"] = int(more[1])
     found = re.search(r"leaves 0 of the (\d+) tokens .* and the shortest one has (\d+)", run.sentence())
     assert found
     room, shortest = map(int, found.groups())
