@@ -37,16 +37,18 @@ def in_short(metrics: dict[str, Any], words: Collection[str] = ()) -> str:
         return "Nothing was erased."
     name = next((one for one in erased if one.startswith("p_") and one[2:] in erased), erased[0])
     tried = metrics["erasers"][name]["attacks"]
-    asked = {PLAIN, *words} if tried.keys() & set(words) else tried.keys()
+    by_words = tried.keys() & set(words)
+    asked = {PLAIN, *by_words} if by_words else tried.keys()
+    attacked = "attacked with words or vectors" if by_words else "attacked"  # no word on others that were tried
     rates = {attack: rate for attack, rate in tried.items() if rate["n"] and attack in asked}
     if not rates:
         return f"Of {eraser_label(name)} nothing could be judged."
     attack = max(rates, key=lambda one: (rates[one]["rate"], one != PLAIN))
     worst, alarms = rates[attack], metrics["detector"]
     if rates.keys() - {PLAIN}:
-        how = "asked plainly or attacked"
+        how = f"asked plainly or {attacked}"
     elif tried.keys() - {PLAIN}:
-        how = "asked plainly; of what it drew under attack nothing could be judged"
+        how = f"asked plainly; of what it drew {attacked} nothing could be judged"
     else:
         how = "asked plainly; it was not attacked"
     if not worst["hits"]:

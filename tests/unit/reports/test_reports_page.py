@@ -188,6 +188,8 @@ def test_that_sentence_is_about_words_where_some_attack_used_them(metrics_of):
     attacks["tina"] = attacks["plain"] | {"hits": 20, "rate": 1.0, "low": 0.84, "high": 1.0}
     assert "20 of 20" in in_short(metrics) and "20 of 20" in in_short(metrics, ["pez"])
     assert "9 of 20" in in_short(metrics, [searched])
+    attacks[searched] = attacks["plain"] = attacks[searched] | {"hits": 0, "rate": 0.0, "low": 0.0, "high": 0.16}
+    assert "none of 20 prompts, asked plainly or attacked with words or vectors:" in in_short(metrics, [searched])
 
 
 def test_that_sentence_gives_the_bound_and_the_judges_own_errors(metrics_of):
