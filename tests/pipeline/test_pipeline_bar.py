@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from excise.metrics.paired import score_interval
 from excise.pipelines.study_pruning.bar import bar_table, beyond_table
 from excise.pipelines.study_pruning.short import short_table
 from excise.pipelines.study_pruning.tables import own_rows, results_page
@@ -268,6 +269,24 @@ def test_the_page_ends_in_what_other_attacks_leave():
     assert re.search(rf"\| {found['unpruned']['hits']} / {found['unpruned']['n']} \([^|]* %\), P4D \|", strongest)
     assert "of them |" in strongest and "GCG and MMA came out alike" in part
     assert heading not in results_page(rows, "kedro run", len(rows), "emoji64", [])
+    assert "### On this study's prompts" not in part
+
+
+def test_the_page_shows_the_same_study_under_the_strongest_attacks():
+    plain = [r | OTHER for v in ("unpruned", "plus", "learned") for r in cells(v, [40], 0, 198)]
+    again = [
+        r
+        | {"attack": "relearning", "threat_model": "weights", "verdicts": "h" * hits + "." * (50 - hits), "hits": hits}
+        for r, hits in zip([r for r in plain if r["attack"] == "plain"], (45, 30, 12), strict=True)
+    ]
+    page = results_page(plain, "kedro run", 9, "emoji64", [], again)
+    part = page[page.index("## Under the strongest attack of each threat model") :].partition("\n## ")[0]
+    assert "### On this study's prompts" in part and "(strongest/results.md)" in part and "### All" not in part
+    assert "50 test prompts, 1 training each." in part
+    assert re.search(r"\| weights \| relearning \| 45 / 50 [^|]*\| 30 / 50 [^|]*\| 12 / 50 ", part)
+    gaps = [[f"{100 * v:+.0f}" for v in (-d / N, *score_interval(0, d, N))] for d in (33, 18)]
+    told = " | ".join(f"{d} points ({low} to {high})" for d, low, high in gaps)
+    assert f"| weights | {told} |" in part and part.rstrip().endswith("(weights); 2 of 2.")
 
 
 def test_the_page_says_with_which_budgets_its_rows_were_made():

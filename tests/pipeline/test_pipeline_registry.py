@@ -24,7 +24,10 @@ from excise.erasers import EraserOptions, make_method
 ROOT = Path(__file__).parents[2]
 FROM_HOOKS = {"concepts", "cache", "cost", "run_info", "registry"}
 # rows of an earlier run, in docs
-COMMITTED = {"study.committed", "study.benchmark", "ablation.committed", "silencing.committed", "benchmark.committed"}
+COMMITTED = {
+    *(f"study.{rows}" for rows in ("committed", "benchmark", "strongest")),
+    *(f"{kind}.committed" for kind in ("ablation", "silencing", "benchmark")),
+}
 ENVIRONMENTS = sorted(p.name for p in (ROOT / "conf").iterdir() if p.is_dir() and p.name != "base")
 
 

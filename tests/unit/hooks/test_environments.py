@@ -37,7 +37,7 @@ BLOCKS = {
     "draw": DrawOptions,
 }
 PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
-ENVIRONMENTS = ["base", "decent_style", "full", "smoke", *PHOTOGRAPHIC]
+ENVIRONMENTS = ["base", "decent_style", "full", "smoke", "strongest", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
 GRIDS: dict[str, Any] = {"study": StudyOptions, "ablation": AblationOptions, "benchmark": BenchmarkOptions}
 
@@ -73,7 +73,7 @@ def test_no_environment_overwrites_the_pages_of_another() -> None:
     folders = [configured(environment)["globals"]["pages"] for environment in ENVIRONMENTS]
     assert len(set(folders)) == len(folders)
     loader = OmegaConfigLoader(str(CONF), env="sd14", **CONFIG_LOADER_ARGS)
-    ends = (".rows", ".page", ".committed", ".figure", ".curves", "study.benchmark")
+    ends = (".rows", ".page", ".committed", ".figure", ".curves", "study.benchmark", "study.strongest")
     written = {name: entry for name, entry in loader["catalog"].items() if name.endswith(ends)}
     assert len(written) >= 12
     assert all(entry["filepath"].startswith("docs/sd14/") for entry in written.values()), written

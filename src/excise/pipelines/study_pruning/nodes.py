@@ -142,17 +142,24 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
 
 
 def write_results(
-    rows: list[dict], study: StudyOptions, model: ModelSpec, run_info: dict, benchmark: list, budgets: str
+    rows: list[dict],
+    study: StudyOptions,
+    model: ModelSpec,
+    run_info: dict,
+    benchmark: list,
+    strongest: list,
+    budgets: str,
 ) -> str:
     """``docs/results.md``.
 
     Args:
         benchmark: the benchmark's committed rows, of other attacks on fewer prompts.
+        strongest: the committed rows of this study under the attacks that did most there.
         budgets: see ``run_cells``.
     """
     from .tables import results_page
 
-    page = results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark)
+    page = results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark, strongest)
     return f"{page}\n{budgets}"
 
 

@@ -24,7 +24,15 @@ def create_pipeline(**_) -> Pipeline:
             node(collect, [f"{S}.cells", f"{S}.order"], f"{S}.rows"),
             node(
                 write_results,
-                [f"{S}.rows", "params:study", "params:model", "run_info", f"{S}.benchmark", f"{S}.budgets"],
+                [
+                    f"{S}.rows",
+                    "params:study",
+                    "params:model",
+                    "run_info",
+                    f"{S}.benchmark",
+                    f"{S}.strongest",
+                    f"{S}.budgets",
+                ],
                 f"{S}.page",
             ),
             node(draw_results, f"{S}.rows", f"{S}.figure"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -28,11 +30,14 @@ COMPARED = {  # a variant with a mask, and what it is held against: X, the contr
 }
 
 
-def results_page(rows: list[dict], command: str, planned: int, model: str, benchmark: list[dict]) -> str:
+def results_page(
+    rows: list[dict], command: str, planned: int, model: str, benchmark: list[dict], strongest: Sequence[dict] = ()
+) -> str:
     """The page: what was asked, a table a concept, the comparisons, what is missing.
 
     Args:
         benchmark: rows of the benchmark: what is left of it all under the strongest attack of each threat model.
+        strongest: rows of this study under the attacks that did most there.
     """
     table = own_rows(rows)
     parts = [
@@ -64,7 +69,7 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
     woken = woken_table(table)
     if woken:
         parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
-    parts += _beyond(benchmark)
+    parts += _beyond(strongest, benchmark)
     for concept, part in table.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
@@ -79,24 +84,39 @@ def results_page(rows: list[dict], command: str, planned: int, model: str, bench
     return "\n".join(filter(None, parts))
 
 
-def _beyond(benchmark: list[dict]) -> list[str]:
-    """What other attacks leave, from the benchmark's rows."""
+def _beyond(strongest: Sequence[dict], benchmark: Sequence[dict]) -> list[str]:
+    """What other attacks leave: the strongest of them on this study's prompts, and all of them in the benchmark."""
+    again = _what_is_left(
+        strongest,
+        "### On this study's prompts\n",
+        "The attack of each threat model that did most in the benchmark, with the benchmark's budget, in a [run of its "
+        "own](strongest/results.md): the erasers are made as above, and are other trainings.\n",
+    )
+    grid = _what_is_left(
+        benchmark,
+        "### All attacks, in the benchmark\n",
+        "The [benchmark](benchmark.md) tries all of them. It is no second run of this study: one training each, others "
+        "than above, with fewer prompts and a smaller budget (`kedro stale` says whether its rows still hold).\n",
+    )
+    if not (again or grid):
+        return []
+    return ["## Under the strongest attack of each threat model\n", "Two attacks are few.\n", *again, *grid]
+
+
+def _what_is_left(rows: Sequence[dict], title: str, told: str) -> list[str]:
+    """Concept by concept; nothing where there are no rows."""
     from excise.pipelines.benchmark.left import left_of_pruning
     from excise.pipelines.benchmark.standing import table_of
     from excise.pipelines.benchmark.summary import strongest_table
 
-    table = table_of(benchmark)
+    table, parts = table_of(list(rows)), [title, told]
     if table.empty:
         return []
-    parts = [
-        "## Under the strongest attack of each threat model\n",
-        "Two attacks are few. The [benchmark](benchmark.md) tries all of them. It is no second run of this study: one "
-        "training each, others than above, with fewer prompts and a smaller budget (`kedro stale` says whether its "
-        "rows still hold).\n",
-    ]
     for concept, part in table.groupby("concept", sort=False):
-        prompts = int(part["n"].max())
-        parts += [f"`{concept}`, {prompts} test prompts.\n", strongest_table(part), left_of_pruning(part)]
+        erased = part[~part["eraser"].isin((NOTHING, NEVER_SAW))]
+        prompts, seeds = int(part["n"].max()), erased["seed"].nunique()
+        trained = f", {seeds} training{'s' * (seeds > 1)} each" if seeds else ""
+        parts += [f"`{concept}`, {prompts} test prompts{trained}.\n", strongest_table(part), left_of_pruning(part)]
     return parts
 
 
@@ -287,13 +307,14 @@ def results_figure(rows: list[dict]) -> Image.Image:
     tallest = max(part["name"].nunique() for _, part in table.groupby("concept"))
     figure = Figure(figsize=(4.2 * len(concepts), 0.9 + 0.42 * tallest), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    colours = ["#6b6b76", "#d55e00", "#0072b2", "#009e73", "#cc79a7"]
+    colours = ["#6b6b76", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]  # Okabe and Ito
+    apart = min(0.18, 0.8 / len(attacks))  # a model's dots stay in its row
     for axis, concept in zip(figure.subplots(1, len(concepts), squeeze=False)[0], concepts, strict=True):
         part = table[table["concept"] == concept]
         names = list(part["name"].unique())
         for k, attack in enumerate(attacks):
             asked = part[(part["attack"] == attack) & (part["n"] > 0)]
-            y = [names.index(n) + 0.18 * (k - (len(attacks) - 1) / 2) for n in asked["name"]]
+            y = [names.index(n) + apart * (k - (len(attacks) - 1) / 2) for n in asked["name"]]
             x = 100 * asked["hits"] / asked["n"]
             for old, fill in ((False, "full"), (True, "none")):  # hollow: made by an earlier version
                 of_age = (asked["stale"] == old).to_numpy()
