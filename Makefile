@@ -68,7 +68,7 @@ notebooks: $(VENV)/.installed-dev
 	$(BIN)/jupyter-execute notebooks/*.ipynb
 
 bench: $(VENV)/.installed-run
-	cd benchmarks && for script in collecting trajectories training attacks encoding searching scoring drawing reporting page; do ../$(BIN)/python $$script.py || exit 1; done
+	cd benchmarks && for script in collecting trajectories training attacks encoding searching scoring handling drawing comparing reporting page; do ../$(BIN)/python $$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(VENV)-airflow build dist .viz .pytest_cache .ruff_cache src/*.egg-info

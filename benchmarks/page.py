@@ -43,7 +43,9 @@ def page(rows: list[dict]) -> str:
         "vector where they have 2, random tokens 5 where they have 10), and without judged images but where a row says "
         "so. Erasers are trained in 5 steps, with inner attacks of 5. Prompts, metrics, the report and judging "
         "again by another threshold ask no network: timed with four models, plain and attacked, on made-up judgements. "
-        "Not timed: judges that a hub has.\n",
+        "Pictures are compared with the base model's by what a run does after drawing: features, CLIP score, distances "
+        "and another domain's judge; bare is loading these networks and asking each as often. Not timed: judges that a "
+        "hub has, LPIPS, and audits and retraining, which are made of the stages above.\n",
         *(_shared(row) for row in rows if row["stage"] == SHARED),
     ]
     return "\n".join(lines)
