@@ -73,9 +73,9 @@ def test_no_environment_overwrites_the_pages_of_another() -> None:
     folders = [configured(environment)["globals"]["pages"] for environment in ENVIRONMENTS]
     assert len(set(folders)) == len(folders)
     loader = OmegaConfigLoader(str(CONF), env="sd14", **CONFIG_LOADER_ARGS)
-    ends = (".rows", ".page", ".committed", ".figure", ".curves", "study.benchmark", "study.strongest")
+    ends = (".rows", ".page", ".committed", ".figure", ".curves", ".leaderboard", "study.benchmark", "study.strongest")
     written = {name: entry for name, entry in loader["catalog"].items() if name.endswith(ends)}
-    assert len(written) >= 12
+    assert len(written) >= 14
     assert all(entry["filepath"].startswith("docs/sd14/") for entry in written.values()), written
 
 
