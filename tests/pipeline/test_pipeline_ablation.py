@@ -115,6 +115,10 @@ def test_the_page_tells_trainings_apart_and_chooses_by_the_first():
     assert "7 of 11 rows are done" in page and "made on: Abacus, cpu (which is not told)" in page
     assert "| half | 5 | 1 / 10 |" in page and "| half | 6 | 1 / 10 |" in page and "| base model |  | 1 / 10 |" in page
     assert "**few**, 2 of 10 (textual inversion)" in page
+    made = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1] for line in page.splitlines() if line[:2] == "| "}
+    assert made["X"] == "Abacus |" and made["few"] == "cpu (which is not told) |" and made["variation"] == "made on |"
+    alike = [r | {"processor": "Abacus"} for r in rows]
+    assert "made on |" not in write_ablations(alike, chosen, ["0"] * 7, ablation, {"command": "kedro run"})
     assert page.rstrip().endswith("no mask is chosen.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from kedro.config import OmegaConfigLoader
 
 from excise.attacks import AttackOptions, ThreatModel, make_attack
@@ -121,6 +122,16 @@ def test_nudity_is_kept_coarse() -> None:
     concept = default_concept("sd14", "nsfw")
     assert concept.unsafe
     assert all("adult" in word or "model" in word for word in concept.words)
+
+
+def test_esd_on_the_largest_models_has_the_authors_target_for_sdxl() -> None:
+    """Their code of 2024: from the concept with guidance 1, which is the blank prompt's noise and nothing beyond."""
+    blank, wanted = (torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    for environment in ("sdxl", "sd3", "flux"):
+        target = make_method(
+            EraserOptions.model_validate(configured(environment)["parameters"]["erasers"]["esd"])
+        ).target
+        torch.testing.assert_close(target(blank, wanted), blank)
 
 
 @pytest.mark.parametrize("environment", PHOTOGRAPHIC)

@@ -149,21 +149,27 @@ def _kept(row: dict) -> float:
 
 def write_ablations(rows: list[dict], chosen: dict, order: list[str], ablation: AblationOptions, run_info: dict) -> str:
     """``docs/ablations.md``."""
-    kinds = ", ".join(sorted({r.get("processor") or f"{r['device']} (which is not told)" for r in rows}))
+    kinds = sorted({_made_on(r) for r in rows})
     parts = [
         "# What of the mask matters\n",
         f"P-{eraser_label(ablation.eraser)} on the tune split, which no report reads: {ablation.prompts.tune} prompts, "
-        f"and the training whose seed is told. Written by `{run_info['command']}`; rows were made on: {kinds}. With so "
-        "few prompts, and mostly one training, a difference of a few hits is no difference; this is a compass for "
-        "choosing defaults, not a result.\n",
+        f"and the training whose seed is told. Written by `{run_info['command']}`; rows were made on: "
+        f"{', '.join(kinds)}. With so few prompts, and mostly one training, a difference of a few hits is no difference; "
+        "this is a compass for choosing defaults, not a result.\n",
         "X+ is trained like P-X, on the same parameters, steps, retain term and prompts, without a mask.\n",
     ]
+    if len(kinds) > 1:
+        parts.append(
+            "On another kind of processor the same seed trains another X, so that rows of two kinds differ as those of "
+            "two trainings do: the last column says which they are.\n"
+        )
     if len(rows) < len(order):
         parts.append(
             f"**{len(rows)} of {len(order)} rows are done.** The others are made when the command is given again.\n"
         )
     asked = [f"{attack_label(a)}: hits / n" for a in ablation.attacks]
     heads = ["variation", "seed", "plain: hits / n", *asked, "retain near", "retain far", "pruned", "reactivation"]
+    heads += ["made on"] if len(kinds) > 1 else []
     for concept in concepts_of(ablation):
         parts += [f"## {concept}\n", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for r in (r for r in rows if r["concept"] == concept):
@@ -171,9 +177,16 @@ def write_ablations(rows: list[dict], chosen: dict, order: list[str], ablation: 
             back = ", ".join(f"{a['reactivation']:.2f}" for a in r["attacked"] if a["reactivation"] is not None)
             hits = [f"{r['plain_hits']} / {r['n']}", *(f"{a['hits']} / {a['n']}" for a in r["attacked"])]
             kept = [f"{r[f'retain_{s}']} / {r[f'retain_{s}_n']}" for s in ("near", "far")]
-            parts.append(f"| {' | '.join([r['variation'], str(r['seed'] or ''), *hits, *kept, pruned, back])} |")
+            cells = [r["variation"], str(r["seed"] or ""), *hits, *kept, pruned, back]
+            cells += [_made_on(r)] if len(kinds) > 1 else []
+            parts.append(f"| {' | '.join(cells)} |")
         parts.append(_verdict(rows, concept, chosen[concept], ablation))
     return "\n".join(parts)
+
+
+def _made_on(row: dict) -> str:
+    """The kind of processor; rows of earlier versions do not say."""
+    return row.get("processor") or f"{row['device']} (which is not told)"
 
 
 def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: AblationOptions) -> str:
