@@ -154,8 +154,8 @@ def write_ablations(rows: list[dict], chosen: dict, order: list[str], ablation: 
         "# What of the mask matters\n",
         f"P-{eraser_label(ablation.eraser)} on the tune split, which no report reads: {ablation.prompts.tune} prompts, "
         f"and the training whose seed is told. Written by `{run_info['command']}`; rows were made on: "
-        f"{', '.join(kinds)}. With so few prompts, and mostly one training, a difference of a few hits is no difference; "
-        "this is a compass for choosing defaults, not a result.\n",
+        f"{', '.join(kinds)}. With so few prompts, and mostly one training, a difference of a few hits is no "
+        "difference; this is a compass for choosing defaults, not a result.\n",
         "X+ is trained like P-X, on the same parameters, steps, retain term and prompts, without a mask.\n",
     ]
     if len(kinds) > 1:
