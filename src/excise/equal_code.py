@@ -25,6 +25,31 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.models.layers: value projections without the keys are groups, too
+        """ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "v", "ffn+kv", "ffn+v", "full"]
+""",
+        """ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "ffn+kv", "full"]
+""",
+    ),
+    (
+        """    v = {f"{c.value}.weight" for c in cross_attentions(denoiser)}
+    ffn = {f"{n}.weight" for f in feed_forwards""",
+        """    ffn = {f"{n}.weight" for f in feed_forwards""",
+    ),
+    (
+        """        "v": lambda n: n in v,
+        "ffn+kv": lambda n: n in ffn or n in kv,
+        "ffn+v": lambda n: n in ffn or n in v,
+""",
+        """        "ffn+kv": lambda n: n in ffn or n in kv,
+""",
+    ),
+    (  # excise.masks.options: the same
+        """    group: Literal["ffn", "kv", "v", "ffn+kv", "ffn+v"] = "ffn+kv"
+""",
+        """    group: Literal["ffn", "kv", "ffn+kv"] = "ffn+kv"
+""",
+    ),
     (  # excise.attacks.gcg.swaps: only swaps that gain something are read back
         """            closer = losses < rows["loss"].unsqueeze(1)  # what gains nothing need not be read back
             if closer.any():

@@ -32,7 +32,7 @@ class PruneOptions(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    group: Literal["ffn", "kv", "ffn+kv"] = "ffn+kv"
+    group: Literal["ffn", "kv", "v", "ffn+kv", "ffn+v"] = "ffn+kv"
     neurons: Literal["correlated", "all"] = "all"
     unit: Literal["weight", "neuron"] = "weight"
     gates: Literal["hard_concrete", "top_k"] = "hard_concrete"

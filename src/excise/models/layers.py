@@ -75,7 +75,7 @@ def cross_attentions(denoiser: nn.Module) -> list[CrossAttentionLayers]:
     return found
 
 
-ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "ffn+kv", "full"]
+ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "v", "ffn+kv", "ffn+v", "full"]
 
 
 def parameter_names(denoiser: nn.Module, group: ParameterGroup) -> list[str]:
@@ -84,10 +84,11 @@ def parameter_names(denoiser: nn.Module, group: ParameterGroup) -> list[str]:
     ``esd-x``: Linear layers inside cross-attention. ``esd-x-strict``: its keys and values. ``esd-u``: everything
     outside cross-attention, without the output and the time embedding (Gandikota et al. 2023, as in their code for a
     U-Net; a transformer's are called otherwise). ``ffn``: weights of feed-forward layers. ``kv``: weights of the
-    prompt's key and value projections.
+    prompt's key and value projections; ``v``: of the value projections alone.
     """
     crossing = tuple(f"{c.name}." for c in cross_attentions(denoiser))
     kv = {f"{n}.weight" for c in cross_attentions(denoiser) for n in (c.key, c.value)}
+    v = {f"{c.value}.weight" for c in cross_attentions(denoiser)}
     ffn = {f"{n}.weight" for f in feed_forwards(denoiser) for n in (f.up, f.down)}
     names = [n for n, _ in denoiser.named_parameters()]
     excluded = ("conv_out", "conv_norm_out", "time_embedding", "proj_out", "norm_out", "time_text_embed")
@@ -97,7 +98,9 @@ def parameter_names(denoiser: nn.Module, group: ParameterGroup) -> list[str]:
         "esd-u": lambda n: not n.startswith(crossing) and not n.startswith(excluded),
         "ffn": lambda n: n in ffn,
         "kv": lambda n: n in kv,
+        "v": lambda n: n in v,
         "ffn+kv": lambda n: n in ffn or n in kv,
+        "ffn+v": lambda n: n in ffn or n in v,
         "full": lambda n: True,
     }
     return [n for n in names if groups[group](n)]

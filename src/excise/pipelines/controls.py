@@ -44,8 +44,8 @@ def refuse_keys_by_values(prune: PruneOptions, place: str = "prune") -> None:
     Args:
         place: of the options, for the sentence.
     """
-    if prune.neurons == "correlated" and prune.group != "ffn":
+    if prune.neurons == "correlated" and "kv" in prune.group:
         raise UserError(
             f"neurons.values is true and {place}.neurons correlated, which would choose keys by the numbers of value "
-            f"channels: set {place}.group to ffn, or neurons.values to false."
+            f"channels: set {place}.group to ffn, v or ffn+v, or neurons.values to false."
         )

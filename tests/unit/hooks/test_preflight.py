@@ -344,7 +344,7 @@ TRAINING = {"study": "study_pruning", "benchmark": "benchmark", "ablation": "abl
 VALUES = "neurons.values is true and {}.neurons correlated, which would choose keys by the numbers of value channels"
 
 
-@pytest.mark.parametrize("group", ["ffn", "kv", "ffn+kv"])
+@pytest.mark.parametrize("group", ["ffn", "kv", "v", "ffn+kv", "ffn+v"])
 @pytest.mark.parametrize("neurons", ["all", "correlated"])
 @pytest.mark.parametrize("values", [False, True])
 def test_value_channels_choose_no_keys(run: Run, group: str, neurons: str, values: bool) -> None:
@@ -352,7 +352,10 @@ def test_value_channels_choose_no_keys(run: Run, group: str, neurons: str, value
     run.parameters["prune"] |= {"group": group, "neurons": neurons}
     run.parameters["neurons"]["values"] = values
     if _keys_follow_values(PruneOptions(group=group, neurons=neurons), values):
-        assert run.sentence() == VALUES.format("prune") + ": set prune.group to ffn, or neurons.values to false."
+        assert (
+            run.sentence()
+            == VALUES.format("prune") + ": set prune.group to ffn, v or ffn+v, or neurons.values to false."
+        )
     else:
         run.check()
 

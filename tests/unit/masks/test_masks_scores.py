@@ -43,7 +43,7 @@ def chosen(table: pd.DataFrame, layer: str) -> list[bool]:
 
 
 # support ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("group", ["ffn", "kv", "ffn+kv"])
+@pytest.mark.parametrize("group", ["ffn", "kv", "v", "ffn+kv", "ffn+v"])
 def test_all_marks_the_whole_group(tiny_model, group):
     support = mask_support(tiny_model.denoiser, PruneOptions(group=group, neurons="all"), None)
     assert list(support) == parameter_names(tiny_model.denoiser, group)
@@ -67,6 +67,17 @@ def test_correlated_marks_rows_and_columns_of_correlated_neurons(tiny_model, val
             rows = support[f"{name}.weight"]
             marks = chosen(table, c.value) if values else [True] * len(rows)
             assert rows.tolist() == [[mark] * rows.shape[1] for mark in marks]
+
+
+def test_value_channels_are_support_without_the_keys(tiny_model):
+    table = neuron_rows(tiny_model, True)
+    support = mask_support(tiny_model.denoiser, PruneOptions(group="ffn+v", neurons="correlated"), table)
+    layers = cross_attentions(tiny_model.denoiser)
+    assert layers and not any(f"{c.key}.weight" in support for c in layers)
+    for c in layers:
+        assert support[f"{c.value}.weight"].any(1).tolist() == chosen(table, c.value)
+    feeding = {f"{n}.weight" for f in feed_forwards(tiny_model.denoiser) for n in (f.up, f.down)}
+    assert set(support) == feeding | {f"{c.value}.weight" for c in layers}
 
 
 def test_correlated_support_stays_in_its_group(tiny_model):
