@@ -90,7 +90,8 @@ def _beyond(strongest: Sequence[dict], benchmark: Sequence[dict]) -> list[str]:
         strongest,
         "### On this study's prompts\n",
         "The attack of each threat model that did most in the benchmark, with the benchmark's budget, in a [run of its "
-        "own](strongest/results.md): the erasers are made as above, and are other trainings.\n",
+        "own](strongest/results.md), which says how far it has come. The erasers are made as above, and are other "
+        "trainings.\n",
     )
     grid = _what_is_left(
         benchmark,
