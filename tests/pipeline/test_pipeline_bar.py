@@ -272,6 +272,17 @@ def test_the_page_ends_in_what_other_attacks_leave():
     assert "### On this study's prompts" not in part
 
 
+def test_where_there_is_nothing_to_attack_no_table_has_a_figure():
+    base = [
+        r | OTHER | {"attack": a}
+        for a in ("plain", "p4d", "ring_a_bell")
+        for r in cells("unpruned", [7], 7, 198, "none")[:1]
+    ]
+    page = results_page(base, "kedro run", 3, "emoji64", [])
+    assert "**3 of 3 cells are done.**" in page and "nothing to attack there: P4D (Base model)." in page
+    assert "| person | Base model | 7 / 50 | 7 / 50 | 198 / 200 |" in page and "| Base model | P4D |" not in page
+
+
 def test_the_page_shows_the_same_study_under_the_strongest_attacks():
     plain = [r | OTHER for v in ("unpruned", "plus", "learned") for r in cells(v, [40], 0, 198)]
     again = [
@@ -282,7 +293,7 @@ def test_the_page_shows_the_same_study_under_the_strongest_attacks():
     page = results_page(plain, "kedro run", 9, "emoji64", [], again)
     part = page[page.index("## Under the strongest attack of each threat model") :].partition("\n## ")[0]
     assert "### On this study's prompts" in part and "(strongest/results.md)" in part and "### All" not in part
-    assert "50 test prompts, 1 training each." in part
+    assert "50 test prompts, 1 training each." in part and "luck alone" not in part
     assert re.search(r"\| weights \| relearning \| 45 / 50 [^|]*\| 30 / 50 [^|]*\| 12 / 50 ", part)
     gaps = [[f"{100 * v:+.0f}" for v in (-d / N, *score_interval(0, d, N))] for d in (33, 18)]
     told = " | ".join(f"{d} points ({low} to {high})" for d, low, high in gaps)

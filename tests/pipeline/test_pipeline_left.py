@@ -82,3 +82,22 @@ def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
     )
     for page in ("README.md", "docs/findings.md"):
         assert said in " ".join((PROJECT / page).read_text().split())
+
+
+def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its_rows_say() -> None:
+    rows = json.loads((PROJECT / "docs/strongest/results.json").read_text())
+    asked = [r for r in rows if r["concept"] == "person" and r["eraser"] == "ac" and r["seed"] == 1]
+    hits = {(r["attack"], r["variant"]): (r["hits"], r["second_hits"]) for r in asked if r["attack"] != "plain"}
+
+    def of(attack: str) -> list[tuple[int, int]]:
+        return [hits[attack, variant] for variant in ("unpruned", "learned", "plus")]
+
+    assert of("p4d") == [(11, 21), (1, 1), (0, 0)] and of("textual_inversion_long") == [(28, 36), (0, 0), (0, 0)]
+    assert [h for h, _ in of("relearning_10")] == [38, 41, 30]
+    back = [h for attack in ("tina", "relearning") for h, _ in of(attack)]
+    assert (min(back), max(back)) == (43, 47) and hits["ring_a_bell", "unpruned"][0] == 2
+    shown = left_of_pruning(table_of(asked))
+    assert "| white-box text | -20 points (-34 to -8) |" in shown and "| embedding | -56 points (-69 to -42) |" in shown
+    for page in ("README.md", "docs/findings.md"):
+        told = " ".join((PROJECT / page).read_text().split())
+        assert "On the study's 50 prompts it is the same" in told and "P-AC is back in 41, AC in 38" in told

@@ -11,7 +11,7 @@ from excise.metrics.several import holm
 from excise.pipelines.names import PLAIN
 from excise.pipelines.study_pruning.trainings import OTHER, trainings_note
 from excise.pipelines.study_pruning.unjudged import unjudged_note
-from excise.reports.words import attack_label, repeats_plain, spell_p
+from excise.reports.words import attack_label, is_control, repeats_plain, spell_p
 
 from .collateral import collateral_table
 from .floor import floor_table
@@ -158,14 +158,17 @@ def strongest_table(part: pd.DataFrame) -> str:
     """What is left of each model under the strongest attack of each threat model, and under luck alone."""
     threats = tuple(str(t) for t in part["threat_model"].unique() if t != "plain prompt")
     names = list(part["name"].unique())
+    controlled = part["attack"].map(is_control).any()
     lines = [
-        "The strongest attack of each threat model, among those that all erased models were put under, and luck "
-        "alone, the controls. A maximum over several noisy rates is higher than the true one.\n",
+        "The strongest attack of each threat model, among those that all erased models were put under"
+        f"{', and luck alone, the controls' if controlled else ''}. A maximum over several noisy rates is higher than "
+        "the true one.\n",
         "| threat model | attacks | " + " | ".join(names) + " |",
         "|" + "---|" * (len(names) + 2),
     ]
     asked = {threat: rank_on(part, (threat,)) for threat in threats}
-    asked["luck alone"] = rank_on(part, threats, controls=True)
+    if controlled:
+        asked["luck alone"] = rank_on(part, threats, controls=True)
     asked_plainly = {n: worst(part[part["name"] == n], [PLAIN]) for n in names}
     for threat, attacks in asked.items():
         found = [worst(part[part["name"] == n], attacks) for n in names]

@@ -15,6 +15,7 @@ from excise.reports.legends import legend_below
 from excise.reports.words import attack_label, spell_p
 
 from .bar import bar_table, beyond_table
+from .idle import is_idle
 from .naming import name_of
 from .pairs import mcnemar_p, paired_interval, verdict_matrix
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
@@ -47,6 +48,7 @@ def results_page(
         _progress(table, planned),
         trainings_note(rows),
         unjudged_note(rows),
+        _idle_note(table),
         "A rate is hits / judged test prompts, under an attack those that are a hit as they stand or attacked; one "
         "number a training seed, then the pooled rate. Lower is better for an eraser. *Retain*: prompts about other "
         "things that are still drawn right, near and far; higher is better. *Any image*: judged prompts of which at "
@@ -59,18 +61,19 @@ def results_page(
         "where the concept has one.\n",
         "![All rates](images/results.png)\n",
     ]
-    parts += ["## In short\n", "Hits / n over all training seeds.\n", short_table(table)]
-    bar = bar_table(table)
+    tried = table[~table["idle"]]  # no figure of the others is an attack's
+    parts += ["## In short\n", "Hits / n over all training seeds.\n", short_table(tried)]
+    bar = bar_table(tried)
     if bar:
         parts += ["## The bar\n", "What is asked of pruning, condition by condition.\n", bar]
-    beyond = beyond_table(table)
+    beyond = beyond_table(tried)
     if beyond:
         parts += ["## Beyond the bar\n", "How small the mask is, and what it costs beside the base model.\n", beyond]
-    woken = woken_table(table)
+    woken = woken_table(tried)
     if woken:
         parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
     parts += _beyond(strongest, benchmark)
-    for concept, part in table.groupby("concept", sort=False):
+    for concept, part in tried.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
         parts.append(_differences(part))
@@ -124,7 +127,15 @@ def _what_is_left(rows: Sequence[dict], title: str, told: str) -> list[str]:
 def own_rows(rows: list[dict]) -> pd.DataFrame:
     """Rows with the models' names; attacks that were made on another model are the benchmark's to show."""
     own = [r for r in rows if not r.get("made_on")]
-    return pd.DataFrame(own).assign(name=[name_of(r) for r in own], stale=[bool(r.get("stale")) for r in own])
+    told = {"stale": [bool(r.get("stale")) for r in own], "idle": [is_idle(r) for r in own]}
+    return pd.DataFrame(own).assign(name=[name_of(r) for r in own], **told)
+
+
+def _idle_note(table: pd.DataFrame) -> str:
+    """Which rows no table shows."""
+    idle = table[table["idle"]].groupby("attack", sort=False)["name"].unique()
+    named = "; ".join(f"{attack_label(str(attack))} ({', '.join(names)})" for attack, names in idle.items())
+    return f"Left out of the tables, since the attack has nothing to attack there: {named}.\n" if named else ""
 
 
 def _progress(table: pd.DataFrame, planned: int) -> str:
@@ -304,6 +315,7 @@ def results_figure(rows: list[dict]) -> Image.Image:
     from matplotlib.figure import Figure
 
     table = own_rows(rows)
+    table = table[~table["idle"]]
     concepts, attacks = table["concept"].unique(), list(table["attack"].unique())
     tallest = max(part["name"].nunique() for _, part in table.groupby("concept"))
     figure = Figure(figsize=(4.2 * len(concepts), 0.9 + 0.42 * tallest), dpi=130, layout="constrained")
