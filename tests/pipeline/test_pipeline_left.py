@@ -86,7 +86,11 @@ def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
 
 def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its_rows_say() -> None:
     rows = json.loads((PROJECT / "docs/strongest/results.json").read_text())
-    asked = [r for r in rows if r["concept"] == "person" and r["eraser"] == "ac" and r["seed"] == 1]
+    told = {
+        concept: [r for r in rows if (r["concept"], r["eraser"]) == (concept, "ac")] for concept in ("person", "fluent")
+    }
+    asked = told["person"]
+    assert {r["seed"] for part in told.values() for r in part} == {1}
     hits = {(r["attack"], r["variant"]): (r["hits"], r["second_hits"]) for r in asked if r["attack"] != "plain"}
 
     def of(attack: str) -> list[tuple[int, int]]:
@@ -98,6 +102,12 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
     assert (min(back), max(back)) == (43, 47) and hits["ring_a_bell", "unpruned"][0] == 2
     shown = left_of_pruning(table_of(asked))
     assert "| white-box text | -20 points (-34 to -8) |" in shown and "| embedding | -56 points (-69 to -42) |" in shown
+    style = {(r["attack"], r["variant"]): r["hits"] for r in told["fluent"]}
+    for attack, found in (("p4d", [19, 8, 9]), ("ring_a_bell", [13, 6, 7]), ("textual_inversion_long", [43, 28, 29])):
+        assert [style[attack, variant] for variant in ("unpruned", "learned", "plus")] == found
+    shown = left_of_pruning(table_of(told["fluent"]))
+    assert "| white-box text | -22 points (-37 to -6) |" in shown and "| embedding | -30 points (-46 to -13) |" in shown
+    assert "P-AC less AC+ (" not in shown
     for page in ("README.md", "docs/findings.md"):
-        told = " ".join((PROJECT / page).read_text().split())
-        assert "On the study's 50 prompts it is the same" in told and "P-AC is back in 41, AC in 38" in told
+        said = " ".join((PROJECT / page).read_text().split())
+        assert "On the study's 50 prompts it is the same" in said and "P-AC is back in 41, AC in 38" in said
