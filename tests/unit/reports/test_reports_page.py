@@ -122,7 +122,7 @@ def test_what_is_shown_of_another_domain_has_its_judge_and_lpips_its_network(met
     }
     html = page(metrics_of(none="hhh", esd="..h", moved={"none": {"cross": cross}, "esd": {"lpips": apart}}))
     assert (
-        "cross-domain retain accuracy, CRA" in html and "style_probe 7" in html and "6 / 8" in html and "0, 1" in html
+        "cross-domain retain accuracy: CRA" in html and "style_probe 7" in html and "6 / 8" in html and "0, 1" in html
     )
     assert re.findall(r'data-name="One label alone"[^>]*>([^<]*)<', html) == ["50\u00a0%"]
     assert "near 0.125 (0.100 to 0.150) over 4 prompts, another seed of the base model’s 0.500 (VGG16 x)" in html
