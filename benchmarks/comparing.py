@@ -21,6 +21,7 @@ from excise.pipelines.report.fidelity import FidelityOptions, load_models, measu
 
 BASE = Path(__file__).parents[1] / "conf/base"
 SEEDS = 4  # pictures of a prompt
+STYLES = {"flat": ["in flat style"], "fluent": ["in glossy style"], "noto": ["in classic style"]}
 
 
 def main() -> None:
@@ -58,9 +59,6 @@ def main() -> None:
             seconds = in_turns(3, bare=bare, comparing=comparing)
             stage = f"comparing pictures of two models, {count} of each"
             record_over_bare(stage, seconds, "comparing", comparing, count, 0)
-
-
-STYLES = {"flat": ["in flat style"], "fluent": ["in glossy style"], "noto": ["in classic style"]}
 
 
 def table_of(count: int) -> pd.DataFrame:
