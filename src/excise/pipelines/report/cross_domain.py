@@ -66,10 +66,11 @@ def of_another_domain(concept: Concept, judges: list[CrossJudge]) -> list[CrossJ
     return [judge for judge in judges if judge.domain == other]
 
 
-def cross_rates(judges: list[CrossJudge], prompts: pd.DataFrame, images: ImageSet) -> dict[str, dict]:
+def cross_rates(judges: list[tuple[CrossJudge, Judge]], prompts: pd.DataFrame, images: ImageSet) -> dict[str, dict]:
     """By ``<judge>_<kind of prompts>``, where prompts say something that the judge looks for.
 
     Args:
+        judges: each with itself made ready, once for all models.
         prompts: prompt_id, set, split, prompt.
         images: one model's pictures of plain prompts.
     """
@@ -78,8 +79,7 @@ def cross_rates(judges: list[CrossJudge], prompts: pd.DataFrame, images: ImageSe
     from excise.metrics.utility import retain_rate
 
     found = {}
-    for spec in judges:
-        judge = spec.ready()
+    for spec, judge in judges:
         who = {"judge": judge.name, "version": judge.version, "sha256": judge.sha256, "threshold": spec.threshold}
         for kind in PROMPTS:
             asked = spec.asked(judge, prompts, kind)

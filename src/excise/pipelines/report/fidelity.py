@@ -128,7 +128,7 @@ def measure_fidelity(concept: dict, prompts: pd.DataFrame, fidelity: FidelityOpt
     if described.unsafe:
         return found
     models = load_models(fidelity)
-    judges = of_another_domain(described, fidelity.cross)
+    judges = [(judge, judge.ready()) for judge in of_another_domain(described, fidelity.cross)]
     base, scales = None, None
     for eraser in (BASE, *(e for e in shown if e != BASE)):
         cross = cross_rates(judges, prompts, shown[eraser])
