@@ -36,7 +36,9 @@ class RunCommand(click.Command):
             options = ctx.params
             if options["pipeline"] and not options["pipelines"]:  # the older spelling stays welcome: no warning
                 options["pipelines"], options["pipeline"] = [options["pipeline"]], None
-            check_environment(options["env"] or os.environ.get("KEDRO_ENV") or "local", conf_folder(ctx))
+            env = options["env"] or os.environ.get("KEDRO_ENV") or "local"
+            check_environment(env, conf_folder(ctx))
+            tell_of_unread(env, conf_folder(ctx))
             check_pipelines(options["pipelines"])
             from excise.hooks.given_id import under_given_id
 
@@ -77,6 +79,22 @@ def check_environment(env: str, conf: str) -> None:
     known = [folder.name for folder in Path(conf).iterdir() if folder.is_dir()]
     if env not in known:  # not whether a path exists: '..' and '/tmp' do
         raise UserError(f"There is no environment '{short(env)}', no folder of that name in conf: {hint(env, known)}")
+
+
+def tell_of_unread(env: str, conf: str) -> None:
+    """Name what somebody wrote into conf/local and another environment does not read."""
+    local = Path(conf) / "local"
+    unread = [] if env == "local" else sorted(str(p.relative_to(local)) for p in local.rglob("*") if is_config(p))
+    if unread:
+        click.echo(
+            f"Not read with --env={env}: conf/local/{', conf/local/'.join(unread)}. What of it is meant for this run "
+            f"belongs into conf/{env} or an environment of its own.",
+            err=True,
+        )
+
+
+def is_config(path: Path) -> bool:
+    return path.suffix in (".yml", ".yaml", ".json") and path.is_file()
 
 
 def check_pipelines(names: Iterable[str]) -> None:

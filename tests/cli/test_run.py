@@ -107,6 +107,21 @@ def test_readme_command_runs_and_says_no_warning(project: Path, python) -> None:
     assert "telemetry" not in (project / "pyproject.toml").read_text()
 
 
+def test_what_another_environment_does_not_read_is_named(project: Path, python) -> None:
+    mine = project / "conf" / "local" / "retrain" / "parameters.yml"
+    mine.parent.mkdir()
+    mine.write_text("gate: {attack_upper: 0.05}\n")
+    try:
+        command = ("-m", "kedro", "run", "--pipeline=erase_nsfw", "--params=erase.strength=3")  # refused: nothing runs
+        told, unasked = (python(*command, *more).stderr for more in (["--env=sd14"], []))
+    finally:
+        mine.unlink()
+        mine.parent.rmdir()
+    assert "Not read with --env=sd14: conf/local/retrain/parameters.yml." in told and "into conf/sd14" in told
+    assert "Not read" not in unasked
+    assert "Not read" not in python(*command, "--env=sd14").stderr  # an empty folder says nothing
+
+
 def test_sentence_is_the_last_line_and_debug_shows_the_traceback(project: Path, python) -> None:
     bad = ["-m", "excise", "--pipelines=erase_nsfw", "--params=erase.what=refuse"]
     plain, debug = python(*bad), python(*bad, EXCISE_DEBUG="1")

@@ -452,8 +452,11 @@ def test_a_judge_that_nobody_described_is_asked_for():
     assert (other.name, other.labels, other.threshold) == ("clip", ["a man"], 0.2)
     with pytest.raises(UserError, match=r"rejudge\.labels is empty"):  # nothing is taken over from another judge
         judge_of(concept, Rejudge(name="clip", threshold=0.2))
-    with pytest.raises(UserError, match=r"rejudge\.name is empty, and the concept 'person' has no second judge"):
-        judge_of(concept | {"second_judge": None}, Rejudge())
+    first = judge_of(concept, Rejudge(name="nudenet", threshold=0.6)).model_dump()
+    assert first == {"options": {}} | concept["judge"] | {"threshold": 0.6} != concept["second_judge"]
+    assert judge_of(concept | {"second_judge": None}, Rejudge()).model_dump() == {"options": {}} | concept["judge"]
+    wider = judge_of(concept | {"second_judge": None}, Rejudge(labels="broad"))  # the options stay: the same detections
+    assert wider.model_dump() == {"options": {}} | concept["judge"] | {"labels": ["broad"]}
 
 
 @pytest.mark.jobs

@@ -53,6 +53,17 @@ def test_an_attack_that_one_of_them_did_not_face_compares_nothing() -> None:
     assert lines([r for r in ROWS if (r["variant"], r["attack"]) != ("learned", "tina")])["image"] == ["–", "–"]
 
 
+def test_trainings_that_one_of_them_lacks_are_left_out() -> None:
+    """As a run leaves them that was stopped: a seed's variants are made one after another."""
+    more = [r | {"seed": s, "verdicts": r["verdicts"][::-1]} for r in ROWS for s in (3, 2)]  # 2 after 3, as merged
+    whole = lines([*ROWS, *more])
+    stopped = lines([*more, *(r | {"seed": 4} for r in ROWS if r["variant"] != "learned"), *ROWS])
+    assert stopped == whole
+    fewer = [*ROWS, *(r for r in more if r["variant"] != "learned")]  # P-X has the first alone
+    assert lines(fewer) == lines(ROWS)
+    assert lines([r | {"seed": 2} if r["variant"] == "learned" else r for r in ROWS])["image"] == ["–", "–"]
+
+
 def test_without_p_x_there_is_nothing_to_say() -> None:
     assert left_of_pruning(table_of([r for r in ROWS if r["variant"] != "learned"])) == ""
     assert left_of_pruning(table_of([r for r in ROWS if r["attack"] == "plain"])) == ""

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from excise.reports import Context, html_report
-from excise.reports.findings import findings, headline, in_short
+from excise.reports.findings import beyond_errors, findings, headline, in_short
 from excise.reports.words import eraser_label, percent, points
 
 CONTEXT = {
@@ -192,6 +192,13 @@ def test_that_sentence_is_about_words_where_some_attack_used_them(metrics_of):
     assert "none of 20 prompts, asked plainly or attacked with words or vectors:" in in_short(metrics, [searched])
 
 
+def test_false_alarms_have_two_chances_under_an_attack():
+    rate, alarms = {"hits": 7, "n": 30}, {"hits": 1, "n": 30}
+    assert beyond_errors(rate, alarms, "plain") and not beyond_errors(rate, alarms, "unlearndiffatk")
+    assert beyond_errors(rate, {"hits": 0, "n": 30}, "unlearndiffatk")
+    assert not beyond_errors({"hits": 30, "n": 30}, {"hits": 20, "n": 30}, "pez")  # no more alarms than prompts
+
+
 def test_that_sentence_gives_the_bound_and_the_judges_own_errors(metrics_of):
     none = in_short(metrics_of(none="h" * 20, p_esd="." * 20, esd="h" * 20))
     assert none.endswith(
@@ -233,9 +240,10 @@ def test_rates_are_held_against_false_alarms_by_the_same_rule(metrics_of):
     from statsmodels.stats.proportion import confint_proportions_2indep
 
     def beyond(hits: int, alarms: int) -> bool:
-        return confint_proportions_2indep(hits, 20, alarms, 29, method="newcomb", compare="diff")[0] > 0
+        twice = 2 * alarms  # an attacked prompt has two chances
+        return confint_proportions_2indep(hits, 20, twice, 29, method="newcomb", compare="diff")[0] > 0
 
-    for alarms in (0, 3, 12):
+    for alarms in (0, 3, 8):
         first = next(hits for hits in range(21) if beyond(hits, alarms))
         for hits in (0, first - 1, first, 20):  # on both sides of the edge, and far from it
             told = metrics_of(

@@ -59,6 +59,7 @@ def test_the_answer_tells_words_from_weights_and_attacks_from_luck(metrics):
     alone = verdict(metrics, [*threats(["p4d"]), {"threat": "image", "run": ["tina"], "not_run": []}])
     assert "an attack with words or vectors" in alone and "changes its weights" not in alone and "luck" not in alone
     assert "For one who has a picture of the concept (text-free inversion) it drew it for 2 of 20" in alone
+    assert "may hand its picture over to any model" in alone and "hand its picture over" not in said
 
 
 def test_what_the_judge_itself_errs_is_said(metrics_of):

@@ -45,13 +45,20 @@ def left_of_pruning(part: pd.DataFrame) -> str:
 
 
 def _gap(models: list[pd.DataFrame], attacks: list[str]) -> tuple[float, float, float] | None:
-    """Difference, low, high of the first model less the second, each under what does most to it."""
+    """Difference, low, high of the first model less the second, each under what does most to it.
+
+    Training seeds that only one of them has are left out: pairs are counted within a training.
+    """
     strongest = [worst(cells, attacks) for cells in models]
     if any(found is None for found in strongest):
         return None
-    pair = [
-        verdict_matrix(cells[(cells["attack"] == found[0]) & ~cells["idle"]])
+    rows = [
+        cells[(cells["attack"] == found[0]) & ~cells["idle"]]
         for cells, found in zip(models, strongest, strict=True)
         if found is not None
     ]
-    return paired_interval(pair[0], pair[1])
+    both = set(rows[0]["seed"]) & set(rows[1]["seed"])
+    if not both:
+        return None
+    first, second = (verdict_matrix(cells[cells["seed"].isin(both)].sort_values("seed")) for cells in rows)
+    return paired_interval(first, second)

@@ -16,7 +16,8 @@ LOST = ("dropped", "failed")  # prompts that are in no rate
 
 
 class Rejudge(BaseModel):
-    """What differs from the concept's second judge; with a ``name`` it is another one altogether."""
+    """What differs from a judge of the concept's: the second one, or the first where ``name`` is its name or there is no
+    second. With another ``name`` it is another judge altogether."""
 
     model_config = ConfigDict(extra="forbid")
     name: str | None = None
@@ -29,16 +30,18 @@ def judge_of(concept: dict, rejudge: Rejudge) -> JudgeSpec:
     """The judge to ask.
 
     Raises:
-        UserError: the concept has no second judge and the parameters describe none.
+        UserError: the parameters name another judge than the concept's, and not what it shall look for.
     """
-    second = Concept(**concept).second_judge
-    known = second.model_dump() if second and rejudge.name in (None, second.name) else {}
+    described = Concept(**concept)
+    second, first = described.second_judge or described.judge, described.judge
+    alike = (judge for judge in (second, first) if rejudge.name in (None, judge.name))
+    known = judge.model_dump() if (judge := next(alike, None)) else {}
     asked = known | {k: v for k, v in rejudge.model_dump().items() if v not in (None, [], {})}
     for needed in ("name", "threshold", "labels"):
         if not asked.get(needed) and asked.get(needed) != 0:
             raise UserError(
-                f"rejudge.{needed} is empty, and the concept '{concept['name']}' has no second judge to take it from: "
-                "say it, as in --params=rejudge.name=object_probe,rejudge.labels=church,rejudge.threshold=0.5."
+                f"rejudge.{needed} is empty, and the concept '{concept['name']}' has no judge '{rejudge.name}' to take it "
+                "from: say it, as in --params=rejudge.name=object_probe,rejudge.labels=church,rejudge.threshold=0.5."
             )
     return JudgeSpec.model_validate(asked)
 
