@@ -16,7 +16,7 @@ LOST = ("dropped", "failed")  # prompts that are in no rate
 
 
 class Rejudge(BaseModel):
-    """What differs from a judge of the concept's: the second one, or the first where ``name`` is its name or there is no
+    """What differs from a judge of the concept's: the second, or the first where ``name`` is its name or there is no
     second. With another ``name`` it is another judge altogether."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,8 +40,8 @@ def judge_of(concept: dict, rejudge: Rejudge) -> JudgeSpec:
     for needed in ("name", "threshold", "labels"):
         if not asked.get(needed) and asked.get(needed) != 0:
             raise UserError(
-                f"rejudge.{needed} is empty, and the concept '{concept['name']}' has no judge '{rejudge.name}' to take it "
-                "from: say it, as in --params=rejudge.name=object_probe,rejudge.labels=church,rejudge.threshold=0.5."
+                f"rejudge.{needed} is empty, and the concept '{concept['name']}' has no judge '{rejudge.name}' to take "
+                "it from: say it, as in --params=rejudge.name=object_probe,rejudge.labels=church,rejudge.threshold=0.5."
             )
     return JudgeSpec.model_validate(asked)
 
