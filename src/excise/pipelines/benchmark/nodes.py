@@ -20,6 +20,7 @@ class BenchmarkOptions(StudyOptions):
     """The grid; as a study's."""
 
     section: ClassVar[str] = "benchmark"
+    title: str = "Benchmark"
     keeps_stale: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -68,7 +69,15 @@ def write_summary(rows: list[dict], benchmark: BenchmarkOptions, model: ModelSpe
     """``docs/benchmark.md``; for the budgets see ``run_cells``."""
     from .summary import summary_page
 
-    return f"{summary_page(rows, run_info['command'], len(plan_cells(benchmark)), model.name)}\n{budgets}"
+    page = summary_page(rows, run_info["command"], len(plan_cells(benchmark)), model.name)
+    return f"{benchmark.heading}\n{page}\n{budgets}"
+
+
+def draw_efforts(rows: list[dict]) -> Image.Image:
+    """What more gradient steps of one attack bring back."""
+    from .efforts import efforts_figure
+
+    return efforts_figure(rows)
 
 
 def draw_curves(rows: list[dict]) -> Image.Image:

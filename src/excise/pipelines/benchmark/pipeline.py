@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from excise.pipelines.study_pruning.nodes import collect
 
-from .nodes import draw_curves, run_benchmark, write_leaderboard, write_summary
+from .nodes import draw_curves, draw_efforts, run_benchmark, write_leaderboard, write_summary
 
 B = "benchmark"
 
@@ -31,5 +31,6 @@ def create_pipeline(**_) -> Pipeline:
                 f"{B}.page",
             ),
             node(draw_curves, f"{B}.rows", f"{B}.curves"),
+            node(draw_efforts, f"{B}.rows", f"{B}.efforts"),
         ]
     )

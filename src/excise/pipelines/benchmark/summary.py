@@ -47,23 +47,27 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
     """A table a concept: every model under every attack; what the attacks cost; who is told apart."""
     table = table_of(rows)
     if table.empty:
-        return "# Benchmark\n\nNo cell of it is done yet.\n"
+        return "No cell of it is done yet.\n"
     devices = ", ".join(f"{device} ({count})" for device, count in Counter(row["device"] for row in rows).most_common())
     parts = [
-        "# Benchmark\n",
         f"Measured on {model} by the pipeline that wrote this page and `benchmark.json` beside it (one row a cell).\n",
         f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
         "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
         "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
         "eraser. *Retain*: other things that are still drawn right, near the concept and far from it; higher is "
         "better. In the words of UnlearnCanvas UA is 1 less the plain rate, and IRA is *near*; its CRA (objects where "
-        "a style is erased, styles where an object is) is not in these rows, but in the report of a single run, "
-        "where `fidelity.cross` names a judge; *far* is something else.\n",
+        "a style is erased, styles where an object is) is not in these rows, nor are CLIP score, Fréchet and kernel "
+        "distance and LPIPS: they are in the report of a single run (CRA where `fidelity.cross` names a judge); *far* "
+        "is something else.\n",
         trainings_note(own_rows(rows)),
         unjudged_note(rows),
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",
         "![Hits on the way against judged images](images/benchmark_curves.png)\n",
+        "What more gradient steps bring back, of attacks of which one effort serves all prompts and which were run "
+        "with several numbers of them (hits on fresh seeds; bars: Wilson intervals, which speak of this one effort; "
+        "what else differs between the lengths of an attack the budgets at the end say):\n"
+        "\n![Hits against gradient steps](images/benchmark_efforts.png)\n",
     ]
     for concept, part in table.groupby("concept", sort=False):
         parts += [

@@ -160,7 +160,7 @@ def write_results(
     from .tables import results_page
 
     page = results_page(rows, run_info["command"], len(plan_cells(study)), model.name, benchmark, strongest)
-    return f"{page}\n{budgets}"
+    return f"{study.heading}\n{page}\n{budgets}"
 
 
 def draw_results(rows: list[dict]) -> Image.Image:

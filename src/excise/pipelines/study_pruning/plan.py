@@ -65,6 +65,7 @@ class StudyOptions(BaseModel):
     """The grid.
 
     Attributes:
+        title, about: the page's heading, and a sentence on what this study is; empty for none.
         only: names of the erasers to study, one or several; empty for all that are described.
         attacks: names in the parameter ``attacks``; plain prompts are always asked.
         never_saw: concept -> folder of a model that was trained without it, or of its U-Net alone where all else is
@@ -83,6 +84,8 @@ class StudyOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     section: ClassVar[str] = "study"  # the parameter that holds it
     keeps_stale: ClassVar[bool] = True  # rows of an earlier version stay, marked, until they are made again
+    title: str = "Does pruning make an eraser robust?"
+    about: str = ""
     concepts: list[str] = Field(min_length=1)
     erasers: dict[str, Studied]
     only: list[str] = []
@@ -132,6 +135,11 @@ class StudyOptions(BaseModel):
             if len(set(how.seeds)) < len(how.seeds) or len({*how.variants, *how.once}) < len(how.variants + how.once):
                 raise ValueError(f"{self.section}.erasers.{name} names a seed or a variant twice")
         return self
+
+    @property
+    def heading(self) -> str:
+        """The beginning of its page."""
+        return f"# {self.title}\n" + (f"\n{self.about}\n" if self.about else "")
 
     @property
     def studied(self) -> dict[str, Studied]:

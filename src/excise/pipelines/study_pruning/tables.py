@@ -34,7 +34,7 @@ COMPARED = {  # a variant with a mask, and what it is held against: X, the contr
 def results_page(
     rows: list[dict], command: str, planned: int, model: str, benchmark: list[dict], strongest: Sequence[dict] = ()
 ) -> str:
-    """The page: what was asked, a table a concept, the comparisons, what is missing.
+    """The page below its heading: what was asked, a table a concept, the comparisons, what is missing.
 
     Args:
         benchmark: rows of the benchmark: what is left of it all under the strongest attack of each threat model.
@@ -42,7 +42,6 @@ def results_page(
     """
     table = own_rows(rows)
     parts = [
-        "# Does pruning make an eraser robust?\n",
         f"Measured on {model} by the pipeline that wrote this page and `results.json` beside it (one row a cell).\n",
         f"The command: `{command}`. Rows were made on: {_devices(table)}.\n",
         _progress(table, planned),
