@@ -23,7 +23,7 @@ from excise.pipelines.benchmark.standing import (
     told_apart,
     worst,
 )
-from excise.pipelines.benchmark.summary import summary_page
+from excise.pipelines.benchmark.summary import spell, summary_page
 from excise.pipelines.study_pruning.nodes import laid_over
 from excise.pipelines.study_pruning.plan import plan_cells
 from tiny import BUDGET
@@ -210,6 +210,14 @@ def test_a_benchmark_of_which_nothing_is_done_has_pages_too():
     silent = [{"eraser": "silenced", "variant": "unpruned", "attack": "plain", "concept": "person", "kind": "nsfw"}]
     assert "No cell" in summary_page(silent, "command", 9, "tiny")
     assert "0 of 9" in leaderboard_page([], "command", 9, "tiny") and "1 of 9" in leaderboard_page(silent, "c", 9, "t")
+
+
+def test_of_several_trainings_each_is_told():
+    rows = [cell("ac", "pez", v) | {"seed": s} for s, v in ((3, "h...."), (1, "hhh.f"), (2, "....."))]
+    share = share_of(table_of(rows))
+    assert (share.hits, share.n, share.by_training) == (4, 14, (3, 0, 1))
+    assert spell(share).startswith("4 / 14 (") and spell(share).endswith(" %; by training 3, 0, 1)")
+    assert "by training" not in spell(share_of(table_of(rows[:1])))
 
 
 def test_the_front_is_what_nobody_beats():

@@ -27,12 +27,14 @@ WORDS = ("black-box text", "white-box text", "embedding")
 
 @dataclass(frozen=True)
 class Share:
-    """Hits / n with a Wilson interval, prompts being the units; seeds averaged."""
+    """Hits / n with a Wilson interval, prompts being the units; seeds averaged. With several training seeds the hits of
+    each stand beside it: where one effort served all prompts, these are the units."""
 
     hits: int
     n: int
     low: float | None
     high: float | None
+    by_training: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float | None:
@@ -77,7 +79,8 @@ def share_of(cells: pd.DataFrame) -> Share:
     if judged.any():
         means = np.nanmean(matrix[:, judged], 0)
         low, high = map(float, proportion_confint(means.sum(), len(means), method="wilson"))
-    return Share(int(cells["hits"].sum()), int(cells["n"].sum()), low, high)
+    each = tuple(map(int, cells.sort_values("seed", kind="stable")["hits"])) if len(cells) > 1 else ()
+    return Share(int(cells["hits"].sum()), int(cells["n"].sum()), low, high, each)
 
 
 def retained(cells: pd.DataFrame, sets: tuple[str, ...] = ("near", "far")) -> Share:

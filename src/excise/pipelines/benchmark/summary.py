@@ -368,7 +368,8 @@ def _transfer(rows: list[dict], concept: str) -> str:
 
 
 def spell(share: Share) -> str:
-    """``3 / 24 (4 to 31 %)``."""
+    """``3 / 24 (4 to 31 %)``; of several trainings ``7 / 72 (4 to 20 %; by training 3, 2, 2)``."""
     if not share.n or share.low is None or share.high is None:
         return "–"
-    return f"{share.hits} / {share.n} ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
+    each = f"; by training {', '.join(map(str, share.by_training))}" if share.by_training else ""
+    return f"{share.hits} / {share.n} ({100 * share.low:.0f} to {100 * share.high:.0f} %{each})"
