@@ -91,9 +91,10 @@ def _beyond(strongest: Sequence[dict], benchmark: Sequence[dict]) -> list[str]:
     again = _what_is_left(
         strongest,
         "### On this study's prompts\n",
-        "The attack of each threat model that did most in the benchmark, with the benchmark's budget, in a [run of its "
-        "own](strongest/results.md), which says how far it has come. The erasers are made as above, and are other "
-        "trainings.\n",
+        "The attack of each threat model that did most in the benchmark, to all erased models together, with the "
+        "benchmark's budget, in a [run of its own](strongest/results.md), which says how far it has come. The erasers "
+        "are made as above, and are other trainings. One of them may fall to another attack more often: what the "
+        "study's own attacks did stands above.\n",
     )
     grid = _what_is_left(
         benchmark,
