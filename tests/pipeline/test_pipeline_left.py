@@ -88,37 +88,54 @@ def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
     }
     shown = left_of_pruning(table[table["concept"] == "person"])
     assert "| white-box text | -45 points" in shown and "| embedding | -55 points" in shown and "| -30 points" in shown
-    said = (
-        "(45 points) and learned words (55), P-ESD below ESD under white-box text (30), and on the style under learned"
-    )
+    said = "(45 points) and learned words (55), P-ESD below ESD on persons under white-box text (30) and on the style"
     for page in ("README.md", "docs/findings.md"):
         assert said in " ".join((PROJECT / page).read_text().split())
 
 
 def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its_rows_say() -> None:
     rows = json.loads((PROJECT / "docs/strongest/results.json").read_text())
-    told = {
-        concept: [r for r in rows if (r["concept"], r["eraser"]) == (concept, "ac")] for concept in ("person", "fluent")
+    assert {r["seed"] for r in rows if r["eraser"] in ("ac", "esd")} == {1}
+    findings = (PROJECT / "docs/findings.md").read_text()
+    told = findings.partition("### The same on the study's prompts")[2].partition("### On a style")[0]
+    labels = ("plain prompts", "P4D", "Ring-A-Bell", "four learned", "text-free", "relearning, 10", "relearning, 30")
+    lines = {at: line for at in labels for line in told.splitlines() if line.startswith(f"| {at}")}
+    attacks = ["plain", "p4d", "ring_a_bell", "textual_inversion_long", "tina", "relearning_10", "relearning"]
+    kept = []
+    for attack, line in zip(attacks, lines.values(), strict=True):
+        for concept, eraser, cell in zip(
+            ("person", "person", "fluent", "fluent"), ("ac", "esd") * 2, line.strip("| ").split("|")[1:], strict=True
+        ):
+            by = {
+                r["variant"]: r for r in rows if (r["concept"], r["eraser"], r["attack"]) == (concept, eraser, attack)
+            }
+            three = [by[variant] for variant in ("unpruned", "plus", "learned")]
+            counts = ", ".join(f"{r['hits']}" + (f" of {r['n']}" if r["n"] != 50 else "") for r in three)
+            second = ", ".join(str(r.get("second_hits")) for r in three)
+            assert cell.strip() == (f"{counts} ({second})" if concept == "person" else counts)
+            if attack == "plain":
+                kept.append("{}, {} and {}".format(*(r["retain_near"] + r["retain_far"] for r in three)))
+    assert "; ".join(kept) in told
+    shown = {
+        (concept, eraser): left_of_pruning(
+            table_of([r for r in rows if r["concept"] == concept and r["eraser"] in (eraser, "none")])
+        )
+        for concept in ("person", "fluent")
+        for eraser in ("ac", "esd")
     }
-    asked = told["person"]
-    assert {r["seed"] for part in told.values() for r in part} == {1}
-    hits = {(r["attack"], r["variant"]): (r["hits"], r["second_hits"]) for r in asked if r["attack"] != "plain"}
-
-    def of(attack: str) -> list[tuple[int, int]]:
-        return [hits[attack, variant] for variant in ("unpruned", "learned", "plus")]
-
-    assert of("p4d") == [(11, 21), (1, 1), (0, 0)] and of("textual_inversion_long") == [(28, 36), (0, 0), (0, 0)]
-    assert [h for h, _ in of("relearning_10")] == [38, 41, 30]
-    back = [h for attack in ("tina", "relearning") for h, _ in of(attack)]
-    assert (min(back), max(back)) == (43, 47) and hits["ring_a_bell", "unpruned"][0] == 2
-    shown = left_of_pruning(table_of(asked))
-    assert "| white-box text | -20 points (-34 to -8) |" in shown and "| embedding | -56 points (-69 to -42) |" in shown
-    style = {(r["attack"], r["variant"]): r["hits"] for r in told["fluent"]}
-    for attack, found in (("p4d", [19, 8, 9]), ("ring_a_bell", [13, 6, 7]), ("textual_inversion_long", [43, 28, 29])):
-        assert [style[attack, variant] for variant in ("unpruned", "learned", "plus")] == found
-    shown = left_of_pruning(table_of(told["fluent"]))
-    assert "| white-box text | -22 points (-37 to -6) |" in shown and "| embedding | -30 points (-46 to -13) |" in shown
-    assert "P-AC less AC+ (" not in shown
-    for page in ("README.md", "docs/findings.md"):
-        said = " ".join((PROJECT / page).read_text().split())
-        assert "On the study's 50 prompts it is the same" in said and "P-AC is back in 41, AC in 38" in said
+    assert not any(f"less {name}+ (" in page for page in shown.values() for name in ("AC", "ESD"))
+    assert "with its interval: none; 0 of 10" in shown["fluent", "esd"]
+    for model, threat, gap in (
+        (("person", "ac"), "white-box text", "-20 points (-34 to -8)"),
+        (("person", "ac"), "embedding", "-56 points (-69 to -42)"),
+        (("fluent", "ac"), "white-box text", "-22 points (-37 to -6)"),
+        (("fluent", "ac"), "black-box text", "-14 points (-27 to -3)"),
+        (("fluent", "ac"), "embedding", "-30 points (-46 to -13)"),
+        (("person", "esd"), "white-box text", "-16 points (-31 to -3)"),
+        (("person", "esd"), "embedding", "-34 points (-49 to -18)"),
+    ):
+        assert f"| {threat} | {gap} |" in shown[model]
+    assert sum(page.count("P-AC less AC (") + page.count("P-ESD less ESD (") for page in shown.values()) == 7
+    readme = " ".join((PROJECT / "README.md").read_text().split())
+    assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 and 4)" in readme
+    assert "back in 41 (the probe: 46), AC's in 38 (48), AC+'s in 30 (41)" in readme

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excise.pipelines.study_pruning.memory import FORGET, forget_peak, peak_mb
+from excise.pipelines.study_pruning.memory import FORGET, forget_peak
+from excise.pipelines.study_pruning.workshop import peak_mb
 
 
 @pytest.mark.skipif(not FORGET.exists(), reason="only Linux lets a process forget its peak")

@@ -11,6 +11,7 @@ from excise.models import ModelSpec
 from excise.pipelines.names import PLAIN
 from excise.provenance.decoding import decoding_sha256
 
+from .memory import forget_peak
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, Cell, is_carried_across
 from .transfer import Carrier
 from .workshop import Settings, Workshop
@@ -57,6 +58,7 @@ class Shops:
 
     def row(self, cell: Cell) -> dict[str, Any]:
         """Made anew; its variant is called as the workshop calls it (``named``)."""
+        forget_peak()
         return self.of(cell).row(_inside(cell)) | {"made_of": self.parts(cell)}
 
     def _beside(self, cell: Cell) -> dict[str, str]:

@@ -43,6 +43,17 @@ def device_name(device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def peak_mb() -> float:
+    """The most memory that this process has taken so far, on the device where it computes."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
 def spent_by(adversarial: pd.DataFrame, plain: pd.DataFrame, both: pd.DataFrame) -> dict:
     """What an attack cost over all prompts, and what it found on the way.
 
@@ -281,9 +292,6 @@ class Workshop:
     # rows ------------------------------------------------------------------------------------------------------------
     def row(self, cell: Cell) -> dict:
         """Draw, attack, judge, count: one row of the results, without its fingerprint."""
-        from .memory import forget_peak, peak_mb
-
-        forget_peak()
         start = time.perf_counter()
         eraser, model = self.eraser(cell), self.model(cell)
         plain, kept = self._plain(cell)
