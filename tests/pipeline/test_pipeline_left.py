@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from excise.metrics.paired import score_interval
 from excise.pipelines.benchmark.left import left_of_pruning
@@ -139,3 +140,12 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
     readme = " ".join((PROJECT / "README.md").read_text().split())
     assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 and 4)" in readme
     assert "back in 41 (the probe: 46), AC's in 38 (48), AC+'s in 30 (41)" in readme
+
+
+@pytest.mark.parametrize("name", ["strongest", "decent_style"])
+def test_an_experiments_page_says_what_it_is(name: str) -> None:
+    described = yaml.safe_load((PROJECT / f"conf/{name}/parameters.yml").read_text())["study"]
+    page = (PROJECT / f"docs/{name}/results.md").read_text()
+    assert page.startswith(f"# {described['title']}\n\n{described['about']}\n\nMeasured on emoji64")
+    usual = (PROJECT / "docs/results.md").read_text()
+    assert usual.startswith("# Does pruning make an eraser robust?\n\nMeasured on emoji64")
