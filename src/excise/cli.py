@@ -94,6 +94,7 @@ def tell_of_unread(env: str, conf: str) -> None:
 
 
 def is_config(path: Path) -> bool:
+    """Whether it is a file that Kedro reads configuration from."""
     return path.suffix in (".yml", ".yaml", ".json") and path.is_file()
 
 
