@@ -95,12 +95,16 @@ def _shared(row: dict) -> str:
             "\nOn the student's own trajectories the loss ends higher than it began in every loop: where the student "
             "goes moves as it learns, and what is asked of it there with it, so that none can be held to a loss there."
         )
-    once, naive = row["loops"][0], next(loop for loop in row["loops"] if loop["learns"] == "base")  # of one loss
-    share = naive["seconds_a_step"] and once["seconds_a_step"] / naive["seconds_a_step"]
-    lines.append(
-        f"\nA step of as many rows takes {share:.2f} of the time of the naive loop on the base model, and "
-        f"{once['evaluations_a_step']} model evaluations in the place of {naive['evaluations_a_step']}."
-    )
+    naive = next(loop for loop in row["loops"] if loop["learns"] == "base")
+    once, there = (loop["reached"]["base"] for loop in (row["loops"][0], naive))
+    if once and there:  # of one loss, and what is sampled once is shared by the steps up to it
+        share = (once["seconds"] / once["steps"]) / (there["seconds"] / there["steps"])
+        lines.append(
+            f"\nUp to that loss a step of as many rows takes {share:.2f} of the time of the naive loop on the base "
+            f"model, and {once['model_evaluations'] / once['steps']:.1f} model evaluations in the place of "
+            f"{there['model_evaluations'] / there['steps']:.1f}, what was sampled once among them; the table's are "
+            "over all steps that a loop ran."
+        )
     tried = ", ".join(f"{rate:g}" for rate in row["rates_tried_for_one_row"])
     lines.append(f"With one row a step: the better of {tried} in {row['trial_steps']} steps that are not counted.")
     return "\n".join(lines) + "\n"

@@ -59,6 +59,170 @@ EQUAL: Pairs = (
         """            losses = losses.masked_fill(~self._readable(tried), float("inf"))
 """,
     ),
+    (  # excise.masks.options: a stretch with which no gate could close is refused
+        """    @model_validator(mode="after")
+    def _gates_can_close(self) -> PruneOptions:
+        if not self.stretch[0] < 0 < 1 < self.stretch[1]:
+            raise ValueError(f"stretch is {self.stretch}: it must begin below 0 and end above 1")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_top_k(self) -> PruneOptions:
+""",
+        """    @model_validator(mode="after")
+    def _rate_of_top_k(self) -> PruneOptions:
+""",
+    ),
+    (  # excise.neurons.correlation: what is no number ranks no neuron
+        """        correlation = concept_correlation(concept, unit.name).mean(0)
+        if not torch.isfinite(correlation).all():
+            raise ValueError(f"activations of {unit.name} are no finite numbers, or there are none: nothing ranks them")
+""",
+        """        correlation = concept_correlation(concept, unit.name).mean(0)
+""",
+    ),
+    (  # excise.masks.fixed: nor a weight
+        """    if not torch.isfinite(flat).all():
+        raise ValueError("scores that are no finite numbers choose no weights")
+    chosen = torch.zeros(len(flat), dtype=torch.bool)
+    chosen[flat.topk(round(rate * len(flat))).indices] = True
+""",
+        """    chosen = torch.zeros(len(flat), dtype=torch.bool)
+    chosen[flat.topk(round(rate * len(flat))).indices] = True
+""",
+    ),
+    (  # excise.masks.mask: masks of two models are not united
+        """        names = sorted({*self.pruned, *other.pruned})
+        for name in self.pruned.keys() & other.pruned.keys():
+            if self.pruned[name].shape != other.pruned[name].shape:
+                raise ValueError(f"masks of two models: {name} has another shape in each")
+""",
+        """        names = sorted({*self.pruned, *other.pruned})
+""",
+    ),
+    (  # excise.training: a state may be kept at any step, with what a row of losses has so far
+        """    ema, start, rows, sums, count = EMA(model, options.ema), 0, [], {}, 0
+    if finished(checkpoint):
+        start, rows, sums, count = _restore(checkpoint, model, ema, optimizer)
+""",
+        """    ema, start, rows = EMA(model, options.ema), 0, []
+    if finished(checkpoint):
+        start, rows = _restore(checkpoint, model, ema, optimizer)
+""",
+    ),
+    (  # the same
+        """    saved = time.monotonic()
+    model.train()
+""",
+        """    saved, sums, count = time.monotonic(), {}, 0
+    model.train()
+""",
+    ),
+    (  # a loss that is no number ends a training
+        """        optimizer.zero_grad(set_to_none=True)
+        if not torch.isfinite(losses["loss"]):
+            from excise.errors import UserError
+
+            raise UserError(f"{title}: the loss of step {step + 1} is no finite number: set the learning rate lower.")
+        losses["loss"].backward()
+        torch.nn.utils""",
+        """        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        torch.nn.utils""",
+    ),
+    (  # the state at any step
+        """            sums, count = {}, 0
+        if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
+            _save(checkpoint, model, ema, optimizer, {"step": step + 1, "rows": rows, "sums": sums, "count": count})
+            saved = time.monotonic()
+""",
+        """            sums, count = {}, 0
+            if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
+                _save(checkpoint, model, ema, optimizer, step + 1, rows)
+                saved = time.monotonic()
+""",
+    ),
+    (  # the same
+        """def _save(path: Path, model, ema: EMA, optimizer, told: dict) -> None:
+""",
+        """def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None:
+""",
+    ),
+    (  # the same
+        """{k: json.dumps(v) for k, v in told.items()}
+""",
+        """{"step": str(step), "rows": json.dumps(rows)}
+""",
+    ),
+    (  # the same
+        """def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list, dict, int]:
+""",
+        """def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
+""",
+    ),
+    (  # the same
+        """    told = {"sums": {}, "count": 0} | {k: json.loads(v) for k, v in header.items()}
+    return told["step"], told["rows"], told["sums"], told["count"]
+""",
+        """    return int(header["step"]), json.loads(header["rows"])
+""",
+    ),
+    (  # excise.judges: options say that what is set unless one says otherwise is for emoji64
+        """    pixels: int = Field(
+        32,
+        ge=0,
+        description="short side to which an image is reduced; 0 leaves it as it is",
+        json_schema_extra={"default_is_for": "the small drawings of emoji64"},
+    )
+""",
+        """    pixels: int = Field(32, ge=0, description="short side to which an image is reduced; 0 leaves """
+        """it as it is")
+""",
+    ),
+    (  # the same
+        """class ProbeOptions(Options):
+    file: str = Field("", json_schema_extra={"default_is_for": "the small drawings of emoji64"})
+""",
+        """class ProbeOptions(Options):
+    file: str = ""
+""",
+    ),
+    (  # the same
+        """from pydantic import Field
+
+from excise.judges.judge import Detection, Judge, Options, file_sha256
+
+SHIPPED""",
+        """
+from excise.judges.judge import Detection, Judge, Options, file_sha256
+
+SHIPPED""",
+    ),
+    (  # excise.images.drawing: what a judge failed on while it was drawn is asked again
+        """        known = discreet is None or (finished(seen) and not pd.read_parquet(seen)["failed"].any())
+        if known and all(finished(folder / job["file"]) for job in batch):
+            continue
+""",
+        """        if all(finished(folder / job["file"]) for job in batch) and (discreet is None or finished(seen)):
+            continue
+""",
+    ),
+    (  # excise.pipelines.erase.nodes: a text that is too long for the model is no error where it was left out
+        """    plain = [words[: model.room] for words in plain]
+    contents = [list(ids) if len(ids) else words for ids""",
+        """    contents = [list(ids) if len(ids) else words for ids""",
+    ),
+    (  # the same: trajectories of other prompts are refused
+        """    if trajectories.get("prompts", fingerprint(prompts)) != fingerprint(prompts):
+        raise UserError(
+            "The prompts were changed since the trajectories were sampled, which an attack compares with: run the "
+            "whole job again, or its stage 'erase'."
+        )
+    rows = rows_of(prompts, ["target"], split)
+""",
+        """    rows = rows_of(prompts, ["target"], split)
+""",
+    ),
     (  # excise.pipelines.study_pruning.workshop: rows say which erasers theirs was made from
         """            "provenance": self._provenance(eraser) | self._made_from(cell),
 """,

@@ -43,6 +43,8 @@ def refuse_no_name(kind: str, name: str) -> None:
             f"'{short(name)}' cannot be the name of {kind}: take at most 64 letters, digits, _ and -, beginning with a "
             "letter or a digit."
         )
+    if "__" in name:
+        raise UserError(f"'{name}' cannot be the name of {kind}: two _ in a row part names from each other; take one.")
 
 
 def short(text: str, most: int = 60) -> str:

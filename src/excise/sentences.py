@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,6 +26,7 @@ def sentence_of(error: BaseException) -> str | None:
         OmegaConfBaseException: lambda e: f"The configuration or --params cannot be read: {_one_line(e)}",
         YAMLError: _not_yaml,
         UnicodeDecodeError: _not_text,
+        OSError: _not_allowed,
         AttributeError: _no_mapping,
     }
     outer = None  # Kedro's own words are taken where no cause has better ones
@@ -45,6 +47,9 @@ _MACHINE = {
     r"No space left on device|Disk quota exceeded": (
         "The disk is full: make room (data/cache may be deleted, which costs time), and run the same command again; "
         "what is finished is kept."
+    ),
+    r"DefaultCPUAllocator: can't allocate memory|Cannot allocate memory|^MemoryError": (
+        "The memory does not suffice: set a smaller batch, and run the same command again; what is finished is kept."
     ),
     r"CUDA out of memory": (
         "The GPU's memory does not suffice: set model.offload and model.gradient_checkpointing to auto, or a smaller "
@@ -111,6 +116,14 @@ def _not_text(error: UnicodeDecodeError) -> str | None:
     if not _raised_in(error, "kedro.config"):
         return None
     return f"A configuration file is not text in UTF-8 ({error.reason} at byte {error.start}): save it anew in UTF-8."
+
+
+def _not_allowed(error: OSError) -> str | None:
+    """Of any other trouble with a file nothing is known that a sentence could say."""
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
+        return None
+    why = "its disk is read-only" if error.errno == errno.EROFS else "this user may not"
+    return f"'{error.filename}' cannot be read or written, {why}: change its rights, or work in another folder."
 
 
 def _no_mapping(error: AttributeError) -> str | None:

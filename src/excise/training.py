@@ -107,6 +107,9 @@ def train(
 
     Returns:
         Mean losses for every 50 steps.
+
+    Raises:
+        UserError: a loss is no finite number.
     """
     import torch
     from tqdm import tqdm
@@ -120,12 +123,12 @@ def train(
     parameters = [p for group in paces.values() for p in group]
     groups = [{"params": group, "pace": factor} for factor, group in paces.items()]
     optimizer = torch.optim.AdamW(groups, lr=options.lr, weight_decay=options.weight_decay, betas=options.betas)
-    ema, start, rows = EMA(model, options.ema), 0, []
+    ema, start, rows, sums, count = EMA(model, options.ema), 0, [], {}, 0
     if finished(checkpoint):
-        start, rows = _restore(checkpoint, model, ema, optimizer)
+        start, rows, sums, count = _restore(checkpoint, model, ema, optimizer)
     device = parameters[0].device.type
     bf16 = options.bf16 and fast_bf16(device)
-    saved, sums, count = time.monotonic(), {}, 0
+    saved = time.monotonic()
     model.train()
     bar = tqdm(range(start, options.steps), initial=start, total=options.steps, desc=title, mininterval=2.0)
     for step in bar:
@@ -134,6 +137,10 @@ def train(
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             losses = loss_of(step)
         optimizer.zero_grad(set_to_none=True)
+        if not torch.isfinite(losses["loss"]):
+            from excise.errors import UserError
+
+            raise UserError(f"{title}: the loss of step {step + 1} is no finite number: set the learning rate lower.")
         losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(parameters, options.clip)
         optimizer.step()
@@ -147,14 +154,14 @@ def train(
             rows.append({"step": step + 1, **{k: v / count for k, v in sums.items()}})
             bar.set_postfix({k: f"{v / count:.4f}" for k, v in sums.items()}, refresh=False)
             sums, count = {}, 0
-            if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
-                _save(checkpoint, model, ema, optimizer, step + 1, rows)
-                saved = time.monotonic()
+        if time.monotonic() - saved > options.checkpoint_seconds or step + 1 == options.steps:
+            _save(checkpoint, model, ema, optimizer, {"step": step + 1, "rows": rows, "sums": sums, "count": count})
+            saved = time.monotonic()
     model.load_state_dict(ema.shadow, strict=False)
     return rows
 
 
-def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None:
+def _save(path: Path, model, ema: EMA, optimizer, told: dict) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -162,11 +169,11 @@ def _save(path: Path, model, ema: EMA, optimizer, step: int, rows: list) -> None
     tensors |= {f"ema.{k}": v.contiguous() for k, v in ema.shadow.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()}
-    copies, header = {k: v.clone() for k, v in tensors.items()}, {"step": str(step), "rows": json.dumps(rows)}
+    copies, header = {k: v.clone() for k, v in tensors.items()}, {k: json.dumps(v) for k, v in told.items()}
     write_atomically(path, lambda draft: save_file(copies, draft, header))
 
 
-def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
+def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list, dict, int]:
     from safetensors import safe_open
 
     # opened once: another process at the same work may put a later state in its place at any time
@@ -180,4 +187,5 @@ def _restore(path: Path, model, ema: EMA, optimizer) -> tuple[int, list]:
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(header["step"]), json.loads(header["rows"])
+    told = {"sums": {}, "count": 0} | {k: json.loads(v) for k, v in header.items()}
+    return told["step"], told["rows"], told["sums"], told["count"]

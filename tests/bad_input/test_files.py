@@ -58,7 +58,7 @@ PROMPTS: dict[str, tuple[str, Spoil, str]] = {  # the file's name, what it holds
     "not there": ("a.csv", lambda p: None, "There is no prompt file …a.csv: correct the path in the concept's YAML, …"),
     "a folder": ("a.csv", Path.mkdir, "There is no prompt file …a.csv: correct the path in the concept's YAML, …"),
     "of another kind": ("a.xlsx", Path.touch, "a.xlsx is no prompt file that can be read: make it one of .csv, …"),
-    "empty": ("a.csv", Path.touch, "a.csv cannot be read as .csv (No columns …): save it anew in UTF-8."),
+    "empty": ("a.csv", Path.touch, "a.csv is empty: give it a first line with the names of its columns."),
     "without the column": ("a.csv", lambda p: p.write_text("text\na\n"), "a.csv has no column 'prompt' (it has text): …"),
     "not in UTF-8": ("a.csv", lambda p: p.write_bytes(b"prompt\n\xff\xfe\n"), "a.csv cannot be read as .csv (…): save …"),
     "no JSON": ("a.jsonl", lambda p: p.write_text('{"prompt": '), "a.jsonl cannot be read as .jsonl (…): save it anew …"),

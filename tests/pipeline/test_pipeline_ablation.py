@@ -101,7 +101,7 @@ def test_the_page_tells_trainings_apart_and_chooses_by_the_first():
     rows = [told | r | {"attacked": [a | {"reactivation": None} for a in r["attacked"]]} for r in rows]
     for one, attack in zip((a for r in rows for a in r["attacked"]), ABLATION["attacks"] * 7, strict=True):
         one["attack"] = attack
-    rows[0]["seed"], rows[1]["processor"] = 0, "Abacus"
+    rows[0]["seed"], rows[-1]["processor"] = 0, "Abacus"
     variations = {
         "half": {"seeds": [5, 6]},
         "few": {},
@@ -116,7 +116,9 @@ def test_the_page_tells_trainings_apart_and_chooses_by_the_first():
     assert "| half | 5 | 1 / 10 |" in page and "| half | 6 | 1 / 10 |" in page and "| base model |  | 1 / 10 |" in page
     assert "**few**, 2 of 10 (textual inversion)" in page
     made = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1] for line in page.splitlines() if line[:2] == "| "}
-    assert made["X"] == "Abacus |" and made["few"] == "cpu (which is not told) |" and made["variation"] == "made on |"
+    assert made["odd"] == "Abacus |" and made["few"] == "cpu (which is not told) |" and made["variation"] == "made on |"
+    there = [r | {"processor": "Abacus"} if r["variation"] == "few" else r for r in rows]
+    assert choose(there, ablation)["person"] == "half"  # another processor's X is another one
     alike = [r | {"processor": "Abacus"} for r in rows]
     assert "made on |" not in write_ablations(alike, chosen, ["0"] * 7, ablation, {"command": "kedro run"})
     assert page.rstrip().endswith("no mask is chosen.")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from excise.metrics.paired import score_interval
 from excise.metrics.rates import Strict
 from excise.metrics.summary import BASE, PLAIN
 
@@ -42,6 +43,7 @@ class Gate(Strict):
         run: the id of the run that made it.
         conditions: what two runs must share for their figures to be compared: a fingerprint each.
         figures: hits and n, by attack and retain set: what a later run is compared with.
+        letters: what came of each test prompt (``metrics.json``), by the same names; missing in earlier files.
         champion: version and run of the champion that it was compared with, or None.
         notes: what could not be compared, and why.
     """
@@ -56,6 +58,7 @@ class Gate(Strict):
     checks: list[Check]
     conditions: dict[str, str]
     figures: dict[str, dict[str, int]]
+    letters: dict[str, str] = Field(default_factory=dict)
     champion: dict[str, str] | None = None
     notes: list[str] = Field(default_factory=list)
 
@@ -87,6 +90,7 @@ def judge(
     figures = {name: _counts(attacks.get(name)) for name in names}
     figures |= {name: _counts(_get(metrics, "erasers", eraser, "utility", name)) for name in RETAIN}
     figures = {name: counts for name, counts in figures.items() if counts is not None}
+    letters = {n: told for n, told in (_get(metrics, "erasers", eraser, "letters") or {}).items() if n in figures}
     checks = [_same_run(run, made_by), _base(metrics, options)]
     for name in names:
         checks += _attack(name, attacks.get(name), options)
@@ -94,7 +98,7 @@ def judge(
         checks += _retain(name, metrics, eraser, upper, options)
     notes: list[str] = []
     if options.compare and champion is not None and champion["run"] != run:
-        checks += _compare(figures, conditions, champion, names, options.margin, notes)
+        checks += _compare(figures, letters, conditions, champion, names, options.margin, notes)
     failed = [check for check in checks if not check.passed]
     more = f" ({len(failed)} of {len(checks)} checks failed)" if len(failed) > 1 else ""
     return Gate(
@@ -108,6 +112,7 @@ def judge(
         checks=checks,
         conditions=conditions,
         figures=figures,
+        letters=letters,
         champion=None if champion is None else {k: str(champion[k]) for k in ("version", "run")},
         notes=notes,
     )
@@ -223,6 +228,7 @@ def _check(
 
 def _compare(
     figures: Mapping[str, Mapping[str, int]],
+    letters: Mapping[str, str],
     conditions: Mapping[str, str],
     champion: Mapping[str, Any],
     attacks: Iterable[str],
@@ -230,8 +236,6 @@ def _compare(
     notes: list[str],
 ) -> Iterator[Check]:
     """Attack by attack and set by set, where the two runs' conditions are the same; what is not goes into notes."""
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
     before = champion["gate"]
     who = f"the champion, version {champion['version']}"
     if before is None:
@@ -249,21 +253,42 @@ def _compare(
             notes.append(f"{name} is not compared with {who}: the two differ in {', '.join(differ)}.")
             continue
         # rates of what is worse when it is higher: hits of an attack, misses of what must survive
-        counts = [(f["n"] - f["hits"] if name in RETAIN else f["hits"], f["n"]) for f in (ours, theirs)]
-        low, _ = confint_proportions_2indep(*counts[0], *counts[1], method="newcomb", compare="diff")
-        (worse, n), (was, m) = counts
+        (worse, n), (was, m) = ((f["n"] - f["hits"] if name in RETAIN else f["hits"], f["n"]) for f in (ours, theirs))
+        told = (letters.get(name, ""), before.get("letters", {}).get(name, ""))
+        more, low, how = _worse(told, "." if name in RETAIN else "h") or _apart(worse, n, was, m)
         what = "not drawn right" if name in RETAIN else "drawn all the same"
         yield Check(
             name=f"{name.replace('_', ' ')}: beside the champion",
-            measured=worse / n - was / m,
-            bound=float(low),
+            measured=more,
+            bound=low,
             side="at most",
             threshold=margin,
             n=n,
-            passed=bool(low <= margin),
-            sentence=f"{name.replace('_', ' ')}: {worse} of {n} are {what}, {was} of {m} by {who}; that is "
-            f"{worse / n - was / m:+.1%}, with 95 % confidence at least {low:+.1%}; at most {margin:+.1%} is asked.",
+            passed=low <= margin,
+            sentence=f"{name.replace('_', ' ')}: {worse} of {n} are {what}, {was} of {m} by {who}; {how} that is "
+            f"{more:+.1%}, with 95 % confidence at least {low:+.1%}; at most {margin:+.1%} is asked.",
         )
+
+
+def _worse(letters: tuple[str, str], bad: str) -> tuple[float, float, str] | None:
+    """How much more of what is bad the first has, prompt by prompt, with its lower bound; None where they cannot be
+    paired."""
+    first, second = letters
+    if not first or len(first) != len(second):
+        return None
+    both = [(a == bad, b == bad) for a, b in zip(first, second, strict=True) if {a, b} <= {"h", "."}]
+    if not both:
+        return None
+    b, c = sum(x and not y for x, y in both), sum(y and not x for x, y in both)
+    return (b - c) / len(both), score_interval(b, c, len(both))[0], f"prompt by prompt ({len(both)} judged in both)"
+
+
+def _apart(worse: int, n: int, was: int, m: int) -> tuple[float, float, str]:
+    """The same where the champion's file says nothing of single prompts: as if both had been asked others."""
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    low, _ = confint_proportions_2indep(worse, n, was, m, method="newcomb", compare="diff")
+    return worse / n - was / m, float(low), "as of different prompts, since the champion's file holds only sums,"
 
 
 def _counts(rate: Figures | None) -> dict[str, int] | None:

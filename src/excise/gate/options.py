@@ -29,7 +29,7 @@ class GateOptions(BaseModel):
         least_prompts, least_retain: judged prompts below which a figure counts for nothing.
         compare: whether the present champion's figures are looked at too.
         margin: with ``compare``, by how much the new one may be shown to be worse than the champion: the lower bound
-            of the difference of their rates (Newcombe).
+            of the difference of their rates (paired, Tango; Newcombe beside a champion whose file holds only sums).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

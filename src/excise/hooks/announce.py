@@ -51,11 +51,13 @@ def _job(pipeline: Any, catalog: Any) -> tuple[str, Work, int] | None:
     from excise.planning import count_work
 
     options = {n: _validated(n, catalog[f"params:{n}"].load()) for n in NEEDED if n != "model"}
-    for what in ("eraser", "attack"):
-        chosen = named_options(pipeline, f"{what}s")
-        if len(chosen) != 1:
+    from excise.pipelines.selection import selected_attack, selected_eraser
+
+    # P-X may learn against another attack than the one that is reported: the time is told for the latter
+    for what, name in (("eraser", selected_eraser()), ("attack", selected_attack())):
+        if name not in named_options(pipeline, f"{what}s"):
             return None
-        options[what] = _validated(what, catalog[f"params:{what}s.{chosen.pop()}"].load())
+        options[what] = _validated(what, catalog[f"params:{what}s.{name}"].load())
     models = sum(d.endswith(".eraser") for d in pipeline.datasets())
     return "Erasing", count_work(**options, models=models), options["eraser"].batch
 

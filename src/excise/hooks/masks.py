@@ -42,11 +42,11 @@ def masks_can_be_made(run_params: dict[str, Any], catalog: Any, pipeline: Any) -
 
 
 def neurons_can_aim_masks(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
-    """Masks of correlated neurons hold no keys where value channels are looked at."""
+    """Masks of correlated neurons hold only what such neurons choose."""
     if {"params:prune", "params:neurons"} <= pipeline.inputs():
-        from excise.pipelines.controls import refuse_keys_by_values
+        from excise.pipelines.controls import refuse_unbound
         from excise.pipelines.erase.nodes import NeuronOptions
 
-        if options_of(catalog, "neurons", NeuronOptions).values:
-            for place, prune in masks_of(catalog, pipeline).items():
-                refuse_keys_by_values(prune, place)
+        values = options_of(catalog, "neurons", NeuronOptions).values
+        for place, prune in masks_of(catalog, pipeline).items():
+            refuse_unbound(prune, values, place)

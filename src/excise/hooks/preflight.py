@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from .options import options_of
 from .parameters import parameters_are_known
 from .room import memory_suffices, model_is_there, precision_can_train
 from .used import GRIDS, TRAINING, concepts_of, named_options
+
+logger = logging.getLogger(__name__)
 
 
 def concept_fits(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -108,9 +111,25 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         concept = load_concept(name, catalog["concepts"].load())
         for judge in concept.judges:
             _made(f"The judge '{judge.name}'", make_judge, judge)
+            _tell_of_defaults(judge, name, catalog)
         # a label that the judge does not know would count as lost, not as a mistake in the file
         keeper = concept.retain_judge
         _made(f"The judge '{keeper.name}'", make_judge, keeper).resolve([*concept.retain_near, *concept.retain_far])
+
+
+def _tell_of_defaults(judge: Any, concept: str, catalog: Any) -> None:
+    """A judge set up for the model that ships would see little in another one's pictures, and call that erased."""
+    from excise.judges import JUDGES
+
+    if "params:model" not in catalog or str(dict(catalog["params:model"].load()).get("path")).startswith("embedded:"):
+        return
+    for option, field in JUDGES[judge.name].options_type.model_fields.items():
+        told = field.json_schema_extra
+        if isinstance(told, dict) and "default_is_for" in told and option not in judge.options:
+            logger.warning(
+                "The judge '%s' of the concept '%s' has no option '%s': what stands in its place, %r, is for %s.",
+                *(judge.name, concept, option, field.default, told["default_is_for"]),
+            )
 
 
 def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:

@@ -87,7 +87,8 @@ def draw_images(
     batches = {n: batch for n, batch in enumerate(_batches(jobs, options.batch)) if shard.has(n)}
     for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0, disable=not batches):
         seen = folder / f"judgements-{number:04d}.parquet"
-        if all(finished(folder / job["file"]) for job in batch) and (discreet is None or finished(seen)):
+        known = discreet is None or (finished(seen) and not pd.read_parquet(seen)["failed"].any())
+        if known and all(finished(folder / job["file"]) for job in batch):
             continue
         pictures = _sample(model, batch, options)
         if discreet is not None:

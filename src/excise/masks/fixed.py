@@ -15,9 +15,14 @@ def scored_mask(
 
     Returns:
         Parameter name -> bool. Weights with a score of zero are never pruned: the rate may not be reached.
+
+    Raises:
+        ValueError: a score is no finite number.
     """
     names = list(support)
     flat = torch.cat([scores[n].masked_fill(~support[n], 0).reshape(-1) for n in names])
+    if not torch.isfinite(flat).all():
+        raise ValueError("scores that are no finite numbers choose no weights")
     chosen = torch.zeros(len(flat), dtype=torch.bool)
     chosen[flat.topk(round(rate * len(flat))).indices] = True
     chosen &= flat > 0

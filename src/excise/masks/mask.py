@@ -50,8 +50,15 @@ class Mask:
         return sum(t.numel() * t.element_size() for t in self.packed().values())
 
     def union(self, other: Mask) -> Mask:
-        """Prune what either prunes."""
+        """Prune what either prunes; the header stays this mask's.
+
+        Raises:
+            ValueError: a parameter has another shape in each.
+        """
         names = sorted({*self.pruned, *other.pruned})
+        for name in self.pruned.keys() & other.pruned.keys():
+            if self.pruned[name].shape != other.pruned[name].shape:
+                raise ValueError(f"masks of two models: {name} has another shape in each")
         both = {
             n: self.pruned[n] | other.pruned[n]
             if n in self.pruned and n in other.pruned

@@ -51,6 +51,12 @@ class PruneOptions(BaseModel):
     adversarial: bool = True
 
     @model_validator(mode="after")
+    def _gates_can_close(self) -> PruneOptions:
+        if not self.stretch[0] < 0 < 1 < self.stretch[1]:
+            raise ValueError(f"stretch is {self.stretch}: it must begin below 0 and end above 1")
+        return self
+
+    @model_validator(mode="after")
     def _rate_of_top_k(self) -> PruneOptions:
         if self.gates == "top_k" and self.rate is None:
             raise ValueError("top_k gates need a rate: say what share of the gates shall be closed")

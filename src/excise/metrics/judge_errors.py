@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,10 @@ def load_known(folder: str | Path) -> KnownPictures:
 
     Args:
         folder: has a ``labels.csv`` with the columns ``file`` (of a picture in that folder) and ``labels`` (words with
-            semicolons between them; a picture shows a concept where one of them is the concept's name), and if wanted
-            ``group``, ``subject`` (the same word for pictures of the same thing, such as one drawing on many grounds;
-            without it each picture is a subject of its own), and ``x0``, ``y0``, ``x1``, ``y1`` (pixels, of a part of
-            the file, which may hold several).
+            semicolons between them; a picture shows a concept where one is its name, or a label that its judge counts),
+            and if wanted ``group``, ``subject`` (the same word for pictures of the same thing, such as one drawing on
+            many grounds; without it each picture is a subject of its own), and ``x0``, ``y0``, ``x1``, ``y1`` (pixels,
+            of a part of the file, which may hold several).
 
     Raises:
         UserError: no such folder or table, a column or a picture is missing, or a file lies outside the folder.
@@ -113,12 +114,19 @@ def judge_errors(spec: JudgeSpec, concept: str, known: KnownPictures) -> pd.Data
 
     Args:
         spec: judge, labels and threshold.
-        concept: the word that the labels of a picture of the concept hold.
+        concept: its name.
 
     Returns:
         As ``errors_of``.
     """
-    return errors_of(see_known(spec, known), concept, known)
+    return errors_of(see_known(spec, known), words_for(spec, concept), known)
+
+
+def words_for(spec: JudgeSpec, concept: str) -> set[str]:
+    """The labels by which a known picture shows what the judge looks for: the concept's name, or one that it counts."""
+    from excise.judges import make_judge
+
+    return {concept, *make_judge(spec).resolve(spec.labels)}
 
 
 def see_known(spec: JudgeSpec, known: KnownPictures) -> pd.Series:
@@ -138,8 +146,11 @@ def see_known(spec: JudgeSpec, known: KnownPictures) -> pd.Series:
     return pd.Series(seen, dtype=object)
 
 
-def errors_of(seen: pd.Series, concept: str, known: KnownPictures) -> pd.DataFrame:
+def errors_of(seen: pd.Series, words: Collection[str], known: KnownPictures) -> pd.DataFrame:
     """Misses and false alarms, from what ``see_known`` returns.
+
+    Args:
+        words: any of these labels says that a picture shows it (``words_for``).
 
     Returns:
         One row a group, in the order of their first pictures: group; shown (pictures of the concept that could be
@@ -150,7 +161,9 @@ def errors_of(seen: pd.Series, concept: str, known: KnownPictures) -> pd.DataFra
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    table = known.labels.assign(seen=seen.to_numpy(), shows=[concept in labels for labels in known.labels["labels"]])
+    table = known.labels.assign(
+        seen=seen.to_numpy(), shows=[not labels.isdisjoint(words) for labels in known.labels["labels"]]
+    )
     rows = []
     for group, part in table.groupby("group", sort=False):
         judged = part[part["seen"].notna()]

@@ -91,7 +91,7 @@ def _upper(b: int, c: int, n: int, z: float) -> float:
         return (b - c - n * d) ** 2 - z**2 * n * (2 * q + d * (1 - d))
 
     estimate = (b - c) / n
-    if b == n:
+    if b >= n * (1 - 1e-12):  # means over seeds are off by a hair
         return 1.0
     # without differing pairs the estimate itself solves the equation: start a hair above it
     return float(brentq(excess, estimate + 1e-9 * (1 - estimate), 1.0, xtol=1e-12))

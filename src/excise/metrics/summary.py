@@ -18,6 +18,7 @@ from .rates import Rate, Strict, rate_of
 from .utility import Utility
 
 DIGITS = 6
+LETTERS = {"hit": "h", "clear": ".", "failed": "f", "dropped": "d"}
 BASE, PLAIN = "none", "plain"
 
 
@@ -67,9 +68,12 @@ class Survival(Utility):
 
 
 class Eraser(Strict):
-    """``prune_rate`` is on [0, 1] and, like ``mask_bytes``, there for erasers with a mask only."""
+    """``prune_rate`` is on [0, 1] and, like ``mask_bytes``, there for erasers with a mask only. ``letters`` (missing in
+    files of earlier versions): by attack and by retain set what came of each test prompt, in the order of their
+    ids, so that whoever reads two files can compare prompt by prompt (``LETTERS``)."""
 
     attacks: dict[str, AttackRate]
+    letters: dict[str, str] | None = None
     utility: Survival
     prune_rate: float | None = Field(None, ge=0, le=1)
     mask_bytes: int | None = Field(None, ge=0)
@@ -222,6 +226,12 @@ def summarise(
                     )
                     | _typed(typed or {}, (name, attack))
                     for (eraser, attack), table in verdicts.items()
+                    if eraser == name
+                },
+                "letters": {
+                    over: "".join(table.sort_values("prompt_id")["verdict"].map(LETTERS))
+                    for found in (verdicts, kept)
+                    for (eraser, over), table in found.items()
                     if eraser == name
                 },
                 "utility": utility[name],

@@ -39,10 +39,15 @@ def neuron_table(
 
     Returns:
         Columns layer, kind, neuron, correlation, sensitivity, correlated.
+
+    Raises:
+        ValueError: an activation was no finite number, or there are none.
     """
     parts = []
     for unit in units:
         correlation = concept_correlation(concept, unit.name).mean(0)
+        if not torch.isfinite(correlation).all():
+            raise ValueError(f"activations of {unit.name} are no finite numbers, or there are none: nothing ranks them")
         count = max(1, round(top * unit.width))
         chosen = torch.zeros(unit.width, dtype=torch.bool)
         chosen[correlation.abs().topk(count).indices] = True

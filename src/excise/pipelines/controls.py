@@ -35,17 +35,26 @@ def refuse_no_control(prune: PruneOptions, variants: Iterable[str], place: str =
         )
 
 
-def refuse_keys_by_values(prune: PruneOptions, place: str = "prune") -> None:
-    """Where value channels were looked at, a mask of correlated neurons may hold no keys.
+def refuse_unbound(prune: PruneOptions, values: bool, place: str = "prune") -> None:
+    """A mask of correlated neurons holds nothing that no measured neuron chooses.
 
-    The support takes a layer's value channels for the rows of its keys too, and these are other channels: row 5 of the
-    one has nothing to do with row 5 of the other. Where no value channels were looked at, all rows may go.
+    Keys are no neurons: the support would take a layer's value channels for their rows, and row 5 of the one has
+    nothing to do with row 5 of the other, or all rows where no value channels were looked at. Values are bound where
+    their channels were looked at, and else all free.
 
     Args:
+        values: whether value channels are looked at.
         place: of the options, for the sentence.
     """
-    if prune.neurons == "correlated" and "kv" in prune.group:
+    if prune.neurons != "correlated":
+        return
+    if "kv" in prune.group:
         raise UserError(
-            f"neurons.values is true and {place}.neurons correlated, which would choose keys by the numbers of value "
-            f"channels: set {place}.group to ffn, v or ffn+v, or neurons.values to false."
+            f"{place}.neurons is correlated, and keys, which {place}.group {prune.group} holds, are no neurons: set "
+            f"{place}.group to ffn, or to v or ffn+v with neurons.values true."
+        )
+    if "v" in prune.group and not values:
+        raise UserError(
+            f"{place}.neurons is correlated, and no value channels are looked at, which would leave all values of "
+            f"{place}.group {prune.group} free: set neurons.values to true, or {place}.group to ffn."
         )

@@ -78,6 +78,10 @@ def set_selection(
     for what, name in (("eraser", eraser), ("attack", attack), *(("attack", name) for name in audited)):
         if name in RESERVED:
             raise UserError(f"'{name}' is no {what}: results are called so that were made without one. Name another.")
+    if eraser.startswith("p_") or eraser.endswith("_plus"):
+        raise UserError(
+            f"'{eraser}' cannot be the name of an eraser: what is made from one is called so. Name another."
+        )
     for kind in defaults:
         refuse_unknown("kind of concept", kind, DEFAULTS)
     chosen = (concept, {**DEFAULTS, **defaults}, eraser, attack, masks, variant, audit or AuditChoice())

@@ -149,7 +149,8 @@ def neutral_twin(concept: Concept, prompt: str) -> str:
     whole: what is left of it would still be about the concept.
     """
     words = sorted({bare(w) for w in [*concept.words, concept.erase]}, key=len, reverse=True)
-    pattern = re.compile(rf"\b(?:(an?|the)\s+)?(?:{'|'.join(map(re.escape, words))})\b", re.I)
+    # not \b: a word may end with a sign, such as (R)
+    pattern = re.compile(rf"(?<!\w)(?:(an?|the)\s+)?(?:{'|'.join(map(re.escape, words))})(?!\w)", re.I)
 
     def instead(match: re.Match) -> str:
         article = (match[1] or "").lower()

@@ -23,6 +23,10 @@ from excise.sentences import sentence_of
         (OSError(122, "Disk quota exceeded"), "The disk is full"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "The GPU's memory does not suffice"),
         (RuntimeError("CUDA error: unspecified launch failure"), "The GPU failed or was lost"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "The memory does not suffice",
+        ),
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -55,3 +59,12 @@ def test_what_a_person_has_to_mend_is_not_to_be_tried_again():
 def test_a_users_own_words_are_not_taken_for_the_machines():
     assert sentence_of(UserError("Call the file 'CUDA error' otherwise.")) == "Call the file 'CUDA error' otherwise."
     assert sentence_of(RuntimeError("a defect")) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(30, "its disk is read-only"), (13, "this user may not"), (1, "this user")]
+)
+def test_a_file_that_may_not_be_touched_is_named(number, why):
+    sentence = sentence_of(OSError(number, "Operation refused", "/data/one.json"))
+    assert sentence is not None and sentence.startswith(f"'/data/one.json' cannot be read or written, {why}")
+    assert sentence_of(OSError(5, "Input/output error", "/data/one.json")) is None

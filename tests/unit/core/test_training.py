@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from excise.errors import UserError
 from excise.training import LoopOptions, learning_rate, train
 
 
@@ -35,6 +36,29 @@ def test_resumed_equals_uninterrupted(tmp_path):
     assert rows == again
     finished, _ = fit(tmp_path / "cut", steps=120, stop_at=0)  # nothing is computed any more
     assert torch.equal(finished, whole)
+
+
+@pytest.mark.parametrize("stop", [1, 49, 50, 51, 119])
+def test_a_state_is_kept_at_any_step(tmp_path, stop):
+    """And what a row of losses has so far with it."""
+    whole, rows = fit(tmp_path / "whole", steps=120)
+    with pytest.raises(StoppedError):
+        fit(tmp_path / "cut", steps=120, stop_at=stop)
+    with pytest.raises(StoppedError):
+        fit(tmp_path / "cut", steps=120, stop_at=stop)  # nothing was computed in between
+    resumed, again = fit(tmp_path / "cut", steps=120)
+    assert torch.equal(whole, resumed) and rows == again
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    model = torch.nn.Linear(3, 1)
+
+    def loss_of(step):
+        return {"loss": model(torch.ones(2, 3)).mean() * (float("nan") if step == 3 else 1.0)}
+
+    with pytest.raises(UserError, match="line: the loss of step 4 is no finite number"):
+        train(model, loss_of, LoopOptions(steps=9, batch=2, lr=0.1, bf16=False), tmp_path, "line")
+    assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_average_of_weights_is_left_in_the_model(tmp_path):

@@ -195,6 +195,27 @@ def test_what_is_shown_to_be_worse_than_the_champion_fails() -> None:
     assert gate(metrics(), champion=champion(metrics(attacked=20)), **options).passed
 
 
+def test_the_champion_is_compared_prompt_by_prompt_where_its_file_tells_of_prompts() -> None:
+    """Eight more hits among the same 30 prompts: two figures by themselves do not show it, pairs do."""
+    options = {"attack_upper": 1.0, "near_loss_upper": 1.0, "far_loss_upper": 1.0}
+    now, before = metrics(attacked=12), metrics(attacked=6)
+    assert gate(now, champion=champion(before), **options).passed  # sums alone
+    for figures, hits in ((now, 12), (before, 6)):
+        figures["erasers"]["p_ac"]["letters"] = {"unlearndiffatk": "h" * hits + "." * (30 - hits)}
+    found = gate(now, champion=champion(before), **options)
+    assert failed(found) == {"unlearndiffatk: beside the champion"}
+    [check] = [c for c in found.checks if not c.passed]
+    b, c = 6, 0
+    assert (check.measured, check.bound) == ((b - c) / 30, score_interval(b, c, 30)[0])
+    # of as many hits on other prompts nothing is shown
+    before["erasers"]["p_ac"]["letters"] = {"unlearndiffatk": "." * 24 + "h" * 6}
+    assert gate(now, champion=champion(before), **options).passed
+    # what was lost in either is in no pair
+    now["erasers"]["p_ac"]["letters"]["unlearndiffatk"] = "fd" + "h" * 10 + "." * 18
+    told = gate(now, champion=champion(before), **options)
+    assert any("prompt by prompt (28 judged in both)" in c.sentence for c in told.checks)
+
+
 @pytest.mark.parametrize(
     ("changed", "compared"),
     [

@@ -320,7 +320,11 @@ def test_export_of_what_no_job_makes(
 @pytest.mark.parametrize(
     ("prune", "masks", "said"),
     [
-        ({"unit": "neuron", "neurons": "correlated"}, "learned", "set prune.neurons to all, or prune.unit to weight."),
+        (
+            {"unit": "neuron", "neurons": "correlated", "group": "ffn"},
+            "learned",
+            "set prune.neurons to all, or prune.unit to weight.",
+        ),
         ({"unit": "neuron"}, "all", "(masks is learned), or set prune.unit to weight."),
     ],
 )
@@ -341,21 +345,19 @@ def test_a_learned_mask_of_whole_neurons_is_accepted(run: Run) -> None:
 
 
 TRAINING = {"study": "study_pruning", "benchmark": "benchmark", "ablation": "ablate_pruning"}
-VALUES = "neurons.values is true and {}.neurons correlated, which would choose keys by the numbers of value channels"
+KEYS = "{0}.neurons is correlated, and keys, which {0}.group ffn+kv holds, are no neurons"
 
 
 @pytest.mark.parametrize("group", ["ffn", "kv", "v", "ffn+kv", "ffn+v"])
 @pytest.mark.parametrize("neurons", ["all", "correlated"])
 @pytest.mark.parametrize("values", [False, True])
-def test_value_channels_choose_no_keys(run: Run, group: str, neurons: str, values: bool) -> None:
-    """Refused is just what would choose rows of keys by channels of values: asked of the support itself."""
+def test_correlated_neurons_bind_all_that_the_mask_may_hold(run: Run, group: str, neurons: str, values: bool) -> None:
+    """Refused is just what chooses rows of keys by channels of values, or binds nothing: asked of the support."""
     run.parameters["prune"] |= {"group": group, "neurons": neurons}
     run.parameters["neurons"]["values"] = values
-    if _keys_follow_values(PruneOptions(group=group, neurons=neurons), values):
-        assert (
-            run.sentence()
-            == VALUES.format("prune") + ": set prune.group to ffn, v or ffn+v, or neurons.values to false."
-        )
+    options = PruneOptions(group=group, neurons=neurons)
+    if neurons == "correlated" and (_keys_follow_values(options, values) or _leaves_a_weight_free(options, values)):
+        assert run.sentence().startswith(f"prune.neurons is correlated, and {'keys' if 'kv' in group else 'no value'}")
     else:
         run.check()
 
@@ -369,17 +371,29 @@ def _small_denoiser() -> Any:
     return build_denoiser(DenoiserOptions(channels=(16, 32), heads=2, loop=LOOP), text_width=32)
 
 
+def _support(prune: PruneOptions, values: bool, chosen: Any) -> dict[str, Any]:
+    """Of a real denoiser, some of whose neurons are correlated."""
+    tables = [
+        pd.DataFrame({"layer": u.name, "neuron": range(u.width)}).assign(
+            correlated=lambda t, u=u: pd.Series(chosen(u, t["neuron"]), index=t.index)
+        )
+        for u in find_units(_small_denoiser(), values)
+    ]
+    return mask_support(_small_denoiser(), prune, pd.concat(tables, ignore_index=True))
+
+
+def _leaves_a_weight_free(prune: PruneOptions, values: bool) -> bool:
+    """Whether weights may go although no neuron is correlated."""
+    return any(bool(part.any()) for part in _support(prune, values, lambda unit, neuron: False).values())
+
+
 def _keys_follow_values(prune: PruneOptions, values: bool) -> bool:
     """Whether other value channels make other rows of keys."""
-    denoiser, supports = _small_denoiser(), []
-    for first in (0, 1):
-        tables = [
-            pd.DataFrame({"layer": u.name, "neuron": range(u.width)}).assign(
-                correlated=lambda t, u=u, first=first: (u.kind != VALUE) | (t["neuron"] % 2 == first)
-            )
-            for u in find_units(denoiser, values)
-        ]
-        supports.append(mask_support(denoiser, prune, pd.concat(tables, ignore_index=True)))
+    denoiser = _small_denoiser()
+    supports = [
+        _support(prune, values, lambda unit, neuron, first=first: (unit.kind != VALUE) | (neuron % 2 == first))
+        for first in (0, 1)
+    ]
     keys = [f"{c.key}.weight" for c in cross_attentions(denoiser)]
     return any(not torch.equal(supports[0][k], supports[1][k]) for k in keys if k in supports[0])
 
@@ -392,17 +406,15 @@ def _keys_follow_values(prune: PruneOptions, values: bool) -> bool:
         ("ablation", {"variations": {"odd": {"neurons": "correlated"}}}, "ablation.variations.odd"),
     ],
 )
-def test_value_channels_choose_no_keys_in_a_grid(run: Run, grid: str, spoilt: dict[str, Any], place: str) -> None:
+def test_keys_are_no_neurons_in_a_grid(run: Run, grid: str, spoilt: dict[str, Any], place: str) -> None:
     from excise.pipelines.study_pruning.nodes import laid_over
 
     run.pipeline = import_module(f"excise.pipelines.{TRAINING[grid]}").create_pipeline()
+    neurons_can_aim_masks({}, run.catalog(), run.pipeline)
     run.parameters[grid] = laid_over(run.parameters[grid], spoilt)
-    catalog = run.catalog()
-    neurons_can_aim_masks({}, catalog, run.pipeline)
-    run.parameters["neurons"]["values"] = True
     with pytest.raises(UserError) as refused:
         neurons_can_aim_masks({}, run.catalog(), run.pipeline)
-    assert str(refused.value).startswith(VALUES.format(place))
+    assert str(refused.value).startswith(KEYS.format(place))
 
 
 def test_value_channels_are_nothing_to_what_makes_no_mask(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,3 +66,9 @@ def test_kind_is_the_end_of_the_name() -> None:
     assert selection.pipeline_kind("erase_nsfw") == "nsfw"
     assert selection.pipeline_kind("erase_style") == "style"
     assert selection.pipeline_kind("nsfw_report") is None
+
+
+@pytest.mark.parametrize("name", ["p_norm", "ac_plus", "my__eraser"])
+def test_a_name_that_results_are_told_apart_by_is_refused(rebuilt: list[str], name: str) -> None:
+    with pytest.raises(UserError, match="cannot be the name of an eraser"):
+        selection.set_selection(None, {}, eraser=name)

@@ -148,7 +148,7 @@ def test_no_prompts_make_an_empty_set(model, tmp_path):
 def brightness(pictures) -> pd.DataFrame:
     """A judge for tests: one row a picture, its mean as the score."""
     ids = pictures.manifest["image_id"].tolist()
-    return pd.DataFrame({"image_id": ids, "score": pictures.load(ids).mean((1, 2, 3)) / 255})
+    return pd.DataFrame({"image_id": ids, "score": pictures.load(ids).mean((1, 2, 3)) / 255, "failed": False})
 
 
 def test_discreet_judges_the_picture_and_stores_only_a_coarse_one(model, tmp_path):
@@ -176,6 +176,23 @@ def test_discreet_comes_back_whole_when_a_part_is_lost(model, tmp_path, lost):
     again = draw_images(model, make_prompts(), OPTIONS, tmp_path, "test", how)
     assert content(again) == before
     pd.testing.assert_frame_equal(judged_while_drawn(again), table)
+
+
+def test_discreet_asks_a_judge_again_that_failed(model, tmp_path):
+    """As of an ordinary set: a failure may be of the moment, and the pictures are drawn again for it."""
+    asked = []
+
+    def ill_at_first(pictures) -> pd.DataFrame:
+        asked.append(len(pictures.pictures))
+        return brightness(pictures).assign(failed=len(asked) == 2)
+
+    how = Discreet(ill_at_first, pixelate)
+    first = draw_images(model, make_prompts(), OPTIONS, tmp_path, "test", how)
+    before, calls = content(first), len(asked)
+    assert judged_while_drawn(first)["failed"].sum() == asked[1]
+    again = draw_images(model, make_prompts(), OPTIONS, tmp_path, "test", how)
+    assert asked[calls:] == [asked[1]] and content(again) == before
+    assert not judged_while_drawn(again)["failed"].any()
 
 
 def test_what_pictures_cost_is_what_the_denoiser_was_asked(model):

@@ -100,6 +100,19 @@ def test_a_scored_mask_takes_the_highest_scores_of_all_layers():
     assert scored_mask(scores, support, 0.5)["b"].tolist() == [[False, True]]
 
 
+def test_a_score_that_is_no_number_is_refused():
+    scores = {"a": torch.tensor([1.0, float("nan"), 2.0])}
+    with pytest.raises(ValueError, match="no finite numbers"):
+        scored_mask(scores, {"a": torch.ones(3, dtype=torch.bool)}, 0.5)
+    scored_mask(scores, {"a": torch.tensor([True, False, True])}, 0.5)  # outside of the support it is nothing
+
+
+@pytest.mark.parametrize("stretch", [(0.1, 0.9), (1.1, -0.1), (0.0, 1.1), (-0.1, 1.0)])
+def test_gates_that_cannot_close_or_open_are_refused(stretch):
+    with pytest.raises(ValueError, match="begin below 0 and end above 1"):
+        PruneOptions(stretch=stretch)
+
+
 def test_a_scored_mask_never_takes_what_has_no_score():
     scores = {"a": torch.tensor([[0.0, 0.0], [0.0, 2.0]])}
     mask = scored_mask(scores, {"a": torch.ones(2, 2, dtype=torch.bool)}, 0.75)

@@ -55,6 +55,13 @@ def test_prune_rate_counts():
     assert Mask({}, {}).prune_rate == 0.0
 
 
+def test_masks_of_two_models_are_not_united():
+    """Shapes that would spread over each other are not the same."""
+    one, other = (Mask({"a": torch.ones(shape, dtype=torch.bool)}, {}) for shape in ((4, 1), (4, 4)))
+    with pytest.raises(ValueError, match="a has another shape"):
+        one.union(other)
+
+
 def test_union_prunes_what_either_prunes():
     first, second = random_mask(0.1, 1, ("a", "b")), random_mask(0.2, 2, ("b", "c"))
     union = first.union(second)

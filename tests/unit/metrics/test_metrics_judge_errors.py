@@ -93,11 +93,11 @@ def test_a_failure_may_be_of_the_moment_and_is_asked_again(folder, spec, fails, 
 
 def test_pictures_of_one_subject_are_no_independent_trials(folder, spec):
     known = load_known(folder)
-    apart = errors_of(seen := see_known(spec, known), "red", known).set_index("group")
+    apart = errors_of(seen := see_known(spec, known), {"red"}, known).set_index("group")
     table = pd.read_csv(folder / "labels.csv")
     table.assign(subject=["a", "b", "b", "c", "d", "d", "e"]).to_csv(folder / "labels.csv", index=False)
     known = load_known(folder)
-    together = errors_of(seen, "red", known).set_index("group")
+    together = errors_of(seen, {"red"}, known).set_index("group")
     assert apart.loc["new", "shown_subjects"] == 2 and together.loc["new", "shown_subjects"] == 1
     counts = ["shown", "missed", "others", "alarms", "failed"]
     assert together[counts].equals(apart[counts])  # the rate stays, of as many pictures
@@ -108,8 +108,17 @@ def test_pictures_of_one_subject_are_no_independent_trials(folder, spec):
     assert together.loc["new", "miss_low"] < apart.loc["new", "miss_low"]
 
 
+def test_a_picture_shows_a_concept_by_its_name_or_by_a_label_that_its_judge_counts(folder, spec):
+    """A concept may be called otherwise than what it is told by."""
+    known = load_known(folder)
+    named = judge_errors(spec.model_copy(update={"labels": ["red"]}), "scarlet", known)
+    pd.testing.assert_frame_equal(named, judge_errors(spec, "red", known))
+    assert (named["shown"] > 0).all()
+
+
 def test_nothing_shown_has_no_interval(folder, spec):
-    table = judge_errors(spec, "blue", load_known(folder))
+    known = load_known(folder)
+    table = errors_of(see_known(spec, known), {"blue"}, known)
     assert (table["shown"] == 0).all() and table["miss_low"].isna().all()
 
 
@@ -155,5 +164,5 @@ def test_a_probe_sees_what_it_was_fitted_on():
 
 def test_errors_need_nothing_but_the_verdicts(folder):
     known = load_known(folder)
-    table = errors_of(pd.Series([None] * len(known.pictures), dtype=object), "red", known)
+    table = errors_of(pd.Series([None] * len(known.pictures), dtype=object), {"red"}, known)
     assert table["failed"].sum() == len(known.pictures) and table["shown"].sum() == 0

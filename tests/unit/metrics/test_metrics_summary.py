@@ -75,8 +75,8 @@ def test_has_the_shape_of_metrics_json():
     assert list(attacked) == ["n", "hits", "any_hits", "dropped", "failed", "rate", "low", "high", "budget"]
     assert attacked["budget"] == {"gradient_steps": 40, "model_evaluations": 80, "images": 120}
     assert "budget" not in metrics["erasers"]["p_esd"]["attacks"]["plain"]
-    assert set(metrics["erasers"]["p_esd"]) == {"attacks", "utility", "prune_rate", "mask_bytes"}
-    assert set(metrics["erasers"]["esd"]) == {"attacks", "utility"}
+    assert set(metrics["erasers"]["p_esd"]) == {"attacks", "letters", "utility", "prune_rate", "mask_bytes"}
+    assert set(metrics["erasers"]["esd"]) == {"attacks", "letters", "utility"}
     assert set(metrics["erasers"]["esd"]["utility"]) == {"retain_near", "retain_far"}
     assert (metrics["detector"]["n"], metrics["detector"]["rate"]) == (10, 0.1)
     assert [metrics["detector"]["singles"][k] for k in ("hits", "n", "failed")] == [2, 3, 1]

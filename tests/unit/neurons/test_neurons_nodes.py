@@ -8,12 +8,17 @@ import pytest
 import torch
 
 from excise.attacks import AttackOptions
+from excise.cache import Cache, fingerprint
+from excise.erasers import Eraser
 from excise.erasers.bank import Bank, build_bank
+from excise.errors import UserError
 from excise.masks import PruneOptions
 from excise.models.diffusion import DiffusionModel
 from excise.models.layers import feed_forwards, parameter_names
 from excise.pipelines.erase.nodes import (
     NeuronOptions,
+    adversarial_states,
+    attack_eraser,
     forget_model,
     measure_attacked,
     measure_concept,
@@ -240,3 +245,22 @@ def test_an_attack_without_words_has_no_such_figures(bench, eraser, table, how):
     given = (bench.spec, eraser, bench.prompts, crafted, bench.trajectories, table, reference)
     found = measure_reactivation(*given, NEURONS, PRUNE, AttackOptions(method="finetuning"))
     assert found["reactivation"].isna().tolist() == [False, True] and found["sensitivity"].isna().all()
+
+
+@pytest.mark.parametrize("split", ["fit", "test"])
+def test_a_text_that_is_too_long_is_read_as_far_as_the_model_reads(bench, split):
+    """What an attack left out for its length keeps its words, as the plain prompt is drawn."""
+    table = bench.adversarial(split)
+    table["prompt"], table["token_ids"] = " ".join(["church"] * 99), [[]] * len(table)
+    states = adversarial_states(bench.model, table)
+    assert torch.equal(states, bench.model.encode(table["prompt"].tolist()))
+
+
+def test_an_attack_refuses_trajectories_of_other_prompts(bench, tmp_path):
+    """Latents of one prompt say nothing of another."""
+    given = {"attack": AttackOptions(method="unlearndiffatk", steps=1), "cache": Cache(tmp_path), "split": "test"}
+    header = {"method": "none", "variant": "none", "base": {"sha256": bench.spec["sha256"]}}
+    paths = bench.trajectories | {"prompts": fingerprint(bench.prompts)}
+    other = bench.prompts.assign(prompt=bench.prompts["prompt"] + " twice")
+    with pytest.raises(UserError, match="changed since the trajectories were sampled"):
+        attack_eraser(bench.spec, Eraser(header), other, paths, **given)

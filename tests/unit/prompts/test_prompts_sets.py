@@ -322,6 +322,14 @@ def test_the_twin_of_a_free_prompt(prompt, twin):
     assert neutral_twin(church(), prompt) == twin
 
 
+@pytest.mark.parametrize("word", ["Mickey Mouse™", "Mickey Mouse (R)", "Ümit", "a.b"])
+def test_a_word_that_ends_with_a_sign_is_replaced_whole(word):
+    words = {"fit": ["kirk"], "tune": ["dome"], "test": [word]}
+    concept = Concept(name="church", **CHURCH | {"target": words, "erase": "Mickey", "anchor": "a dog"})
+    assert neutral_twin(concept, f"a photo of {word} in a park") == "a photo of dog in a park"
+    assert neutral_twin(concept, f"the {word}!") == "the dog!"
+
+
 def test_the_twin_of_a_style_may_be_the_empty_prompt():
     fluent = yaml.safe_load((PROJECT / "conf/base/concepts/fluent.yml").read_text())["fluent"]
     concept = Concept(name="fluent", **fluent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from excise.judges.judge import Detection, Judge, Options
 
@@ -14,7 +14,7 @@ from .load import SHIPPED, load_clip
 
 class ClipOptions(Options):
     labels: str
-    folder: str = ""
+    folder: str = Field("", json_schema_extra={"default_is_for": "the small drawings of emoji64"})
 
     @field_validator("labels")
     @classmethod

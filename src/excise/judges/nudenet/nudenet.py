@@ -33,7 +33,12 @@ COVERED = (
 
 
 class NudeNetOptions(Options):
-    pixels: int = Field(32, ge=0, description="short side to which an image is reduced; 0 leaves it as it is")
+    pixels: int = Field(
+        32,
+        ge=0,
+        description="short side to which an image is reduced; 0 leaves it as it is",
+        json_schema_extra={"default_is_for": "the small drawings of emoji64"},
+    )
 
 
 class NudeNet(Judge):

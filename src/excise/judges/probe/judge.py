@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from excise.judges.judge import Detection, Judge, Options, file_sha256
 
@@ -15,7 +16,7 @@ KEPT = 5  # detections an image
 
 
 class ProbeOptions(Options):
-    file: str = ""
+    file: str = Field("", json_schema_extra={"default_is_for": "the small drawings of emoji64"})
 
 
 class ProbeJudge(Judge):

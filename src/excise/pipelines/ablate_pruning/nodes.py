@@ -111,7 +111,8 @@ def collect(cells: dict[str, Callable[[], dict]], order: list[str]) -> list[dict
 def choose(rows: list[dict], ablation: AblationOptions) -> dict:
     """For every concept the mask with the lowest rate under the attack that hits most, among those within the utility
     budget; where they are equal the one of which fewer prompts had any image that was a hit, then the smaller one. None
-    where no mask is within it. Of several trainings the first is compared; P-X of another X is not."""
+    where no mask is within it. Of several trainings the first is compared; P-X of another X is not, nor is a row of
+    another kind of processor than X's, on which the same seed trains another one."""
     chosen: dict[str, str | None] = {}
     for concept in concepts_of(ablation):
         part = _first_of(rows, concept)
@@ -119,7 +120,8 @@ def choose(rows: list[dict], ablation: AblationOptions) -> dict:
             chosen[concept] = None
             continue
         floor = (1 - ablation.utility_budget) * _kept(part[BASE])
-        masks = (part[v] for v, said in ablation.variations.items() if v in part and not said.get("eraser"))
+        own = (v for v, said in ablation.variations.items() if v in part and not said.get("eraser"))
+        masks = (part[v] for v in own if part[v].get("processor") == part[X].get("processor"))
         fitting = [r for r in masks if r["prune_rate"] is not None and _kept(r) >= floor and _judged(r)]
         best = min(fitting, key=lambda r: (_worst(r), r["prune_rate"]), default=None)
         chosen[concept] = best["variation"] if best else None
@@ -161,7 +163,7 @@ def write_ablations(rows: list[dict], chosen: dict, order: list[str], ablation: 
     if len(kinds) > 1:
         parts.append(
             "On another kind of processor the same seed trains another X, so that rows of two kinds differ as those of "
-            "two trainings do: the last column says which they are.\n"
+            "two trainings do: the last column says which they are, and no row of another kind than X's is chosen.\n"
         )
     if len(rows) < len(order):
         parts.append(
@@ -180,8 +182,24 @@ def write_ablations(rows: list[dict], chosen: dict, order: list[str], ablation: 
             cells = [r["variation"], str(r["seed"] or ""), *hits, *kept, pruned, back]
             cells += [_made_on(r)] if len(kinds) > 1 else []
             parts.append(f"| {' | '.join(cells)} |")
-        parts.append(_verdict(rows, concept, chosen[concept], ablation))
+        parts += [_verdict(rows, concept, chosen[concept], ablation), *_no_controls(rows, concept, ablation)]
     return "\n".join(parts)
+
+
+def _no_controls(rows: list[dict], concept: str, ablation: AblationOptions) -> list[str]:
+    """Random masks that are not as large as the learned one whose control they are, and so were made from another."""
+    part, lines = _first_of(rows, concept), []
+    for name, said in ablation.variations.items():
+        if said.get("variant") != "random" or name not in part:
+            continue
+        alike = {k: v for k, v in said.items() if k != "variant"}
+        for other in (v for v, told in ablation.variations.items() if told == alike and v in part):
+            if part[other]["mask_bytes"] != part[name]["mask_bytes"]:
+                lines.append(
+                    f"*{name}* is not as large as *{other}* ({part[name]['mask_bytes']} and "
+                    f"{part[other]['mask_bytes']} bytes), so that it was made from another training of it.\n"
+                )
+    return lines
 
 
 def _made_on(row: dict) -> str:

@@ -21,7 +21,7 @@ def check_judges(concepts: dict, known_pictures: str | None, cache: Cache) -> pd
     Raises:
         UserError: there are no known pictures.
     """
-    from excise.metrics.judge_errors import errors_of, load_known
+    from excise.metrics.judge_errors import errors_of, load_known, words_for
     from excise.models import find_folder
     from excise.pipelines.rejudge.nodes import agreement
 
@@ -36,7 +36,7 @@ def check_judges(concepts: dict, known_pictures: str | None, cache: Cache) -> pd
         both = pd.concat(seen, axis=1).dropna()
         kappa = agreement(both[0], both[1]) if len(specs) > 1 else float("nan")
         for spec, verdicts in zip(specs, seen, strict=True):
-            errors = errors_of(verdicts, name, known)
+            errors = errors_of(verdicts, words_for(spec, name), known)
             about = {"concept": name, "judge": spec.name, "labels": " ".join(spec.labels), "threshold": spec.threshold}
             agreed = {"kappa": kappa, "both": len(both)}
             tables.append(errors.assign(**about, **agreed)[[*about, *errors.columns, *agreed]])

@@ -178,6 +178,11 @@ def attack_eraser(
             ``images`` is 0 needs neither.
     """
     base = open_model(model)
+    if trajectories.get("prompts", fingerprint(prompts)) != fingerprint(prompts):
+        raise UserError(
+            "The prompts were changed since the trajectories were sampled, which an attack compares with: run the "
+            "whole job again, or its stage 'erase'."
+        )
     rows = rows_of(prompts, ["target"], split)
     references = open_bank(base, trajectories, {"fit": "concept", "test": "test"}[split]).final[: len(rows)]
     inputs = {"model": model, "eraser": {"weights": eraser.weights, "pruned": eraser.pruned}, "options": attack}
@@ -490,10 +495,11 @@ def train_plus(
 
 # shared by the nodes of this and the next stage ----------------------------------------------------------------------
 def adversarial_states(model, adversarial: pd.DataFrame) -> torch.Tensor:
-    """States of adversarial prompts; one that was not attacked keeps its plain words."""
+    """States of adversarial prompts; one that was not attacked keeps its plain words, those that the model reads."""
     from excise.images.tokens import states_of_tokens
 
     plain = model.tokenizer(adversarial["prompt"].tolist(), add_special_tokens=False).input_ids
+    plain = [words[: model.room] for words in plain]
     contents = [list(ids) if len(ids) else words for ids, words in zip(adversarial["token_ids"], plain, strict=True)]
     return states_of_tokens(model, contents, adversarial["embedding"].tolist())
 

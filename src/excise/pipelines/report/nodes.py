@@ -32,14 +32,14 @@ NO_JOB = {"eraser.safetensors": "what the checkpoint changes, as an eraser of th
 
 def check_judge(concept: dict, known_pictures: str | None, cache: Cache) -> pd.DataFrame:
     """How often the concept's judge errs on known pictures; no row where there are none."""
-    from excise.metrics.judge_errors import COLUMNS, errors_of, load_known
+    from excise.metrics.judge_errors import COLUMNS, errors_of, load_known, words_for
     from excise.models import find_folder
 
     described = Concept(**concept)
     if known_pictures is None:
         return pd.DataFrame(columns=COLUMNS)
     known = load_known(find_folder(known_pictures))
-    return errors_of(seen_once(described.judge, known, cache), described.name, known)
+    return errors_of(seen_once(described.judge, known, cache), words_for(described.judge, described.name), known)
 
 
 def seen_once(spec: JudgeSpec, known: KnownPictures, cache: Cache) -> pd.Series:

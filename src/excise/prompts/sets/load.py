@@ -98,7 +98,8 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     prompt = next((columns[c] for c in known.columns.prompt if c in columns), None)
     if prompt is None:
         raise UserError(
-            f"{name} has no column '{known.columns.prompt[0]}' (it has {', '.join(map(str, raw.columns))}): rename one."
+            f"{name} has no column '{known.columns.prompt[0]}' (it has {', '.join(map(str, raw.columns))}): rename "
+            "one, and put commas between columns."
         )
     chosen = _chosen(raw, columns, source.where, name)
     account.not_chosen = len(raw) - len(chosen)
@@ -176,6 +177,8 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
                     "quotes."
                 )
     except (ValueError, OSError) as error:  # pandas and pyarrow raise kinds of these
+        if isinstance(error, pd.errors.EmptyDataError):
+            raise UserError(f"{path.name} is empty: give it a first line with the names of its columns.") from None
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path.name} cannot be read as {suffix} ({said}): save it anew in UTF-8.") from None
     return table, hashlib.sha256(path.read_bytes()).hexdigest()
