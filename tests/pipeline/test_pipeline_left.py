@@ -105,7 +105,10 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
     kept = []
     for attack, line in zip(attacks, lines.values(), strict=True):
         for concept, eraser, cell in zip(
-            ("person", "person", "fluent", "fluent"), ("ac", "esd") * 2, line.strip("| ").split("|")[1:], strict=True
+            ("person", "person", "fluent", "fluent", "church", "church"),
+            ("ac", "esd") * 3,
+            line.strip("| ").split("|")[1:],
+            strict=True,
         ):
             by = {
                 r["variant"]: r for r in rows if (r["concept"], r["eraser"], r["attack"]) == (concept, eraser, attack)
@@ -116,12 +119,12 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
             assert cell.strip() == (f"{counts} ({second})" if concept == "person" else counts)
             if attack == "plain":
                 kept.append("{}, {} and {}".format(*(r["retain_near"] + r["retain_far"] for r in three)))
-    assert "; ".join(kept) in told
+    assert "; ".join(kept) in " ".join(told.split())
     shown = {
         (concept, eraser): left_of_pruning(
             table_of([r for r in rows if r["concept"] == concept and r["eraser"] in (eraser, "none")])
         )
-        for concept in ("person", "fluent")
+        for concept in ("person", "fluent", "church")
         for eraser in ("ac", "esd")
     }
     assert not any(f"less {name}+ (" in page for page in shown.values() for name in ("AC", "ESD"))
@@ -134,14 +137,20 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
         (("fluent", "ac"), "embedding", "-30 points (-46 to -13)"),
         (("person", "esd"), "white-box text", "-16 points (-31 to -3)"),
         (("person", "esd"), "embedding", "-34 points (-49 to -18)"),
+        (("church", "ac"), "embedding", "-76 points (-86 to -63)"),
+        (("church", "esd"), "embedding", "-86 points (-93 to -73)"),
+        (("church", "esd"), "weights", "+20 points (+1 to +38)"),
     ):
         assert f"| {threat} | {gap} |" in shown[model]
-    assert sum(page.count("P-AC less AC (") + page.count("P-ESD less ESD (") for page in shown.values()) == 7
+    assert sum(page.count("P-AC less AC (") + page.count("P-ESD less ESD (") for page in shown.values()) == 9
     never = {r["attack"]: r["hits"] for r in rows if (r["concept"], r["eraser"]) == ("fluent", "never_saw")}
     assert [never[a] for a in attacks] == [4, never["p4d"], 23, 17, 49, 14, 21]
     assert "23 under Ring-A-Bell (20 by" in told and "17 with four learned vectors, 14 and 21 after" in told
     readme = " ".join((PROJECT / "README.md").read_text().split())
-    assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 and 4; ESD's style" in readme
+    assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 and 4; ESD's style 12 and" in readme
+    assert "churches none and 42, P-AC's none and 4, ESD's none and 43, P-ESD's none and none)" in readme
+    p4d = [r for r in rows if (r["concept"], r["attack"]) == ("church", "p4d") and r["eraser"] != "none"]
+    assert {r["hits"] for r in p4d} == {0}
     assert "back in 41 (the probe: 46), AC's in 38 (48), AC+'s in 30 (41)" in readme
 
 
