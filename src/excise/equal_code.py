@@ -188,6 +188,28 @@ EQUAL: Pairs = (
 """,
     ),
     (  # the same
+        """from pydantic import Field, field_validator
+
+from excise.judges.judge import Detection, Judge, Options
+
+from .load""",
+        """from pydantic import field_validator
+
+from excise.judges.judge import Detection, Judge, Options
+
+from .load""",
+    ),
+    (  # the same
+        """    folder: str = Field("", json_schema_extra={"default_is_for": "the small drawings of emoji64"})
+
+    @field_validator("labels")
+""",
+        """    folder: str = ""
+
+    @field_validator("labels")
+""",
+    ),
+    (  # the same
         """from pydantic import Field
 
 from excise.judges.judge import Detection, Judge, Options, file_sha256
@@ -213,7 +235,7 @@ SHIPPED""",
         """    contents = [list(ids) if len(ids) else words for ids""",
     ),
     (  # the same: trajectories of other prompts are refused
-        """    if trajectories.get("prompts", fingerprint(prompts)) != fingerprint(prompts):
+        """    if trajectories.get("asked", asked_of(prompts)) != asked_of(prompts):
         raise UserError(
             "The prompts were changed since the trajectories were sampled, which an attack compares with: run the "
             "whole job again, or its stage 'erase'."
@@ -221,6 +243,28 @@ SHIPPED""",
     rows = rows_of(prompts, ["target"], split)
 """,
         """    rows = rows_of(prompts, ["target"], split)
+""",
+    ),
+    (  # the same
+        """    base, paths = open_model(model), {"prompts": fingerprint(prompts), "asked": asked_of(prompts)}
+""",
+        """    base, paths = open_model(model), {"prompts": fingerprint(prompts)}
+""",
+    ),
+    (  # the same
+        """if k not in ("test", "prompts", "asked")}""",
+        """if k not in ("test", "prompts")}""",
+    ),
+    (  # the same
+        '''def asked_of(prompts: pd.DataFrame) -> str:
+    """Fingerprint of the rows that trajectories are sampled of, and attackers know."""
+    rows = prompts[(prompts["set"] == "target") | (prompts["split"] == "fit")]
+    return fingerprint(rows[[c for c in ("set", "split", "prompt", "seed") if c in rows]])
+
+
+def open_bank(model, trajectories: dict, name: str):
+''',
+        """def open_bank(model, trajectories: dict, name: str):
 """,
     ),
     (  # excise.pipelines.study_pruning.workshop: rows say which erasers theirs was made from

@@ -43,6 +43,11 @@ def refuse_no_name(kind: str, name: str) -> None:
             f"'{short(name)}' cannot be the name of {kind}: take at most 64 letters, digits, _ and -, beginning with a "
             "letter or a digit."
         )
+
+
+def refuse_no_part(kind: str, name: str) -> None:
+    """The same of an eraser's or an attack's name: results are called by both, with two ``_`` between them."""
+    refuse_no_name(kind, name)
     if "__" in name:
         raise UserError(f"'{name}' cannot be the name of {kind}: two _ in a row part names from each other; take one.")
 

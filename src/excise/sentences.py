@@ -122,8 +122,9 @@ def _not_allowed(error: OSError) -> str | None:
     """Of any other trouble with a file nothing is known that a sentence could say."""
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
         return None
-    why = "its disk is read-only" if error.errno == errno.EROFS else "this user may not"
-    return f"'{error.filename}' cannot be read or written, {why}: change its rights, or work in another folder."
+    if error.errno == errno.EROFS:
+        return f"'{error.filename}' cannot be written, its disk is read-only: work in another folder."
+    return f"'{error.filename}' cannot be read or written by this user: change its rights, or work in another folder."
 
 
 def _no_mapping(error: AttributeError) -> str | None:

@@ -88,7 +88,7 @@ def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
         "fluent": "P-ESD less ESD (embedding); 1 of 20.",
     }
     shown = left_of_pruning(table[table["concept"] == "person"])
-    assert "| white-box text | -45 points" in shown and "| embedding | -55 points" in shown and "| -30 points" in shown
+    assert "| white-box text | -45 points" in shown and "| embedding¹ | -55 points" in shown and "| -30 points" in shown
     said = "(45 points) and learned words (55), P-ESD below ESD on persons under white-box text (30) and on the style"
     for page in ("README.md", "docs/findings.md"):
         assert said in " ".join((PROJECT / page).read_text().split())
@@ -127,7 +127,25 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
         for concept in ("person", "fluent", "church")
         for eraser in ("ac", "esd")
     }
+    by_probe = {model: page.partition("The same by object_probe")[2] for model, page in shown.items()}
+    shown = {model: page.partition("The same by")[0] for model, page in shown.items()}
     assert not any(f"less {name}+ (" in page for page in shown.values() for name in ("AC", "ESD"))
+    above = [model for model, page in by_probe.items() if f"less {model[1].upper()}+ (" in page]
+    assert (
+        above == [("person", "esd")]
+        and "(weights)" in by_probe[above[0]]
+        and "-20 points (-34 to -8)" in by_probe[above[0]]
+    )
+    digests = {
+        c: [r["provenance"].get("eraser") for r in rows if r["concept"] == c] for c in ("person", "fluent", "church")
+    }
+    study = {
+        r["provenance"].get("eraser")
+        for r in json.loads((PROJECT / "docs/results.json").read_text())
+        if "provenance" in r
+    }
+    told_same = {c: {d for d in found if d} <= study for c, found in digests.items()}
+    assert told_same == {"person": False, "fluent": False, "church": True}  # "of churches the study's first"
     assert "with its interval: none; 0 of 10" in shown["fluent", "esd"]
     for model, threat, gap in (
         (("person", "ac"), "white-box text", "-20 points (-34 to -8)"),
@@ -141,20 +159,26 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
         (("church", "esd"), "embedding", "-86 points (-93 to -73)"),
         (("church", "esd"), "weights", "+20 points (+1 to +38)"),
     ):
-        assert f"| {threat} | {gap} |" in shown[model]
+        assert f"| {threat}{'¹' * (threat in ('embedding', 'weights'))} | {gap} |" in shown[model]
     assert sum(page.count("P-AC less AC (") + page.count("P-ESD less ESD (") for page in shown.values()) == 9
     never = {r["attack"]: r["hits"] for r in rows if (r["concept"], r["eraser"]) == ("fluent", "never_saw")}
     assert [never[a] for a in attacks] == [4, never["p4d"], 23, 17, 49, 14, 21]
-    assert "23 under Ring-A-Bell (20 by" in told and "17 with four learned vectors, 14 and 21 after" in told
+    said = "above all six under Ring-A-Bell** (23, by typing 20) and above most after ten steps of relearning (14), and"
+    assert said in " ".join(told.split())
+    erased = {
+        a: [r["hits"] for r in rows if r["concept"] == "fluent" and r["attack"] == a and r["seed"]] for a in attacks
+    }
+    assert max(erased["ring_a_bell"]) < 23 and sum(h < 14 for h in erased["relearning_10"]) == 4
+    assert min(erased["textual_inversion_long"]) > 17 and min(erased["relearning"]) > 21
     readme = " ".join((PROJECT / "README.md").read_text().split())
-    assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 and 4; ESD's style 12 and" in readme
+    assert "(AC's person 11 and 28, P-AC's 1 and none; ESD's 12 and 21, P-ESD's 4 (of 49) and 4; ESD's style" in readme
     assert "churches none and 42, P-AC's none and 4, ESD's none and 43, P-ESD's none and none)" in readme
     p4d = [r for r in rows if (r["concept"], r["attack"]) == ("church", "p4d") and r["eraser"] != "none"]
     assert {r["hits"] for r in p4d} == {0}
     assert "back in 41 (the probe: 46), AC's in 38 (48), AC+'s in 30 (41)" in readme
 
 
-@pytest.mark.parametrize("name", ["strongest", "decent_style"])
+@pytest.mark.parametrize("name", ["strongest", "small_mask", "decent_style"])
 def test_an_experiments_page_says_what_it_is(name: str) -> None:
     described = yaml.safe_load((PROJECT / f"conf/{name}/parameters.yml").read_text())["study"]
     page = (PROJECT / f"docs/{name}/results.md").read_text()

@@ -255,7 +255,9 @@ def _compare(
         # rates of what is worse when it is higher: hits of an attack, misses of what must survive
         (worse, n), (was, m) = ((f["n"] - f["hits"] if name in RETAIN else f["hits"], f["n"]) for f in (ours, theirs))
         told = (letters.get(name, ""), before.get("letters", {}).get(name, ""))
-        more, low, how = _worse(told, "." if name in RETAIN else "h") or _apart(worse, n, was, m)
+        paired = _worse(told, "." if name in RETAIN else "h")
+        more, low, both = paired or (*_apart(worse, n, was, m), n)
+        how = f"prompt by prompt ({both} judged in both)" if paired else "as of other prompts, none being paired,"
         what = "not drawn right" if name in RETAIN else "drawn all the same"
         yield Check(
             name=f"{name.replace('_', ' ')}: beside the champion",
@@ -263,16 +265,16 @@ def _compare(
             bound=low,
             side="at most",
             threshold=margin,
-            n=n,
+            n=both,
             passed=low <= margin,
             sentence=f"{name.replace('_', ' ')}: {worse} of {n} are {what}, {was} of {m} by {who}; {how} that is "
             f"{more:+.1%}, with 95 % confidence at least {low:+.1%}; at most {margin:+.1%} is asked.",
         )
 
 
-def _worse(letters: tuple[str, str], bad: str) -> tuple[float, float, str] | None:
-    """How much more of what is bad the first has, prompt by prompt, with its lower bound; None where they cannot be
-    paired."""
+def _worse(letters: tuple[str, str], bad: str) -> tuple[float, float, int] | None:
+    """How much more of what is bad the first has, prompt by prompt, its lower bound, and the number of pairs; None
+    where there are none, since a file of an earlier version holds only sums."""
     first, second = letters
     if not first or len(first) != len(second):
         return None
@@ -280,15 +282,15 @@ def _worse(letters: tuple[str, str], bad: str) -> tuple[float, float, str] | Non
     if not both:
         return None
     b, c = sum(x and not y for x, y in both), sum(y and not x for x, y in both)
-    return (b - c) / len(both), score_interval(b, c, len(both))[0], f"prompt by prompt ({len(both)} judged in both)"
+    return (b - c) / len(both), score_interval(b, c, len(both))[0], len(both)
 
 
-def _apart(worse: int, n: int, was: int, m: int) -> tuple[float, float, str]:
-    """The same where the champion's file says nothing of single prompts: as if both had been asked others."""
+def _apart(worse: int, n: int, was: int, m: int) -> tuple[float, float]:
+    """The same as if both had been asked other prompts."""
     from statsmodels.stats.proportion import confint_proportions_2indep
 
     low, _ = confint_proportions_2indep(worse, n, was, m, method="newcomb", compare="diff")
-    return worse / n - was / m, float(low), "as of different prompts, since the champion's file holds only sums,"
+    return worse / n - was / m, float(low)
 
 
 def _counts(rate: Figures | None) -> dict[str, int] | None:

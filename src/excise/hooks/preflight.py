@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from excise.concepts.concept import load_concept
+from excise.concepts.concept import JudgeSpec, load_concept
 from excise.errors import UserError, refuse_unknown
 from excise.pipelines.selection import pipeline_kind, selected_concept
 
@@ -111,25 +111,36 @@ def judges_are_ready(run_params: dict[str, Any], catalog: Any, pipeline: Any) ->
         concept = load_concept(name, catalog["concepts"].load())
         for judge in concept.judges:
             _made(f"The judge '{judge.name}'", make_judge, judge)
-            _tell_of_defaults(judge, name, catalog)
         # a label that the judge does not know would count as lost, not as a mistake in the file
         keeper = concept.retain_judge
         _made(f"The judge '{keeper.name}'", make_judge, keeper).resolve([*concept.retain_near, *concept.retain_far])
 
 
-def _tell_of_defaults(judge: Any, concept: str, catalog: Any) -> None:
+def judges_suit_the_model(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
     """A judge set up for the model that ships would see little in another one's pictures, and call that erased."""
+    if "params:model" not in pipeline.inputs():
+        return
+    if str(dict(catalog["params:model"].load()).get("path")).startswith("embedded:"):
+        return
+    named = {name.split(".")[0] for name in pipeline.datasets() if name.endswith("judgements")}
+    named.update(name for grid in GRIDS & pipeline.inputs() for name in concepts_of(catalog, grid))
+    for name in sorted(named):
+        _tell_of_defaults(load_concept(name, catalog["concepts"].load()).judges, name)
+
+
+def _tell_of_defaults(judges: Iterable[JudgeSpec], concept: str) -> None:
+    """Options that nobody set, and whose defaults are for the model that ships."""
     from excise.judges import JUDGES
 
-    if "params:model" not in catalog or str(dict(catalog["params:model"].load()).get("path")).startswith("embedded:"):
-        return
-    for option, field in JUDGES[judge.name].options_type.model_fields.items():
-        told = field.json_schema_extra
-        if isinstance(told, dict) and "default_is_for" in told and option not in judge.options:
-            logger.warning(
-                "The judge '%s' of the concept '%s' has no option '%s': what stands in its place, %r, is for %s.",
-                *(judge.name, concept, option, field.default, told["default_is_for"]),
-            )
+    for judge in judges:
+        for option, field in JUDGES[judge.name].options_type.model_fields.items():
+            told = field.json_schema_extra
+            if isinstance(told, dict) and "default_is_for" in told and option not in judge.options:
+                logger.warning(
+                    "The judge '%s' of the concept '%s' takes %s for '%s', which is for %s: set it under the judge's "
+                    "options.",
+                    *(judge.name, concept, field.default or "what ships", option, told["default_is_for"]),
+                )
 
 
 def inputs_are_there(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -179,7 +190,9 @@ def second_judge_is_ready(run_params: dict[str, Any], catalog: Any, pipeline: An
         from excise.pipelines.rejudge.nodes import Rejudge, judge_of
 
         (concept,) = (catalog[n].load() for n in pipeline.inputs() if n.endswith(".concept"))
-        make_judge(judge_of(concept, options_of(catalog, "rejudge", Rejudge)))
+        spec = judge_of(concept, options_of(catalog, "rejudge", Rejudge))
+        make_judge(spec)
+        _tell_of_defaults([spec], concept["name"])
 
 
 def one_node_at_a_time(run_params: dict[str, Any], catalog: Any, pipeline: Any) -> None:
@@ -264,6 +277,7 @@ CHECKS: list[Check] = [
     eraser_is_known,
     attack_is_known,
     judges_are_ready,
+    judges_suit_the_model,
     model_is_whole,
     erasers_suit_the_model,
     attacks_have_room,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from excise.errors import UserError, refuse_no_name, refuse_unknown
+from excise.errors import UserError, refuse_no_name, refuse_no_part, refuse_unknown
 
 # what conf/base/globals.yml says, for commands that build pipelines without reading the configuration
 # (`kedro registry describe`)
@@ -71,9 +71,10 @@ def set_selection(
     global _concept, _defaults, _eraser, _attack, _masks, _variant, _audit
     if masks not in MASKS:
         raise UserError(f"The parameter 'masks' is '{masks}': it must be one of {', '.join(MASKS)}.")
-    named = [("an eraser", eraser), ("an attack", attack), *(("a concept", name) for name in defaults.values())]
-    for what, name in [*named, *([("a concept", concept)] if concept is not None else [])]:
-        refuse_no_name(what, str(name))  # folders are called by it
+    for name in [*defaults.values(), *([concept] if concept is not None else [])]:
+        refuse_no_name("a concept", str(name))  # folders are called by it
+    for what, name in (("an eraser", eraser), ("an attack", attack)):
+        refuse_no_part(what, str(name))
     audited = audit.attacks if audit else ()
     for what, name in (("eraser", eraser), ("attack", attack), *(("attack", name) for name in audited)):
         if name in RESERVED:

@@ -62,9 +62,9 @@ def test_a_users_own_words_are_not_taken_for_the_machines():
 
 
 @pytest.mark.parametrize(
-    ("number", "why"), [(30, "its disk is read-only"), (13, "this user may not"), (1, "this user")]
+    ("number", "why"), [(30, "written, its disk is read-only"), (13, "read or written by this user"), (1, "read or")]
 )
 def test_a_file_that_may_not_be_touched_is_named(number, why):
     sentence = sentence_of(OSError(number, "Operation refused", "/data/one.json"))
-    assert sentence is not None and sentence.startswith(f"'/data/one.json' cannot be read or written, {why}")
+    assert sentence is not None and sentence.startswith(f"'/data/one.json' cannot be {why}")
     assert sentence_of(OSError(5, "Input/output error", "/data/one.json")) is None

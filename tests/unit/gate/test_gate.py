@@ -196,7 +196,7 @@ def test_what_is_shown_to_be_worse_than_the_champion_fails() -> None:
 
 
 def test_the_champion_is_compared_prompt_by_prompt_where_its_file_tells_of_prompts() -> None:
-    """Eight more hits among the same 30 prompts: two figures by themselves do not show it, pairs do."""
+    """Six more hits among the same 30 prompts: two figures by themselves do not show it, pairs do."""
     options = {"attack_upper": 1.0, "near_loss_upper": 1.0, "far_loss_upper": 1.0}
     now, before = metrics(attacked=12), metrics(attacked=6)
     assert gate(now, champion=champion(before), **options).passed  # sums alone

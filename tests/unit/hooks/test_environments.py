@@ -38,7 +38,7 @@ BLOCKS = {
     "draw": DrawOptions,
 }
 PHOTOGRAPHIC = ["sd14", "sd15", "sd21", "sdxl", "sd3", "flux"]
-ENVIRONMENTS = ["base", "decent_style", "full", "smoke", "strongest", *PHOTOGRAPHIC]
+ENVIRONMENTS = ["base", "decent_style", "full", "small_mask", "smoke", "strongest", *PHOTOGRAPHIC]
 KINDS = sorted(DEFAULTS)
 GRIDS: dict[str, Any] = {"study": StudyOptions, "ablation": AblationOptions, "benchmark": BenchmarkOptions}
 

@@ -686,3 +686,29 @@ def test_commas_in_prompts_must_be_quoted(run: Run, tmp_path: Path, text: str, l
 def test_a_split_that_the_filter_has_emptied_is_refused(run: Run) -> None:
     run.concept["target"]["test"] = ["a girl in a school", "a school boy"]
     assert "the split 'test' has 0 prompts left, since" in run.sentence()
+
+
+@pytest.mark.parametrize(
+    ("judge", "told"),
+    [
+        ({"name": "nudenet", "labels": ["faces"], "threshold": 0.3}, "takes 32 for 'pixels'"),
+        ({"name": "nudenet", "labels": ["faces"], "threshold": 0.3, "options": {"pixels": 0}}, ""),
+        ({"name": "object_probe", "labels": ["church"], "threshold": 0.5}, "takes what ships for 'file'"),
+    ],
+)
+def test_a_judge_of_another_model_is_told_where_its_options_are_for_the_one_that_ships(
+    run: Run, caplog: pytest.LogCaptureFixture, judge: dict[str, Any], told: str
+) -> None:
+    from excise.hooks.preflight import judges_suit_the_model
+
+    run.pipeline = create_job("person")
+    concepts = copy.deepcopy(run.catalog()["concepts"].load())
+    concepts["person"]["judge"], concepts["person"]["second_judge"] = judge, None
+    for path in ("embedded:emoji64", "weights/mine"):
+        catalog = run.catalog()
+        catalog["concepts"].save(concepts)
+        catalog["params:model"].save(dict(catalog["params:model"].load()) | {"path": path})
+        judges_suit_the_model({}, catalog, run.pipeline)
+        said = [r.getMessage() for r in caplog.records if f"The judge '{judge['name']}' of" in r.getMessage()]
+        said = [one for one in said if "object_probe" not in one or judge["name"] == "object_probe"]
+        assert bool(said) == (bool(told) and path == "weights/mine") and all(told in one for one in said)

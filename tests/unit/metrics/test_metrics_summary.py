@@ -92,6 +92,19 @@ def test_survives_json_unchanged_and_is_the_same_when_made_again():
     assert json.dumps(summarise(**inputs(verdicts=order))) == text
 
 
+def test_each_prompts_verdict_has_its_letter_in_the_order_of_ids():
+    came_of = {"c": "failed", "a": "hit", "d": "dropped", "b": "clear"}
+    table = pd.DataFrame({"prompt_id": list(came_of), "verdict": list(came_of.values()), "hits": 0})
+    given = inputs()
+    metrics = summarise(**given | {"verdicts": given["verdicts"] | {("esd", "plain"): table}, "kept": {}})
+    assert metrics["erasers"]["esd"]["letters"]["plain"] == "h.fd"
+    one = summarise(**inputs())["erasers"]["esd"]
+    for name, rate in {**one["attacks"], **{k: one["utility"][k] for k in ("retain_near", "retain_far")}}.items():
+        counted = [one["letters"][name].count(letter) for letter in "h.fd"]
+        if name in one["attacks"]:
+            assert counted == [rate["hits"], rate["n"] - rate["hits"], rate["failed"], rate["dropped"]], name
+
+
 def test_rates_and_differences_are_those_of_the_prompts():
     metrics = summarise(**inputs())
     esd = metrics["erasers"]["esd"]["attacks"]["plain"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from excise.attacks import AttackOptions
-from excise.cache import Cache, fingerprint
+from excise.cache import Cache
 from excise.erasers import Eraser
 from excise.erasers.bank import Bank, build_bank
 from excise.errors import UserError
@@ -18,6 +18,7 @@ from excise.models.layers import feed_forwards, parameter_names
 from excise.pipelines.erase.nodes import (
     NeuronOptions,
     adversarial_states,
+    asked_of,
     attack_eraser,
     forget_model,
     measure_attacked,
@@ -260,7 +261,10 @@ def test_an_attack_refuses_trajectories_of_other_prompts(bench, tmp_path):
     """Latents of one prompt say nothing of another."""
     given = {"attack": AttackOptions(method="unlearndiffatk", steps=1), "cache": Cache(tmp_path), "split": "test"}
     header = {"method": "none", "variant": "none", "base": {"sha256": bench.spec["sha256"]}}
-    paths = bench.trajectories | {"prompts": fingerprint(bench.prompts)}
-    other = bench.prompts.assign(prompt=bench.prompts["prompt"] + " twice")
-    with pytest.raises(UserError, match="changed since the trajectories were sampled"):
-        attack_eraser(bench.spec, Eraser(header), other, paths, **given)
+    asked = bench.prompts.assign(seed=range(len(bench.prompts)))
+    paths = bench.trajectories | {"asked": asked_of(asked)}
+    for other in (asked.assign(prompt=asked["prompt"] + " twice"), asked.assign(seed=asked["seed"] + 1)):
+        with pytest.raises(UserError, match="changed since the trajectories were sampled"):
+            attack_eraser(bench.spec, Eraser(header), other, paths, **given)
+    more = pd.DataFrame({"set": "retain_near", "split": "test", "prompt": ["a rose"], "seed": 3})
+    assert asked_of(pd.concat([asked, more], ignore_index=True)) == asked_of(asked)  # of which no trajectory is sampled

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from excise.provenance.contents import lasting
 
 CLOSE = {"rel": 1e-4, "abs": 1e-6}  # last digits move with the number of threads
+LATER = {"letters"}  # keys that files of earlier versions do not have
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 def differences(stored: Any, made: Any) -> str:
     """In a few words how two results differ, or nothing.
 
-    What differs from run to run does not count, nor do the last digits of what is no whole number.
+    What differs from run to run does not count, nor do the last digits of what is no whole number, nor what files of
+    earlier versions lack altogether.
     """
     import pandas as pd
 
     if isinstance(stored, pd.DataFrame):
         return table_differences(stored, made)
     was, is_ = (dict(_leaves(json.loads(json.dumps(lasting(value))))) for value in (stored, made))
+    lacking = LATER - {part for key in was for part in key.split(".")}
+    is_ = {key: value for key, value in is_.items() if lacking.isdisjoint(key.split("."))}
     other = sorted(key for key in {*was, *is_} if not _same(was.get(key), is_.get(key)))
     told = [f"{key} is {was.get(key)} and comes out as {is_.get(key)}" for key in other[:3]]
     return "; ".join(told) + (f"; and {len(other) - 3} more" if len(other) > 3 else "")

@@ -121,7 +121,7 @@ def choose(rows: list[dict], ablation: AblationOptions) -> dict:
             continue
         floor = (1 - ablation.utility_budget) * _kept(part[BASE])
         own = (v for v, said in ablation.variations.items() if v in part and not said.get("eraser"))
-        masks = (part[v] for v in own if part[v].get("processor") == part[X].get("processor"))
+        masks = (part[v] for v in own if _made_on(part[v]) == _made_on(part[X]))
         fitting = [r for r in masks if r["prune_rate"] is not None and _kept(r) >= floor and _judged(r)]
         best = min(fitting, key=lambda r: (_worst(r), r["prune_rate"]), default=None)
         chosen[concept] = best["variation"] if best else None
@@ -204,7 +204,7 @@ def _no_controls(rows: list[dict], concept: str, ablation: AblationOptions) -> l
 
 def _made_on(row: dict) -> str:
     """The kind of processor; rows of earlier versions do not say."""
-    return row.get("processor") or f"{row['device']} (which is not told)"
+    return row.get("processor") or f"{row.get('device')} (which is not told)"
 
 
 def _verdict(rows: list[dict], concept: str, chosen: str | None, ablation: AblationOptions) -> str:

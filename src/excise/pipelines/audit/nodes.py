@@ -10,7 +10,7 @@ from excise.cache import Cache, fingerprint
 from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.images import DrawOptions
-from excise.pipelines.erase.nodes import open_model, rows_of
+from excise.pipelines.erase.nodes import asked_of, open_model, rows_of
 from excise.provenance import made_of
 
 
@@ -33,7 +33,8 @@ def sample_references(model: dict, prompts: pd.DataFrame, checkpoint: dict, draw
     """
     from excise.erasers.bank import build_bank
 
-    base, paths = open_model(model), {"prompts": fingerprint(prompts)}
+    base = open_model(model)
+    paths = {"prompts": fingerprint(prompts), "asked": asked_of(prompts)}
     wanted = [
         ("test", ["target"], "test"),
         ("concept", ["target"], "fit"),

@@ -15,7 +15,7 @@ from excise.reports.words import attack_label, is_control, repeats_plain, spell_
 
 from .collateral import collateral_table
 from .floor import floor_table
-from .left import left_of_pruning
+from .left import ONE_EFFORT, left_of_pruning
 from .standing import (
     LEVEL,
     Share,
@@ -35,7 +35,6 @@ from .standing import (
 )
 from .typed import BY_WORDS, typed_share, typed_table
 
-ONE_EFFORT = "\u00b9"
 SHARED = (
     "one effort (a learned word, a change of the weights) served all prompts. They are no independent trials of the "
     "attack: p speaks of this one effort."
@@ -166,7 +165,9 @@ def strongest_table(part: pd.DataFrame) -> str:
     lines = [
         "The strongest attack of each threat model, among those that all erased models were put under"
         f"{', and luck alone, the controls' if controlled else ''}. A maximum over several noisy rates is higher than "
-        "the true one.\n",
+        "the true one."
+        + ("" if controlled else " No control was run here, so that how much of this is luck alone is not known.")
+        + "\n",
         "| threat model | attacks | " + " | ".join(names) + " |",
         "|" + "---|" * (len(names) + 2),
     ]

@@ -79,10 +79,10 @@ def rows_of(prompts: pd.DataFrame, sets: list[str], split: str) -> pd.DataFrame:
 
 def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOptions, cache: Cache) -> dict:
     """Trajectories of the frozen model that all training and all neuron statistics share; paths of the files, and
-    ``prompts``, the fingerprint of the table that they were sampled for."""
+    ``prompts``, the fingerprint of the table that they were sampled for, and ``asked``, of its rows that count here."""
     from excise.erasers.bank import build_bank
 
-    base, paths = open_model(model), {"prompts": fingerprint(prompts)}
+    base, paths = open_model(model), {"prompts": fingerprint(prompts), "asked": asked_of(prompts)}
     wanted = [
         ("concept", ["target"], "fit", eraser.trajectories),
         ("retain", ["retain_near", "retain_far"], "fit", 1),
@@ -109,6 +109,12 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
         )
         paths[name] = str(folder / "bank.safetensors")
     return paths
+
+
+def asked_of(prompts: pd.DataFrame) -> str:
+    """Fingerprint of the rows that trajectories are sampled of, and attackers know."""
+    rows = prompts[(prompts["set"] == "target") | (prompts["split"] == "fit")]
+    return fingerprint(rows[[c for c in ("set", "split", "prompt", "seed") if c in rows]])
 
 
 def open_bank(model, trajectories: dict, name: str):
@@ -178,7 +184,7 @@ def attack_eraser(
             ``images`` is 0 needs neither.
     """
     base = open_model(model)
-    if trajectories.get("prompts", fingerprint(prompts)) != fingerprint(prompts):
+    if trajectories.get("asked", asked_of(prompts)) != asked_of(prompts):
         raise UserError(
             "The prompts were changed since the trajectories were sampled, which an attack compares with: run the "
             "whole job again, or its stage 'erase'."
@@ -536,7 +542,7 @@ def eraser_code(eraser: EraserOptions) -> tuple[str, ...]:
 
 def _bank_names(trajectories: dict) -> dict:
     """The fingerprints of the banks that training reads: their folders' names."""
-    return {k: Path(v).parent.name for k, v in trajectories.items() if k not in ("test", "prompts")}
+    return {k: Path(v).parent.name for k, v in trajectories.items() if k not in ("test", "prompts", "asked")}
 
 
 def _header(

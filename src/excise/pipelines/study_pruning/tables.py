@@ -20,7 +20,7 @@ from .naming import name_of
 from .pairs import mcnemar_p, paired_interval, verdict_matrix
 from .plan import ALONE, NEVER_SAW, NOTHING, SILENCED, STALE, UNAIDED
 from .short import short_table
-from .trainings import trainings_note
+from .trainings import same_trainings, trainings_note
 from .unjudged import unjudged_note
 from .woken import woken_table
 
@@ -71,7 +71,7 @@ def results_page(
     woken = woken_table(tried)
     if woken:
         parts += ["## The neurons\n", "What an attack wakes: P-X against its controls, pair by pair.\n", woken]
-    parts += _beyond(strongest, benchmark)
+    parts += _beyond(rows, strongest, benchmark)
     for concept, part in tried.groupby("concept", sort=False):
         parts.append(f"## {concept} ({part['kind'].iloc[0]})\n")
         parts.append(_rates(part))
@@ -86,15 +86,16 @@ def results_page(
     return "\n".join(filter(None, parts))
 
 
-def _beyond(strongest: Sequence[dict], benchmark: Sequence[dict]) -> list[str]:
+def _beyond(rows: Sequence[dict], strongest: Sequence[dict], benchmark: Sequence[dict]) -> list[str]:
     """What other attacks leave: the strongest of them on this study's prompts, and all of them in the benchmark."""
+    shared = ", ".join(f"of `{concept}`" for concept in same_trainings(rows, strongest))
     again = _what_is_left(
         strongest,
         "### On this study's prompts\n",
         "The attack of each threat model that did most in the benchmark, to all erased models together, with the "
         "benchmark's budget, in a [run of its own](strongest/results.md), which says how far it has come. The erasers "
-        "are made as above, and are other trainings. One of them may fall to another attack more often: what the "
-        "study's own attacks did stands above.\n",
+        f"are made as above, and are other trainings{f', but {shared} the very same' if shared else ''}. One of them "
+        "may fall to another attack more often: what the study's own attacks did stands above.\n",
     )
     grid = _what_is_left(
         benchmark,

@@ -33,6 +33,19 @@ def several_trainings(rows: Iterable[dict[str, Any]]) -> dict[Model, list[int]]:
     return {model: [n for _, n in each.most_common()] for model, each in found.items() if len(each) > 1}
 
 
+def same_trainings(rows: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> list[str]:
+    """Concepts of which all erasers that two studies share, and at least one, are the same ones, by their digests."""
+    known: dict[Model, set[str]] = {}
+    for row in rows:
+        if worn(row):
+            known.setdefault(model_of(row), set()).add(worn(row))
+    alike: dict[str, bool] = {}
+    for row in others:
+        if worn(row) and model_of(row) in known:
+            alike[row["concept"]] = alike.get(row["concept"], True) and known[model_of(row)] == {worn(row)}
+    return [concept for concept, same in alike.items() if same]
+
+
 def apart_from_x(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], list[int]]:
     """What was not made from the X, or the P-X, that stands beside it, and what does not say whether it was.
 

@@ -99,7 +99,7 @@ def load_set(source: PromptSource) -> tuple[pd.DataFrame, Account]:
     if prompt is None:
         raise UserError(
             f"{name} has no column '{known.columns.prompt[0]}' (it has {', '.join(map(str, raw.columns))}): rename "
-            "one, and put commas between columns."
+            "one" + (", and put commas between columns." if name.lower().endswith(".csv") else ".")
         )
     chosen = _chosen(raw, columns, source.where, name)
     account.not_chosen = len(raw) - len(chosen)
