@@ -293,7 +293,7 @@ def test_the_page_shows_the_same_study_under_the_strongest_attacks():
     page = results_page(plain, "kedro run", 9, "emoji64", [], again)
     part = page[page.index("## Under the strongest attack of each threat model") :].partition("\n## ")[0]
     assert "### On this study's prompts" in part and "(strongest/results.md)" in part and "### All" not in part
-    assert "50 test prompts, 1 training each." in part and "luck alone" not in part
+    assert "50 test prompts, 1 training each." in part and "and luck alone" not in part
     assert re.search(r"\| weights \| relearning \| 45 / 50 [^|]*\| 30 / 50 [^|]*\| 12 / 50 ", part)
     gaps = [[f"{100 * v:+.0f}" for v in (-d / N, *score_interval(0, d, N))] for d in (33, 18)]
     told = " | ".join(f"{d} points ({low} to {high})" for d, low, high in gaps)

@@ -178,6 +178,42 @@ def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its
     assert "back in 41 (the probe: 46), AC's in 38 (48), AC+'s in 30 (41)" in readme
 
 
+def test_what_the_pages_say_of_a_smaller_mask_is_what_its_rows_say() -> None:
+    rows = json.loads((PROJECT / "docs/small_mask/results.json").read_text())
+    findings, readme = (" ".join((PROJECT / page).read_text().split()) for page in ("docs/findings.md", "README.md"))
+
+    def total(variant: str, attack: str, what: str = "hits", eraser: str = "ac") -> int:
+        found = [r for r in rows if (r["eraser"], r["variant"], r["attack"]) == (eraser, variant, attack)]
+        assert len(found) == (3 if eraser == "ac" else 1)
+        return sum(sum(r[w] for w in what.split("+")) for r in found)
+
+    asked = ("plain", "unlearndiffatk", "textual_inversion")
+    by = {v: [total(v, a) for a in asked] for v in ("unpruned", "plus", "learned", "learned_alone")}
+    kept = {v: total(v, "plain", "retain_near+retain_far") for v in by}
+    assert {r["prune_rate"] for r in rows if r["variant"].startswith("learned")} == {0.045}
+    assert (by["learned_alone"], by["unpruned"], by["plus"]) == ([0, 9, 1], [1, 57, 79], [0, 0, 0])
+    assert "persons come back in 0, 9 and 1 of 150 prompts, AC's in 1, 57 and 79, AC+'s in none" in findings
+    assert "0, 9 and 1 of 150 come back (AC 1, 57 and 79, AC+ none)" in readme
+    assert (kept["learned_alone"], kept["unpruned"], kept["plus"], kept["learned"]) == (588, 585, 585, 575)
+    assert "588 of 600 other things are drawn right" in findings and "by AC and AC+ 585 each" in findings
+    assert "(588 of 600;" in readme and by["learned"] == [0, 1, 2]
+    assert "comes back in 0, 1 (of 149) and 2, and keeps 575" in findings
+    page = (PROJECT / "docs/small_mask/results.md").read_text()
+    assert "| person, AC (mask alone) | 4.5 % | +0.0 points (-1.4 to +1.4;" in page
+    assert "| person, AC | 4.5 % | -2.2 points (-4.6 to +0.3;" in page
+    below = [
+        line for line in page.splitlines() if line.startswith("| person, AC (mask alone) | ") and " by " not in line
+    ]
+    assert [("+32.0 points" in line, "+52.0 points" in line) for line in below[:2]] == [(True, False), (False, True)]
+    any_image = [total(v, "unlearndiffatk", "any_hits") for v in ("learned_alone", "plus", "unpruned")]
+    assert any_image == [16, 9, 104] and "back in 16 of 150 (AC+ 9, AC 104)" in findings
+    typed = [total("unpruned", "unlearndiffatk", what) for what in ("typed_hits", "readable_hits")]
+    assert typed == [29, 3] and "bring 57 of 150 back, and their text, typed, 29 (3 of the 57" in findings
+    assert "it brings 29 of 150 back, the tokens 57" in readme
+    floor = [total("unpruned", "unlearndiffatk", w, "never_saw") for w in ("hits", "typed_hits", "second_hits")]
+    assert floor == [3, 5, 0] and "it is 3 and 5 of 50, by the probe none" in findings
+
+
 @pytest.mark.parametrize("name", ["strongest", "small_mask", "decent_style"])
 def test_an_experiments_page_says_what_it_is(name: str) -> None:
     described = yaml.safe_load((PROJECT / f"conf/{name}/parameters.yml").read_text())["study"]

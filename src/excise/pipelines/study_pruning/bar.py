@@ -100,8 +100,8 @@ def beyond_table(table: pd.DataFrame) -> str:
     note = (
         f"\n*Small*: fewer than {100 * BAR.small:.0f} % of the weights below the mask are pruned. *Next to nothing "
         f"lost*: the lower bound of the difference, by the bar's methods, is above -{100 * BAR.base_loss:.0f} point. "
-        "These are asked together with the bar under textual inversion, of P-X as the study makes it; smaller masks "
-        "are tried by `kedro run --pipeline=ablate_pruning`, on other prompts.\n"
+        "These are asked together with the bar under textual inversion. A smaller mask than the study's is tried with "
+        "`--env=small_mask` (persons, AC), and several by `kedro run --pipeline=ablate_pruning`, on other prompts.\n"
     )
     return "\n".join(lines) + "\n" + note
 
