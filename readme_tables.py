@@ -18,6 +18,7 @@ from excise.reports.words import BASE, PLAIN, attack_label, eraser_label, spell_
 
 ROOT = Path(__file__).parent
 METRICS = "data/08_reporting/emoji64/person/metrics.json"  # a folder of versions
+RUN = "docs/erase_nsfw.json"
 CORE = ("unpruned", "plus", "learned", "learned_alone")  # of a study's variants; the others are in docs/results.md
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     if not {"ac", "p_ac"} <= set(told.erasers) or (told.run.seed, told.budget) != (1, "quick"):
         sys.exit(f"The newest run, {told.run.id}, is not the README's: run `kedro run --pipeline=erase_nsfw` as it is.")
     readme.write_text(placed(with_study(readme.read_text()), "erase_nsfw", erasure_tables(told)))
+    (ROOT / RUN).write_text(versions[-1].read_text())  # so that whoever reads the tables can hold them to their source
 
 
 def with_study(page: str) -> str:

@@ -76,3 +76,11 @@ def test_a_table_is_put_between_its_marks(tables):
 def test_the_page_has_the_table_of_the_rows_that_are_committed(tables):
     page = (PROJECT / "README.md").read_text()
     assert tables.with_study(page) == page and "| person | P-AC (mask alone) |" in page
+
+
+def test_the_readme_says_what_its_run_measured(tables):
+    told = Metrics.model_validate_json((PROJECT / tables.RUN).read_text())
+    page = (PROJECT / "README.md").read_text()
+    wanted = tables.placed(page, "erase_nsfw", tables.erasure_tables(told))
+    assert page.split() == wanted.split()  # but for where lines end
+    assert (told.run.seed, told.budget) == (1, "quick") and {"ac", "ac_plus", "p_ac"} <= set(told.erasers)
