@@ -94,3 +94,12 @@ def test_prompts_are_matched_by_id_not_by_row():
 def test_no_common_prompt_gives_none():
     found = paired_difference(verdicts("hf"), verdicts("fh"), **NAMES)
     assert (found.n, found.difference, found.low, found.high, found.p_value) == (0, None, None, None, None)
+
+
+@pytest.mark.parametrize(("seeds", "prompts"), [(3, 13), (3, 63), (5, 122), (6, 13)])
+def test_prompts_that_all_differ_in_every_seed_are_no_error(seeds: int, prompts: int) -> None:
+    """Means over seeds sum to the number of prompts but for rounding."""
+    only_first = sum(1 / seeds for _ in range(seeds * prompts))
+    low, high = score_interval(only_first, 0.0, prompts)
+    assert high == 1.0 and 0.5 < low < 1.0
+    assert score_interval(0.0, only_first, prompts) == (-high, -low)
