@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 TRY_AGAIN = 75  # exit code of what is the machine's trouble and may be over next time (EX_TEMPFAIL of sysexits.h)
 
@@ -100,3 +101,20 @@ def first_wrong(error: ValueError) -> tuple[str, str]:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return place, what_is_wrong(first["type"], repr(first.get("input")), first["msg"])
+
+
+def checked(kind: Any, values: Any, place: str) -> Any:
+    """An options model of plain data.
+
+    Args:
+        kind: the pydantic model.
+        place: where the data stands, for the user.
+
+    Raises:
+        UserError: the first thing that is wrong there.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValueError as error:
+        inner, wrong = first_wrong(error)
+        raise UserError(f"{place}: {' '.join(filter(None, [inner, wrong]))}.") from None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from excise.errors import UserError
 from excise.metrics.several import holm
 from excise.pipelines.benchmark.floor import floor_table
 from excise.pipelines.benchmark.standing import own_rows, table_of
-from excise.pipelines.study_pruning.idle import flag_idle
+from excise.pipelines.study_pruning.idle import flag_idle, refuse_other_habits
 from excise.pipelines.study_pruning.pairs import mcnemar_p
 from excise.pipelines.study_pruning.trainings import trainings_note
 
@@ -65,6 +66,20 @@ def test_where_there_was_nothing_to_attack_the_file_says_so() -> None:
     assert list(table_of(nothing)["idle"]) == [True] * 4
     something = [row("p4d", 8, eraser="ac"), row("revival", 2, eraser="ac", prune_rate=0.1), row("gcg", 1)]
     assert [flag_idle(one) for one in something] == something and not table_of(something)["idle"].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "must"),
+    [("against_base", "p4d", "p4d"), ("revival_of_none", "quantising", "revival"), ("old_one", "merging", "merging")],
+)
+def test_a_name_that_hides_what_the_attack_needs_is_refused(name: str, method: str, must: str) -> None:
+    with pytest.raises(UserError, match=f"The attack '{name}' is made by '{method}': a name must begin with '{must}'"):
+        refuse_other_habits(name, method)
+
+
+def test_any_other_name_is_free() -> None:
+    for name, method in (("p4d_long", "p4d"), ("relearning", "finetuning"), ("patient", "unlearndiffatk")):
+        refuse_other_habits(name, method)
 
 
 def test_a_transfer_from_another_training_does_not_cast_doubt_on_the_tables_without_it() -> None:

@@ -354,10 +354,23 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
     for wrong, message in (
         ({"prune": {"stepps": 7}}, r"prune with study\.instead\.prune over it: stepps does not exist"),
         ({"erasers": {"esdd": {}}}, "esdd"),
+        (
+            {"erasers": {"esd": {"steps": "few"}}},
+            r"erasers\.esd with study\.instead\.erasers\.esd over it: steps cannot be",
+        ),
+        (
+            {"attacks": {"unlearndiffatk": {"images": 900}}},
+            r"attacks\.unlearndiffatk with study\.instead\.attacks\.unlearndiffatk over it: does not fit together",
+        ),
         ({"prune": {"unit": "neuron"}}, "are no controls"),  # its grid has a scored and a random mask
     ):
         with pytest.raises(UserError, match=message):
             settings_of(options(instead=wrong), *given[1:])
+    hidden = options(
+        instead={"attacks": {"strong": {"method": "p4d", "steps": 3}}}, attacks=["unlearndiffatk", "strong"]
+    )
+    with pytest.raises(UserError, match="a name must begin with 'p4d'"):
+        settings_of(hidden, *given[1:])
 
 
 # tables --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from excise.attacks import ATTACKS, AttackOptions, by_words, make_attack
 from excise.erasers import ERASERS, EraserOptions, make_method
-from excise.errors import UserError, first_wrong, refuse_unknown, short
+from excise.errors import UserError, checked, first_wrong, refuse_unknown, short
 from excise.images import DrawOptions
 from excise.masks import PruneOptions
 from excise.pipelines.controls import refuse_no_control
@@ -137,9 +137,8 @@ def eraser_of(ablation: AblationOptions, erasers: dict) -> EraserOptions:
     refuse_unknown("entry of erasers:", ablation.eraser, erasers)
     for name in ablation.instead.erasers:
         refuse_unknown("entry of ablation.instead.erasers:", name, erasers)
-    options = EraserOptions.model_validate(
-        laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
-    )
+    laid = laid_over(erasers[ablation.eraser], ablation.instead.erasers.get(ablation.eraser, {}))
+    options = checked(EraserOptions, laid, f"erasers.{ablation.eraser} with ablation.instead.erasers over it")
     make_method(options)
     return options
 
@@ -151,7 +150,8 @@ def attacks_of(ablation: AblationOptions, attacks: dict) -> dict[str, AttackOpti
     tried = {}
     for name in ablation.attacks:
         refuse_unknown("attack", name, ATTACKS)
-        tried[name] = AttackOptions.model_validate(laid_over(attacks[name], ablation.instead.attacks.get(name, {})))
+        laid = laid_over(attacks[name], ablation.instead.attacks.get(name, {}))
+        tried[name] = checked(AttackOptions, laid, f"attacks.{name} with ablation.instead.attacks over it")
         made = make_attack(tried[name])
         if name == ablation.attacks[0] and not by_words(made):
             raise UserError(

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable
 
 from PIL import Image
-from pydantic import ValidationError
 
 from excise.attacks import AttackOptions
 from excise.cache import Cache
 from excise.erasers import EraserOptions
-from excise.errors import UserError, first_wrong, refuse_no_name, refuse_unknown
+from excise.errors import UserError, checked, refuse_no_name, refuse_unknown
 from excise.masks import PruneOptions
 from excise.models import ModelSpec, find_folder
 from excise.pipelines.controls import refuse_no_control
@@ -20,7 +19,7 @@ from excise.pipelines.erase.nodes import NeuronOptions
 from .budgets import budgets_table
 from .committed import rows_by_cell, tell_left_out
 from .crew import Crew
-from .idle import flag_idle
+from .idle import flag_idle, refuse_other_habits
 from .plan import ALONE, Cell, StudyOptions, plan_cells
 from .rows import deadline, made_once
 from .shops import Shops, named
@@ -199,15 +198,31 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
     named = dict.fromkeys([*list(study.erasers)[:1], *study.studied])  # an attack on the base model learns as the first
     for name in named:
         refuse_unknown("entry of erasers:", name, erasers)
-    chosen = {n: EraserOptions.model_validate(laid_over(erasers[n], over.erasers.get(n, {}))) for n in named}
+    chosen = {
+        n: checked(
+            EraserOptions,
+            laid_over(erasers[n], over.erasers.get(n, {})),
+            f"erasers.{n}" + (f" with {here}.instead.erasers.{n} over it" if n in over.erasers else ""),
+        )
+        for n in named
+    }
     if not study.attacks:
         raise UserError(f"{here}.attacks is empty: name at least one attack.")
-    tried = {name: AttackOptions.model_validate(options) for name, options in described.items()}
+    tried = {
+        n: checked(
+            AttackOptions,
+            options,
+            f"attacks.{n}" + (f" with {here}.instead.attacks.{n} over it" if n in over.attacks else ""),
+        )
+        for n, options in described.items()
+    }
     for name, options in chosen.items():
         if options.method != name:
             raise UserError(f"erasers.{name}.method is '{options.method}': it must be the name that it stands under.")
         make_method(options)
     made = {name: make_attack(options) for name, options in tried.items()}
+    for name, options in tried.items():
+        refuse_other_habits(name, options.method)
     learned = study.learns_against or study.attacks[0]
     if not by_words(made[learned]):
         raise UserError(
@@ -219,11 +234,7 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
     for concept, path in study.never_saw.items():
         if not find_folder(path).is_dir():
             raise UserError(f"{here}.never_saw.{concept} is '{path}', which is no folder: make the model first.")
-    try:
-        pruning = PruneOptions.model_validate(laid_over(prune, over.prune))
-    except ValidationError as error:
-        place, wrong = first_wrong(error)
-        raise UserError(f"prune with {here}.instead.prune over it: {place} {wrong}.") from None
+    pruning = checked(PruneOptions, laid_over(prune, over.prune), f"prune with {here}.instead.prune over it")
     refuse_no_control(
         pruning, (v.removesuffix(ALONE) for how in study.studied.values() for v in (*how.variants, *how.once))
     )
