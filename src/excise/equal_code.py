@@ -25,6 +25,20 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.images.drawing: no bar where the environment asks for none
+        """    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0) if batches else ():
+""",
+        """    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0, disable=not batches):
+""",
+    ),
+    (  # excise.judges.judging: the same
+        """    quiet = {"disable": True} if len(manifest) < LONG else {}  # else as the environment says
+    with tqdm(total=len(manifest), desc=f"judging with {judge.name}", unit="image", **quiet) as bar:
+""",
+        """    short = len(manifest) < LONG
+    with tqdm(total=len(manifest), desc=f"judging with {judge.name}", unit="image", disable=short) as bar:
+""",
+    ),
     (  # excise.models.layers: value projections without the keys are groups, too
         """ParameterGroup = Literal["esd-x", "esd-x-strict", "esd-u", "ffn", "kv", "v", "ffn+kv", "ffn+v", "full"]
 """,

@@ -85,7 +85,7 @@ def draw_images(
 
     jobs = _jobs(prompts, options)
     batches = {n: batch for n, batch in enumerate(_batches(jobs, options.batch)) if shard.has(n)}
-    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0, disable=not batches):
+    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0) if batches else ():
         seen = folder / f"judgements-{number:04d}.parquet"
         known = discreet is None or (finished(seen) and not pd.read_parquet(seen)["failed"].any())
         if known and all(finished(folder / job["file"]) for job in batch):

@@ -43,8 +43,8 @@ def judge_images(
 
     manifest = image_set.manifest
     tables = [_table([])]
-    short = len(manifest) < LONG
-    with tqdm(total=len(manifest), desc=f"judging with {judge.name}", unit="image", disable=short) as bar:
+    quiet = {"disable": True} if len(manifest) < LONG else {}  # else as the environment says
+    with tqdm(total=len(manifest), desc=f"judging with {judge.name}", unit="image", **quiet) as bar:
         for number, start in enumerate(range(0, len(manifest), batch)):
             part = manifest.iloc[start : start + batch]
             bar.update(len(part))

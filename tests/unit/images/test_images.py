@@ -47,6 +47,22 @@ def test_counts_seeds_and_sets_follow_the_options(model, tmp_path):
     assert manifest["set"].tolist() == sets.loc[manifest["prompt_id"]].tolist()
 
 
+def test_whether_a_bar_is_shown_is_left_to_the_environment(model, tmp_path, monkeypatch):
+    """Several processes that draw side by side ask for none with TQDM_DISABLE, which what is given outright beats."""
+    import tqdm
+
+    given = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, *args, **options):
+            given.append(options)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    draw_images(model, make_prompts(), OPTIONS, tmp_path, "test")
+    assert [options["desc"] for options in given] == ["test"] and "disable" not in given[0]
+
+
 def test_a_picture_is_that_of_its_prompt_and_seed(model, tmp_path):
     """Second computation: one at a time. Rounding may differ by company, so a little is allowed."""
     images = draw_images(model, make_prompts(), OPTIONS, tmp_path, "test")
