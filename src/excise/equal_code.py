@@ -25,6 +25,22 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.metrics.utility: the CLIP score over prompts, in reports alone
+        """def clip_score(
+    image_features: np.ndarray, text_features: np.ndarray, features: str, prompts: Iterable[str] | None = None
+) -> Mean:
+""",
+        """def clip_score(image_features: np.ndarray, text_features: np.ndarray, features: str) -> Mean:
+""",
+    ),
+    (  # excise.metrics.utility: the CLIP score over prompts, in reports alone
+        """    cosines = (images * texts).sum(1) / norms
+    if prompts is not None:
+        cosines = pd.Series(cosines).groupby(list(prompts), sort=False).mean().to_numpy()
+""",
+        """    cosines = (images * texts).sum(1) / norms
+""",
+    ),
     (  # excise.images.drawing: no bar where the environment asks for none
         """    for number, batch in tqdm(batches.items(), desc=title, mininterval=2.0) if batches else ():
 """,

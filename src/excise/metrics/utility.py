@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Mean(Strict):
-    """A mean over ``n`` images with its 95 % t-interval (none below two images)."""
+    """A mean over ``n`` prompts, or images, with its 95 % t-interval (none below two of them)."""
 
     n: int = Field(ge=1)
     mean: float
@@ -69,12 +69,16 @@ def retain_rate(right: pd.DataFrame, asked: Iterable[str], dropped: Iterable[str
     return rate_of(retain_verdicts(right, asked, dropped))
 
 
-def clip_score(image_features: np.ndarray, text_features: np.ndarray, features: str) -> Mean:
+def clip_score(
+    image_features: np.ndarray, text_features: np.ndarray, features: str, prompts: Iterable[str] | None = None
+) -> Mean:
     """Mean cosine between each image and its own text, on [-1, 1] (Hessel et al. 2021, without their factor).
 
     Args:
         image_features, text_features: (n, d), row i of both belong together.
         features: the model that they come from.
+        prompts: (n,) ids. Images of one prompt are not independent of each other: a prompt's are averaged first, and
+            ``n`` and the interval are over prompts. Without them every image counts by itself.
     """
     import numpy as np
     from statsmodels.stats.weightstats import DescrStatsW
@@ -84,6 +88,8 @@ def clip_score(image_features: np.ndarray, text_features: np.ndarray, features: 
         raise ValueError(f"image and text features must be two (n, d) tables, got {images.shape} and {texts.shape}")
     norms = np.linalg.norm(images, axis=1) * np.linalg.norm(texts, axis=1)
     cosines = (images * texts).sum(1) / norms
+    if prompts is not None:
+        cosines = pd.Series(cosines).groupby(list(prompts), sort=False).mean().to_numpy()
     low, high = map(float, DescrStatsW(cosines).tconfint_mean()) if len(cosines) > 1 else (None, None)
     return Mean(n=len(cosines), mean=float(cosines.mean()), low=low, high=high, features=features)
 

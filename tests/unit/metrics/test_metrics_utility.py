@@ -33,6 +33,20 @@ def test_clip_score_is_the_mean_cosine_of_matching_rows(features):
         clip_score(first[:3], second[:4], "tiny")
 
 
+def test_several_images_of_a_prompt_are_one_in_the_clip_score(features):
+    first, second = features[0][:150], features[1]
+    score = clip_score(first, second, "tiny", [f"p{i // 3}" for i in range(150)])
+    cosines = np.array([1 - distance.cosine(a, b) for a, b in zip(first, second, strict=True)])
+    means = cosines.reshape(50, 3).mean(1)
+    half = stats.t.ppf(0.975, 49) * np.std(means, ddof=1) / np.sqrt(50)
+    assert (score.n, score.mean) == (50, pytest.approx(means.mean()))
+    assert (score.low, score.high) == pytest.approx((means.mean() - half, means.mean() + half))
+    # the same picture three times is no more evidence than once
+    thrice = clip_score(first.repeat(3, 0), second.repeat(3, 0), "tiny", np.arange(150).repeat(3))
+    once = clip_score(first, second, "tiny")
+    assert (thrice.n, thrice.low, thrice.high) == (150, pytest.approx(once.low), pytest.approx(once.high))
+
+
 def test_frechet_distance_agrees_with_the_matrix_square_root(features):
     first, second = features
     a, b = np.cov(first.T), np.cov(second.T)

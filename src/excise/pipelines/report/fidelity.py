@@ -156,12 +156,12 @@ def _see(images: ImageSet, sets: list[str] | tuple[str, ...], models: Models) ->
 
 
 def _clip_score(models: Models, prompts: pd.DataFrame, seen: Seen) -> dict:
-    """Of each picture with what was asked for."""
+    """Of each picture with what was asked for, over prompts."""
     from excise.metrics.utility import clip_score
 
     said = prompts.set_index("prompt_id").loc[seen.drawn["prompt_id"], "prompt"].tolist()
     vectors = [usable(table, "fidelity.clip") for table in models.clip.features(seen.pictures, said)]
-    return clip_score(*vectors, models.clip_name).model_dump()
+    return clip_score(*vectors, models.clip_name, seen.drawn["prompt_id"]).model_dump()
 
 
 def _scales(again: Seen, models: Models) -> Scales:
