@@ -25,6 +25,17 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.attacks.unlearndiffatk.attack: what is announced beforehand
+        """        scored = self.checks * (1 + -(-steps // self.check_every))  # plain prompt, candidates: forward alone
+        return steps + scored / 3
+
+    def start(self, case: Case) -> Search:
+        from .simplex_search""",
+        """        return steps
+
+    def start(self, case: Case) -> Search:
+        from .simplex_search""",
+    ),
     (  # excise.metrics.utility: the CLIP score over prompts, in reports alone
         """def clip_score(
     image_features: np.ndarray, text_features: np.ndarray, features: str, prompts: Iterable[str] | None = None

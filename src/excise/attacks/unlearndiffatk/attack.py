@@ -40,7 +40,8 @@ class UnlearnDiffAtk(SearchAttack):
         return super().room(model) - self.tokens
 
     def evaluations(self, steps: int) -> float:
-        return steps
+        scored = self.checks * (1 + -(-steps // self.check_every))  # plain prompt, candidates: forward alone
+        return steps + scored / 3
 
     def start(self, case: Case) -> Search:
         from .simplex_search import SimplexSearch
