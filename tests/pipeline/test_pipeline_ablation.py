@@ -124,6 +124,29 @@ def test_the_page_tells_trainings_apart_and_chooses_by_the_first():
     assert page.rstrip().endswith("no mask is chosen.")
 
 
+def test_a_random_mask_of_another_size_is_told_not_to_be_the_control_of_the_learned_one():
+    half = {"gates": "top_k", "rate": 0.5}
+    few = {"gates": "top_k", "rate": 0.01}
+    ablation = options(
+        variations={
+            "half": half,
+            "by lot": half | {"variant": "random"},
+            "few": few,
+            "its": few | {"variant": "random"},
+        }
+    )
+    sizes = {"base model": None, "X": None, "X+": None, "half": 70, "by lot": 70, "few": 9, "its": 8}
+    told = {"seed": 4, "n": 10, "plain_hits": 1, "device": "cpu"}
+    rows = [row(name, 3, 46) | told | {"mask_bytes": size} for name, size in sizes.items()]
+    for one in (a for r in rows for a in r["attacked"]):
+        one["reactivation"] = None
+    page = write_ablations(rows, {"person": None}, ["0"] * 7, ablation, {"command": "kedro run"})
+    told_so = [line for line in page.splitlines() if "is not as large as" in line]
+    assert told_so == [
+        "*its* is not as large as *few* (8 and 9 bytes), so that it was made from another training of it."
+    ]
+
+
 def shop_of(kind: type[Workshop], project: Path, folder: Path, **more) -> Workshop:
     concepts = yaml.safe_load((project / "conf/base/concepts/person.yml").read_text())
     model = ModelSpec.model_validate(
