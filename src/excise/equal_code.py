@@ -14,7 +14,9 @@ how many rows a step they are keep it: those of a study's rows, and the records 
 Whoever made such rows outside this repository, or keeps erasers so trained, has to make them again by hand.
 ``EQUAL_IN_UNETS`` changes none where the denoiser is a U-Net, as that of all committed rows is; what is cached of any
 model but those that ship is made anew. ``EQUAL_IN_FLOAT32`` changes none of a model in float32 or float64, as that of
-all committed rows is.
+all committed rows is. ``EQUAL_OF_LABELS_ONCE`` changes none where no label is both near and far. The committed rows of
+the one concept that has such a label were made anew where a method reads words to keep, and split by their verdicts in
+what they say of things that survive; cached erasers name the words that they were made of.
 """
 
 from __future__ import annotations
@@ -25,6 +27,48 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.erasers.registry: refuses more
+        """    location: str
+    maskable: bool
+    grouped: bool
+
+
+""",
+        """    location: str
+    maskable: bool
+
+
+""",
+    ),
+    (  # excise.erasers.registry: refuses more
+        """def register(name: str, location: str, maskable: bool = True, grouped: bool = True) -> None:
+""",
+        """def register(name: str, location: str, maskable: bool = True) -> None:
+""",
+    ),
+    (  # excise.erasers.registry: refuses more
+        """    ERASERS[name] = Registered(location, maskable, grouped)
+""",
+        """    ERASERS[name] = Registered(location, maskable)
+""",
+    ),
+    (  # excise.erasers.registry: refuses more
+        """    refuse_unknown("eraser", options.method, ERASERS)
+    if options.group and not ERASERS[options.method].grouped:
+        raise UserError(f"erasers.{options.method}.group: this method has parameters of its own, leave it out.")
+    try:
+""",
+        """    refuse_unknown("eraser", options.method, ERASERS)
+    try:
+""",
+    ),
+    (  # excise.concepts.concept: refuses more
+        """        filled = (self.slots, self.retain_near, self.retain_far)
+        for name, words in (item for group in filled for item in group.items()):
+""",
+        """        for name, words in {**self.slots, **self.retain_near, **self.retain_far}.items():
+""",
+    ),
     (  # excise.attacks.unlearndiffatk.attack: what is announced beforehand
         """        scored = self.checks * (1 + -(-steps // self.check_every))  # plain prompt, candidates: forward alone
         return steps + scored / 3
@@ -604,7 +648,57 @@ class CrossAttentionLayers:
     ),
 )
 
-ALL: Pairs = (*EQUAL, *EQUAL_IN_FLOAT32, *EQUAL_FROM_SIX, *EQUAL_IN_UNETS)
+EQUAL_OF_LABELS_ONCE: Pairs = (
+    (  # excise.pipelines.erase: words for methods that are told what to keep
+        """    kept = [words for group in (described.retain_near, described.retain_far) for words in group.values()]
+    words = Words(described.target.fit, described.anchor, [w for v in kept for w in held_out(v, "fit") if w])
+""",
+        """    kept = {**described.retain_near, **described.retain_far}
+    words = Words(described.target.fit, described.anchor, [w for v in kept.values() for w in held_out(v, "fit") if w])
+""",
+    ),
+    (  # excise.pipelines.study_pruning.workshop: things that must survive, one by one
+        """        far, things = self._once(("distances",), self._distances), self._things()
+        test = self.prompts[self.prompts["split"] == "test"].set_index("prompt_id")["label"]
+        seen = pd.concat([kept[name].assign(set=name) for name in evaluate.RETAIN])
+        seen = seen[seen["verdict"].isin(["hit", "clear"])]
+        named = [things[kind, test[prompt]] for kind, prompt in zip(seen["set"], seen["prompt_id"], strict=True)]
+        right = seen["verdict"].eq("hit").groupby(pd.Series(named, dtype=object).to_numpy(), sort=False)
+""",
+        """        test = self.prompts[self.prompts["split"] == "test"].set_index("prompt_id")["label"]
+        seen = pd.concat([kept[name] for name in evaluate.RETAIN])
+        seen = seen[seen["verdict"].isin(["hit", "clear"])]
+        right = seen["verdict"].eq("hit").groupby(seen["prompt_id"].map(test).to_numpy(), sort=False)
+        far = self._once(("distances",), self._distances)
+""",
+    ),
+    (  # excise.pipelines.study_pruning.workshop: things that must survive, one by one
+        """    def _things(self) -> dict[tuple[str, str], str]:
+        # how a row calls set and label: a style asked for by name is another thing than that style where none is named
+        concept = Concept(**self.concept)
+        near, far = concept.retain_near, concept.retain_far
+        return {
+            (f"retain_{kind}", label): f"{label} ({kind})" if label in near and label in far else label
+            for kind, group in (("near", near), ("far", far))
+            for label in group
+        }
+
+    def _distances(self) -> dict[str, float]:
+        import torch
+
+        concept, model = Concept(**self.concept), erase.open_model(self.base)
+        things = {name: getattr(concept, kind)[label] for (kind, label), name in self._things().items()}
+""",
+        """    def _distances(self) -> dict[str, float]:
+        import torch
+
+        concept, model = Concept(**self.concept), erase.open_model(self.base)
+        things = {**concept.retain_near, **concept.retain_far}
+""",
+    ),
+)
+
+ALL: Pairs = (*EQUAL, *EQUAL_OF_LABELS_ONCE, *EQUAL_IN_FLOAT32, *EQUAL_FROM_SIX, *EQUAL_IN_UNETS)
 
 
 def as_before(source: str, pairs: Pairs = ALL) -> str:
@@ -618,7 +712,7 @@ def pairs_for(inputs: Mapping[str, Any]) -> Pairs:
     """What changes no bit of cached work of these inputs."""
     few = () if _learns_from_few(inputs) else EQUAL_FROM_SIX
     whole = EQUAL_IN_FLOAT32 if _in_whole_precision(inputs) else ()
-    return (*EQUAL, *whole, *few, *(EQUAL_IN_UNETS if _on_a_model_that_ships(inputs) else ()))
+    return (*EQUAL, *EQUAL_OF_LABELS_ONCE, *whole, *few, *(EQUAL_IN_UNETS if _on_a_model_that_ships(inputs) else ()))
 
 
 def _learns_from_few(inputs: Mapping[str, Any]) -> bool:

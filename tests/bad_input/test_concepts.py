@@ -40,6 +40,11 @@ CASES: dict[str, tuple[str, Any, str]] = {
     "a brace that does not close": ("templates", ["{concept"], f"{HERE} does not fit together: the template '{{concept' …"),
     "a slot without words": ("slots.style", [], f"{HERE} does not fit together: 'style' has no words."),
     "nothing near": ("retain_near", {}, f"{HERE}: 'retain_near' cannot be {{}}: it must have at least 1 item."),
+    "a neighbour without words, which is far as well": (
+        "",
+        {"retain_near": {"hut": []}, "retain_far": {"hut": ["a hut"]}},
+        f"{HERE} does not fit together: 'hut' has no words.",
+    ),
     "a threshold above 1": ("judge.threshold", 2, f"{HERE}: 'judge.threshold' cannot be 2: it must be less than or …"),
     "a threshold that is NaN": ("judge.threshold", float("nan"), f"{HERE}: 'judge.threshold' cannot be nan: it must be …"),
     "no threshold": ("judge.threshold", GONE, f"{HERE}: 'judge.threshold' is missing."),

@@ -5,6 +5,6 @@ from excise import attacks, erasers, judges
 from .attack import Repetition
 from .judge import Brightness
 
-erasers.register("projection", "excise_example.eraser:Projection")
+erasers.register("projection", "excise_example.eraser:Projection", grouped=False)
 attacks.register("repetition", Repetition)
 judges.register("brightness", Brightness)

@@ -102,7 +102,8 @@ class Concept(_Strict):
                 template.format(concept="", **dict.fromkeys(self.slots, ""))
             except (KeyError, IndexError, ValueError):
                 raise ValueError(f"the template '{template}' has a {{slot}} that slots does not fill") from None
-        for name, words in {**self.slots, **self.retain_near, **self.retain_far}.items():
+        filled = (self.slots, self.retain_near, self.retain_far)
+        for name, words in (item for group in filled for item in group.items()):
             if not words:
                 raise ValueError(f"'{name}' has no words")
         if self.prompts_from and set(self.files) & set(self.prompts_from.splits):

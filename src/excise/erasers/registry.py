@@ -37,22 +37,25 @@ class EraserOptions(BaseModel):
 
 
 class Registered(NamedTuple):
-    """A method's class as ``module:Class``, so that listing methods imports no torch; and whether there is a P-X."""
+    """A method's class as ``module:Class``, so that listing methods imports no torch; whether there is a P-X; whether
+    ``group`` chooses what X trains."""
 
     location: str
     maskable: bool
+    grouped: bool
 
 
 ERASERS: dict[str, Registered] = {}
 
 
-def register(name: str, location: str, maskable: bool = True) -> None:
+def register(name: str, location: str, maskable: bool = True, grouped: bool = True) -> None:
     """Make a method known under a name.
 
     Args:
         maskable: False where the method is a mask already.
+        grouped: False where the method does not ask ``eraser.group`` what it changes: one that is set is refused.
     """
-    ERASERS[name] = Registered(location, maskable)
+    ERASERS[name] = Registered(location, maskable, grouped)
 
 
 def method_class(name: str) -> type[EraserMethod]:
@@ -67,6 +70,8 @@ def make_method(options: EraserOptions) -> EraserMethod:
         UserError: there is none of that name, or it does not know one of its options.
     """
     refuse_unknown("eraser", options.method, ERASERS)
+    if options.group and not ERASERS[options.method].grouped:
+        raise UserError(f"erasers.{options.method}.group: this method has parameters of its own, leave it out.")
     try:
         return method_class(options.method)(**options.options)
     except ValueError as error:  # pydantic's is one; a plugin may raise its own

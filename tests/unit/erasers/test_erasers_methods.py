@@ -50,6 +50,17 @@ def test_a_method_changes_what_it_says_and_lifts_bit_for_bit(model, material, tm
     assert torch.equal(model.predict(x, t, model.encode(["a guy"])), before)
 
 
+@pytest.mark.parametrize("name", sorted(ERASERS))
+def test_a_group_is_what_is_trained_or_refused(model, material, tmp_path, name):
+    chosen = options(name, group="v")
+    if not ERASERS[name].grouped:
+        with pytest.raises(UserError, match=f"erasers.{name}.group: this method has parameters of its own"):
+            make_method(chosen)
+        return
+    changed = make_erased(model, chosen, material, 0, tmp_path, name).weights.keys()
+    assert changed and changed <= set(parameter_names(model.denoiser, "v"))
+
+
 @pytest.mark.parametrize("name", sorted(n for n, m in ERASERS.items() if m.maskable))
 def test_a_method_runs_pruned_by_one_switch(model, material, tmp_path, name):
     prune = PruneOptions(steps=3, group="kv", start=0.2, spread=1.0, retain_weight=1.0)

@@ -3,4 +3,4 @@
 from excise.erasers.registry import register
 
 # its weights are the text encoder's, which no mask of ours covers
-register("advunlearn", "excise.erasers.advunlearn.method:AdvUnlearn", maskable=False)
+register("advunlearn", "excise.erasers.advunlearn.method:AdvUnlearn", maskable=False, grouped=False)

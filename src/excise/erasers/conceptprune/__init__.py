@@ -2,4 +2,4 @@
 
 from excise.erasers.registry import register
 
-register("conceptprune", "excise.erasers.conceptprune.method:ConceptPrune", maskable=False)
+register("conceptprune", "excise.erasers.conceptprune.method:ConceptPrune", maskable=False, grouped=False)

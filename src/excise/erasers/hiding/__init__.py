@@ -2,5 +2,5 @@
 
 from excise.erasers.registry import register
 
-register("remap", "excise.erasers.hiding.method:Remap", maskable=False)
-register("rename", "excise.erasers.hiding.method:Rename", maskable=False)
+register("remap", "excise.erasers.hiding.method:Remap", maskable=False, grouped=False)
+register("rename", "excise.erasers.hiding.method:Rename", maskable=False, grouped=False)

@@ -2,4 +2,4 @@
 
 from excise.erasers.registry import register
 
-register("rece", "excise.erasers.rece.method:RECE")
+register("rece", "excise.erasers.rece.method:RECE", grouped=False)

@@ -2,4 +2,4 @@
 
 from excise.erasers.registry import register
 
-register("uce", "excise.erasers.uce.method:UCE")
+register("uce", "excise.erasers.uce.method:UCE", grouped=False)

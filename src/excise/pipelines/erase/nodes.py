@@ -132,8 +132,8 @@ def open_material(model, trajectories: dict, concept: dict, adversarial: pd.Data
     from excise.prompts.build import held_out
 
     described = Concept(**concept)
-    kept = {**described.retain_near, **described.retain_far}
-    words = Words(described.target.fit, described.anchor, [w for v in kept.values() for w in held_out(v, "fit") if w])
+    kept = [words for group in (described.retain_near, described.retain_far) for words in group.values()]
+    words = Words(described.target.fit, described.anchor, [w for v in kept for w in held_out(v, "fit") if w])
     banks = {
         n: open_bank(model, trajectories, n) if n in trajectories else None for n in ("concept", "anchor", "retain")
     }

@@ -332,23 +332,34 @@ class Workshop:
         }
 
     def _collateral(self, kept: dict[str, pd.DataFrame]) -> list[dict]:
-        """How each thing that must survive fared, and how far it lies from the concept: 1 less the cosine of their
-        fit words' text vectors in the base model's encoder."""
+        """How each thing that must survive fared, and how far it lies from the concept: 1 less the cosine of its first
+        word and the concept's fit words, as vectors of the base model's text encoder."""
+        far, things = self._once(("distances",), self._distances), self._things()
         test = self.prompts[self.prompts["split"] == "test"].set_index("prompt_id")["label"]
-        seen = pd.concat([kept[name] for name in evaluate.RETAIN])
+        seen = pd.concat([kept[name].assign(set=name) for name in evaluate.RETAIN])
         seen = seen[seen["verdict"].isin(["hit", "clear"])]
-        right = seen["verdict"].eq("hit").groupby(seen["prompt_id"].map(test).to_numpy(), sort=False)
-        far = self._once(("distances",), self._distances)
+        named = [things[kind, test[prompt]] for kind, prompt in zip(seen["set"], seen["prompt_id"], strict=True)]
+        right = seen["verdict"].eq("hit").groupby(pd.Series(named, dtype=object).to_numpy(), sort=False)
         return [
             {"label": str(label), "distance": round(far[label], 4), "right": int(part.sum()), "n": len(part)}
             for label, part in right
         ]
 
+    def _things(self) -> dict[tuple[str, str], str]:
+        # how a row calls set and label: a style asked for by name is another thing than that style where none is named
+        concept = Concept(**self.concept)
+        near, far = concept.retain_near, concept.retain_far
+        return {
+            (f"retain_{kind}", label): f"{label} ({kind})" if label in near and label in far else label
+            for kind, group in (("near", near), ("far", far))
+            for label in group
+        }
+
     def _distances(self) -> dict[str, float]:
         import torch
 
         concept, model = Concept(**self.concept), erase.open_model(self.base)
-        things = {**concept.retain_near, **concept.retain_far}
+        things = {name: getattr(concept, kind)[label] for (kind, label), name in self._things().items()}
         with torch.no_grad():
             vectors = {
                 name: torch.nn.functional.normalize(model.pooled_tokens(model.tokenize(words)), dim=-1).mean(0)
