@@ -17,6 +17,8 @@ model but those that ship is made anew. ``EQUAL_IN_FLOAT32`` changes none of a m
 all committed rows is. ``EQUAL_OF_LABELS_ONCE`` changes none where no label is both near and far. The committed rows of
 the one concept that has such a label were made anew where a method reads words to keep, and split by their verdicts in
 what they say of things that survive; cached erasers name the words that they were made of.
+``EQUAL_WITHOUT_OWN_GUIDANCE`` changes none where no prompt has a guidance of its own, as none of the committed rows'
+has; cached trajectories name the guidance that they were sampled at.
 """
 
 from __future__ import annotations
@@ -27,6 +29,33 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 
 EQUAL: Pairs = (
+    (  # excise.models.memory: refuses in other words
+        """    for place, group, batch in use.trained:
+""",
+        """    for eraser, group, batch in use.trained:
+""",
+    ),
+    (  # excise.models.memory: refuses in other words
+        """activations=kept, trains=place)
+""",
+        """activations=kept, trains=eraser)
+""",
+    ),
+    (  # excise.models.memory: refuses in other words
+        """        if needed.trains.startswith("attacks."):
+            ways.append(f"a smaller {needed.trains}.batch or {needed.trains}.options.rank above 0")
+        elif needed.trains:
+            ways.append(f"a smaller {needed.trains}.batch or {needed.trains}.group=kv")
+        elif use.attacked > 1:
+            ways.append("a smaller batch of the attack")
+        if needed.trains:
+            parts += f", {needed.training / GB:.1f} GB to train with {needed.trains}"
+""",
+        """        if needed.trains:
+            ways.append(f"a smaller erasers.{needed.trains}.batch or erasers.{needed.trains}.group=kv")
+            parts += f", {needed.training / GB:.1f} GB to train {needed.trains}"
+""",
+    ),
     (  # excise.erasers.registry: refuses more
         """    location: str
     maskable: bool
@@ -341,10 +370,19 @@ SHIPPED""",
         """if k not in ("test", "prompts")}""",
     ),
     (  # the same
-        '''def asked_of(prompts: pd.DataFrame) -> str:
+        '''def guidance_of(rows: pd.DataFrame, otherwise: float) -> float | list[float]:
+    # at which the pictures that attacks imitate are drawn: a prompt's own, where its table has one, and else the run's
+    own = rows["guidance"] if "guidance" in rows else pd.Series(float("nan"), rows.index)
+    return otherwise if own.isna().all() else own.fillna(otherwise).astype(float).tolist()
+
+
+def asked_of(prompts: pd.DataFrame) -> str:
     """Fingerprint of the rows that trajectories are sampled of, and attackers know."""
     rows = prompts[(prompts["set"] == "target") | (prompts["split"] == "fit")]
-    return fingerprint(rows[[c for c in ("set", "split", "prompt", "seed") if c in rows]])
+    known = ["set", "split", "prompt", "seed"]
+    if "guidance" in rows and rows["guidance"].notna().any():
+        known.append("guidance")
+    return fingerprint(rows[[c for c in known if c in rows]])
 
 
 def open_bank(model, trajectories: dict, name: str):
@@ -698,7 +736,62 @@ EQUAL_OF_LABELS_ONCE: Pairs = (
     ),
 )
 
-ALL: Pairs = (*EQUAL, *EQUAL_OF_LABELS_ONCE, *EQUAL_IN_FLOAT32, *EQUAL_FROM_SIX, *EQUAL_IN_UNETS)
+EQUAL_WITHOUT_OWN_GUIDANCE: Pairs = (
+    (  # excise.erasers.bank: the same at one guidance
+        """    guidance: float | list[float],
+    path: Path,
+""",
+        """    guidance: float,
+    path: Path,
+""",
+    ),
+    (  # excise.erasers.bank: the same at one guidance
+        """            chosen = slice(start, start + batch)
+            states, scale = model.encode(prompts[chosen]), guidance[chosen] if isinstance(guidance, list) else guidance
+            path_ = model.sample(states, seeds[chosen], steps, scale, keep=True)
+""",
+        """            states = model.encode(prompts[start : start + batch])
+            path_ = model.sample(states, seeds[start : start + batch], steps, guidance, keep=True)
+""",
+    ),
+    (  # excise.pipelines.erase: the same where no prompt has a guidance of its own
+        """        ("concept", ["target"], "fit", eraser.trajectories, eraser.guidance),
+        ("retain", ["retain_near", "retain_far"], "fit", 1, eraser.guidance),
+        ("test", ["target"], "test", 1, guidance_of(rows_of(prompts, ["target"], "test"), eraser.guidance)),
+    ]
+    if make_method(eraser).anchored:
+        wanted.append(("anchor", ["neutral"], "fit", eraser.trajectories, eraser.guidance))
+    for name, sets, split, repeats, guidance in wanted:
+""",
+        """        ("concept", ["target"], "fit", eraser.trajectories),
+        ("retain", ["retain_near", "retain_far"], "fit", 1),
+        ("test", ["target"], "test", 1),
+    ]
+    if make_method(eraser).anchored:
+        wanted.append(("anchor", ["neutral"], "fit", eraser.trajectories))
+    for name, sets, split, repeats in wanted:
+""",
+    ),
+    (  # excise.pipelines.erase: the same where no prompt has a guidance of its own
+        """"steps": eraser.sampling_steps, "guidance": guidance}
+""",
+        """"steps": eraser.sampling_steps, "guidance": eraser.guidance}
+""",
+    ),
+    (  # excise.pipelines.erase: the same where no prompt has a guidance of its own
+        """            eraser.sampling_steps,
+            guidance,
+            folder / "bank.safetensors",
+""",
+        """            eraser.sampling_steps,
+            eraser.guidance,
+            folder / "bank.safetensors",
+""",
+    ),
+)
+
+ALWAYS: Pairs = (*EQUAL, *EQUAL_OF_LABELS_ONCE, *EQUAL_WITHOUT_OWN_GUIDANCE)
+ALL: Pairs = (*ALWAYS, *EQUAL_IN_FLOAT32, *EQUAL_FROM_SIX, *EQUAL_IN_UNETS)
 
 
 def as_before(source: str, pairs: Pairs = ALL) -> str:
@@ -712,7 +805,7 @@ def pairs_for(inputs: Mapping[str, Any]) -> Pairs:
     """What changes no bit of cached work of these inputs."""
     few = () if _learns_from_few(inputs) else EQUAL_FROM_SIX
     whole = EQUAL_IN_FLOAT32 if _in_whole_precision(inputs) else ()
-    return (*EQUAL, *EQUAL_OF_LABELS_ONCE, *whole, *few, *(EQUAL_IN_UNETS if _on_a_model_that_ships(inputs) else ()))
+    return (*ALWAYS, *whole, *few, *(EQUAL_IN_UNETS if _on_a_model_that_ships(inputs) else ()))
 
 
 def _learns_from_few(inputs: Mapping[str, Any]) -> bool:

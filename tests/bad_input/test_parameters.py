@@ -119,6 +119,8 @@ TYPED = {
     ),
     "run --pipeline=retrain --params=gate.margins=0": "Parameter 'gate.margins' does not exist; remove it or …",
     "run --pipeline=check_judges --params=known_pictures=nowhere": "There is no labels.csv in nowhere: …",
+    "run --pipeline=check_judges --params=known_pictures=null": "There are no pictures to try the judges on: name …",
+    JOB + "--params=eraser=uce,erasers.uce.group=v": "erasers.uce.group: this method has parameters of its own, …",
     "run --pipeline=study_pruning --params=study.workers=0": (
         "Parameter 'study.workers' cannot be 0: it must be greater than or equal to 1."
     ),

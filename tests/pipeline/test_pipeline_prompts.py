@@ -15,6 +15,7 @@ from kedro.runner import SequentialRunner
 
 from excise.errors import UserError
 from excise.pipelines import selection
+from excise.pipelines.erase.nodes import asked_of, guidance_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +63,15 @@ def test_a_set_serves_the_test_split_and_is_accounted_for(prepared):
     twins = table[(table["split"] == "test") & (table["set"] == "neutral")]
     assert twins["prompt"].str.startswith("a cactus ").all() and len(twins) == 4
     assert table[(table["split"] == "fit") & (table["set"] == "target")]["guidance"].isna().all()
+
+
+def test_what_attacks_imitate_is_drawn_at_a_prompts_own_guidance() -> None:
+    rows = pd.DataFrame({"set": "target", "split": "test", "prompt": ["a", "b"], "seed": [1, 2]})
+    assert guidance_of(rows, 3.0) == guidance_of(rows.assign(guidance=float("nan")), 3.0) == 3.0
+    own = rows.assign(guidance=[7.5, float("nan")])
+    assert guidance_of(own, 3.0) == [7.5, 3.0]
+    assert asked_of(rows) == asked_of(rows.assign(guidance=float("nan"))) != asked_of(own)
+    assert asked_of(own) != asked_of(own.assign(guidance=[5.0, float("nan")]))
 
 
 def test_a_set_that_is_not_there_stops_the_run_before_it_starts(prepared):

@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from excise.cache import Cache
 from excise.concepts.concept import JudgeSpec
+from excise.erasers import EraserOptions
 from excise.errors import UserError
 from excise.judges import make_judge
 from excise.metrics.paired import score_interval
@@ -346,6 +347,8 @@ def test_what_a_study_does_otherwise_is_laid_over_the_parameters():
         "ac": {"steps": 5},
     }
     assert base["esd"]["steps"] == 3
+    checked = EraserOptions(method="esd", steps=3)  # so Kedro hands them out where a job is in the same command
+    assert laid_over({"esd": checked}["esd"], {"steps": 9})["steps"] == 9 and checked.steps == 3
     told = options(instead={"prune": {"steps": 7}, "erasers": {"esd": {"steps": 2}}})
     neurons, erasers = NeuronOptions(), {"esd": BUDGET["erasers"]["esd"], "conceptprune": {"method": "conceptprune"}}
     given = (told, ModelSpec(name="tiny", path="x"), erasers, BUDGET["attacks"], {"steps": 1}, neurons, 1)

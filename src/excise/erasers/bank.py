@@ -46,7 +46,7 @@ def build_bank(
     prompts: list[str],
     seeds: list[int],
     steps: int,
-    guidance: float,
+    guidance: float | list[float],
     path: Path,
     title: str,
     batch: int = 48,
@@ -54,6 +54,7 @@ def build_bank(
     """Sample trajectories of prompts, or read them where they are stored already.
 
     Args:
+        guidance: one scale, or one a prompt.
         path: safetensors file below the cache.
     """
     from tqdm import tqdm
@@ -61,8 +62,9 @@ def build_bank(
     if not finished(path):
         parts: dict[str, list[torch.Tensor]] = {"latents": [], "blank": [], "wanted": [], "final": []}
         for start in tqdm(range(0, len(prompts), batch), desc=title, mininterval=2.0):
-            states = model.encode(prompts[start : start + batch])
-            path_ = model.sample(states, seeds[start : start + batch], steps, guidance, keep=True)
+            chosen = slice(start, start + batch)
+            states, scale = model.encode(prompts[chosen]), guidance[chosen] if isinstance(guidance, list) else guidance
+            path_ = model.sample(states, seeds[chosen], steps, scale, keep=True)
             both = torch.cat([model.encode([""]).expand_as(states), states])
             predicted = [
                 model.predict(torch.cat([x, x]), t, both).chunk(2)

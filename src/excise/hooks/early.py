@@ -107,6 +107,10 @@ def known_pictures_are_there(run_params: dict[str, Any], catalog: Any, pipeline:
         from excise.models.spec import find_folder
 
         folder = catalog["params:known_pictures"].load()
+        if folder is None and "judges.errors" in pipeline.datasets():  # a report does without
+            raise UserError(
+                "There are no pictures to try the judges on: name a folder of them with --params=known_pictures=FOLDER."
+            )
         if folder is not None:
             known_table(find_folder(str(folder)))
 

@@ -22,6 +22,7 @@ from .early import (
     prompts_suffice,
     seed_is_usable,
 )
+from .image_attacks import image_attacks_are_allowed
 from .masks import masks_can_be_made, neurons_can_aim_masks, variant_is_made
 from .options import options_of
 from .parameters import parameters_are_known
@@ -276,6 +277,7 @@ CHECKS: list[Check] = [
     precision_can_train,
     eraser_is_known,
     attack_is_known,
+    image_attacks_are_allowed,
     judges_are_ready,
     judges_suit_the_model,
     model_is_whole,

@@ -80,19 +80,21 @@ def use_of(catalog: Any, pipeline: Any) -> Use:
     erasers, attacks, draw, prompts = _used(catalog, pipeline)
     if erasers or attacks:
         from excise.attacks import make_attack
-        from excise.erasers import make_method
+        from excise.erasers import ERASERS, make_method
 
-    trained = []
+    trained, through = [], []
     for name, options in sorted(erasers.items()):
         method = make_method(options)
-        if method.trained:
-            trained.append((name, options.group or method.group, options.batch))
+        if method.trained and ERASERS[options.method].grouped:
+            trained.append((f"erasers.{name}", options.group or method.group, options.batch))
+        elif method.trained:  # other parameters than the denoiser's, which the gradient passes through
+            through.append(options.batch)
     for options in attacks:
         attack = make_attack(options)
         if getattr(attack, "trained", lambda _: 0)(options) and not getattr(attack, "rank", 1):
-            trained.append((options.method, "full", options.batch))  # an attack on all weights
+            trained.append((f"attacks.{options.method}", "full", options.batch))  # an attack on all weights
     asked = prompts.test if prompts else 0
-    attacked = [min(o.batch, asked) for o in attacks if make_attack(o).work(o, 1)]
+    attacked = [*through, *(min(o.batch, asked) for o in attacks if make_attack(o).work(o, 1))]
     return Use(tuple(trained), max(attacked, default=0), min(draw.batch, asked) if draw else 0)
 
 

@@ -27,7 +27,8 @@ class Use:
     """What is to be done with a model.
 
     Attributes:
-        trained: (eraser, the group of parameters that it trains, latents evaluated together), for each eraser.
+        trained: (where its options stand, the group of parameters that it trains, latents evaluated together), for each
+            eraser and each attack that trains all weights.
         attacked: latents that an attack takes a gradient through together; 0 for none.
         drawn: pictures drawn together; 0 for none.
     """
@@ -43,10 +44,10 @@ class Memory:
 
     Attributes:
         weights: of all parts of the model that are there at once.
-        training: of the eraser that trains most: copies, gradients, the optimiser's state.
+        training: of the eraser, or attack, that trains most: copies, gradients, the optimiser's state.
         activations: kept for a gradient, by that eraser or by the attack.
         drawing: of the widest operation when a batch of pictures is drawn.
-        trains: that eraser's name; empty where nothing is trained.
+        trains: where that eraser's options stand; empty where nothing is trained.
     """
 
     weights: int = 0
@@ -74,10 +75,10 @@ def _besides_weights(spec: ModelSpec, use: Use) -> Memory:
     sketch = Sketch(spec)
     sizes = {name: p.numel() for name, p in sketch.model.denoiser.named_parameters()}
     most = Memory(activations=sketch.kept_for_backward(use.attacked, []) if use.attacked else 0)
-    for eraser, group, batch in use.trained:
+    for place, group, batch in use.trained:
         names = parameter_names(sketch.model.denoiser, group)
         kept = sketch.kept_for_backward(batch, names)
-        one = Memory(training=TRAINED * sum(sizes[n] for n in names), activations=kept, trains=eraser)
+        one = Memory(training=TRAINED * sum(sizes[n] for n in names), activations=kept, trains=place)
         most = max(most, one, key=lambda memory: memory.total)
     return replace(most, drawing=sketch.widest_step(use.drawn) if use.drawn else 0)
 
@@ -180,9 +181,14 @@ def refuse_too_large(spec: ModelSpec, use: Use, needed: Memory, here: int) -> No
     if needed.training + needed.activations >= needed.drawing:
         if needed.activations and not spec.gradient_checkpointing:
             ways.append("model.gradient_checkpointing=true")
+        if needed.trains.startswith("attacks."):
+            ways.append(f"a smaller {needed.trains}.batch or {needed.trains}.options.rank above 0")
+        elif needed.trains:
+            ways.append(f"a smaller {needed.trains}.batch or {needed.trains}.group=kv")
+        elif use.attacked > 1:
+            ways.append("a smaller batch of the attack")
         if needed.trains:
-            ways.append(f"a smaller erasers.{needed.trains}.batch or erasers.{needed.trains}.group=kv")
-            parts += f", {needed.training / GB:.1f} GB to train {needed.trains}"
+            parts += f", {needed.training / GB:.1f} GB to train with {needed.trains}"
         if needed.activations:
             parts += f", {needed.activations / GB:.1f} GB for its gradients"
     elif use.drawn > 1:

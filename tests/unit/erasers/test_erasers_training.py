@@ -61,6 +61,20 @@ def options(**more) -> EraserOptions:
 
 
 # banks --------------------------------------------------------------------------------------------------------------
+def test_each_prompt_may_have_a_guidance_of_its_own(model, tmp_path):
+    seeds, scales = [5, 6, 7], [1.5, 3.0, 6.0]
+    bank = build_bank(model, TARGETS, seeds, 4, scales, tmp_path / "own.safetensors", "own", batch=2)
+    for row, (prompt, seed, scale) in enumerate(zip(TARGETS, seeds, scales, strict=True)):
+        alone = model.sample(model.encode([prompt]), [seed], 4, scale).final[0]
+        torch.testing.assert_close(bank.final[row], alone, rtol=1e-3, atol=1e-4)
+    other = build_bank(model, TARGETS, seeds, 4, 3.0, tmp_path / "one.safetensors", "one")
+    assert [torch.allclose(a, b, atol=1e-3) for a, b in zip(bank.final, other.final, strict=True)] == [
+        False,
+        True,
+        False,
+    ]
+
+
 def test_a_bank_holds_what_the_frozen_model_predicts_on_its_own_way(model, banks):
     bank = banks[0]
     blank = model.encode([""])

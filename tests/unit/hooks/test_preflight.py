@@ -119,6 +119,30 @@ def test_who_looks_for_another_domain_is_told_where_no_prompt_says_it(run: Run, 
     assert [record.args for record in warned] == [("person", styles["name"])]  # things are not looked for here
 
 
+@pytest.mark.parametrize("grid", ["", "study", "benchmark"])
+def test_an_attack_that_keeps_pictures_is_refused_where_a_concept_is_unsafe(run: Run, grid: str) -> None:
+    from excise.hooks.image_attacks import image_attacks_are_allowed
+    from excise.pipelines import benchmark, study_pruning
+
+    if grid:
+        run.pipeline = {"study": study_pruning, "benchmark": benchmark}[grid].create_pipeline()
+        run.parameters[grid]["attacks"] = ["unlearndiffatk", "tina"]
+        run.parameters[grid]["transfer"] = []
+    else:
+        selection.set_selection("person", {}, attack="tina")
+        run.pipeline = create_job("person")
+    try:
+        image_attacks_are_allowed({}, run.catalog(), run.pipeline)
+        run.concepts["person"]["unsafe"] = True
+        said = run.sentence()
+        assert "The attack 'tina' keeps latents of the concept's pictures, which 'person' forbids" in said
+        assert said.endswith(f"take it out of {grid}.attacks." if grid else "choose one by words or on weights.")
+    finally:
+        selection.set_selection(None, {})
+    run.pipeline = create_job("person")
+    image_attacks_are_allowed({}, run.catalog(), run.pipeline)  # by words
+
+
 def test_silencing_draws_and_trains_nothing(run: Run) -> None:
     from excise.pipelines.silence_neurons import create_pipeline
 
@@ -140,11 +164,13 @@ def test_a_grid_needs_memory_and_precision_as_a_run_does(run: Run, grid: str) ->
     used = use_of(run.catalog(), run.pipeline)
     single = use_of(run.catalog(), create_job("person"))
     asked = run.parameters[grid]
-    names = set(asked.get("erasers", {"ac"})) - {"uce", "rece", "conceptprune"}  # not trained
+    solved, encoder = {"uce", "rece", "conceptprune"}, {"advunlearn"}  # of the latter the gradient alone needs room
+    names = set(asked.get("erasers", {"ac"})) - solved - encoder
     own = [name for name, said in asked.get("variations", {}).items() if "eraser" in said]
     names |= {f"ac ({name})" for name in own}  # a variation's own X needs memory, too
     assert bool(own) == (grid == "ablation")
-    names |= {"finetuning"} if grid == "benchmark" else set()  # an attack that trains all weights
+    names = {f"erasers.{name}" for name in names}
+    names |= {"attacks.finetuning"} if grid == "benchmark" else set()  # an attack that trains all weights
     assert {name for name, _, _ in used.trained} == names and single.trained[0] in used.trained
     assert used.drawn == min(asked["draw"]["batch"], asked["prompts"]["test"])
     assert 0 < used.attacked <= asked["prompts"]["test"]

@@ -118,7 +118,7 @@ def test_parts_at_rest_leave_the_gpu(tmp_path):
 
 
 def test_what_cannot_fit_is_refused_with_the_remedy(tiny_spec):
-    needed, use = Memory(48_000_000_000, 15_000_000_000, 5_000_000_000, 1, "esd"), Use(drawn=4)
+    needed, use = Memory(48_000_000_000, 15_000_000_000, 5_000_000_000, 1, "erasers.esd"), Use(drawn=4)
     refuse_too_large(tiny_spec, use, needed, 68_000_000_000)
     with pytest.raises(UserError) as caught:
         refuse_too_large(tiny_spec, use, needed, 67_000_000_000)
@@ -126,6 +126,15 @@ def test_what_cannot_fit_is_refused_with_the_remedy(tiny_spec):
     for part in ("68.0 GB", "67.0 GB", "48.0 GB of weights in float32", "model.dtype=bfloat16", "erasers.esd.group=kv"):
         assert part in sentence
     assert "model.gradient_checkpointing=true" in sentence and "model.offload=true" in sentence
+    for attacked, advice in (
+        (
+            Memory(9, 9, 9, 1, "attacks.finetuning"),
+            "a smaller attacks.finetuning.batch or attacks.finetuning.options.rank",
+        ),
+        (Memory(9, 0, 9, 1), "a smaller batch of the attack"),
+    ):
+        with pytest.raises(UserError, match=advice):
+            refuse_too_large(tiny_spec, Use(attacked=8), attacked, 3)
     half = tiny_spec.model_copy(update={"dtype": "bfloat16"})
     with pytest.raises(UserError) as caught:
         refuse_too_large(half, use, Memory(9), 3)

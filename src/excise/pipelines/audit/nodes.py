@@ -10,7 +10,7 @@ from excise.cache import Cache, fingerprint
 from excise.erasers import Eraser
 from excise.errors import UserError
 from excise.images import DrawOptions
-from excise.pipelines.erase.nodes import asked_of, open_model, rows_of
+from excise.pipelines.erase.nodes import asked_of, guidance_of, open_model, rows_of
 from excise.provenance import made_of
 
 
@@ -43,9 +43,10 @@ def sample_references(model: dict, prompts: pd.DataFrame, checkpoint: dict, draw
     for name, sets, split in wanted:
         rows = rows_of(prompts, sets, split)
         texts, seeds = rows["prompt"].tolist(), [int(seed) for seed in rows["seed"]]
-        settings = {"texts": texts, "seeds": seeds, "steps": draw.steps, "guidance": draw.guidance}
+        guidance = guidance_of(rows, draw.guidance)
+        settings = {"texts": texts, "seeds": seeds, "steps": draw.steps, "guidance": guidance}
         folder = cache.folder("trajectories", ("excise.models", "excise.erasers.bank"), model=model, **settings)
         path, title = folder / "bank.safetensors", f"trajectories of the base model: {name}"
-        build_bank(base, texts, seeds, draw.steps, draw.guidance, path, title, batch=draw.batch)
+        build_bank(base, texts, seeds, draw.steps, guidance, path, title, batch=draw.batch)
         paths[name] = str(path)
     return paths

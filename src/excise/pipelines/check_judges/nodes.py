@@ -73,14 +73,14 @@ def write_judges(errors: pd.DataFrame, run_info: dict) -> str:
 PAGE = """# How often the judges err
 
 Written by `{command}`. Pictures of which it is known what they show (`known_pictures`; those
-that ship are the art of emoji64's world, painted anew, and other drawings by the same hands), shown to the judges of
-every concept, with 95 % intervals (Wilson, over subjects: one drawing on several grounds is one). These are drawings
-and not what an erased model draws: a judge may do better or worse there, and no rate anywhere is corrected by them.
+that ship, `embedded:known`, are the art of emoji64's world, painted anew, and other drawings by the same hands), shown
+to the judges of every concept, with 95 % intervals (Wilson, over subjects: one drawing on several grounds is one). They
+are not what an erased model draws: a judge may do better or worse there, and no rate anywhere is corrected by them.
 
 {table}
 
 {kappas}
 
-The probes were fitted on the drawings of the world, so that only the other drawings say how they fare on what they have
-not seen.
+The probes were fitted on the drawings of emoji64's world, so that of the pictures that ship only the other drawings say
+how they fare on what they have not seen.
 """

@@ -84,17 +84,17 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
 
     base, paths = open_model(model), {"prompts": fingerprint(prompts), "asked": asked_of(prompts)}
     wanted = [
-        ("concept", ["target"], "fit", eraser.trajectories),
-        ("retain", ["retain_near", "retain_far"], "fit", 1),
-        ("test", ["target"], "test", 1),
+        ("concept", ["target"], "fit", eraser.trajectories, eraser.guidance),
+        ("retain", ["retain_near", "retain_far"], "fit", 1, eraser.guidance),
+        ("test", ["target"], "test", 1, guidance_of(rows_of(prompts, ["target"], "test"), eraser.guidance)),
     ]
     if make_method(eraser).anchored:
-        wanted.append(("anchor", ["neutral"], "fit", eraser.trajectories))
-    for name, sets, split, repeats in wanted:
+        wanted.append(("anchor", ["neutral"], "fit", eraser.trajectories, eraser.guidance))
+    for name, sets, split, repeats, guidance in wanted:
         rows = rows_of(prompts, sets, split)
         texts = rows["prompt"].tolist() * repeats
         seeds = [int(s) + 5 * k for k in range(repeats) for s in rows["seed"]]
-        settings = {"texts": texts, "seeds": seeds, "steps": eraser.sampling_steps, "guidance": eraser.guidance}
+        settings = {"texts": texts, "seeds": seeds, "steps": eraser.sampling_steps, "guidance": guidance}
         folder = cache.folder("trajectories", ("excise.models", "excise.erasers.bank"), model=model, **settings)
         title = f"trajectories of the base model: {name}"
         build_bank(
@@ -102,7 +102,7 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
             texts,
             seeds,
             eraser.sampling_steps,
-            eraser.guidance,
+            guidance,
             folder / "bank.safetensors",
             title,
             batch=2 * eraser.batch,
@@ -111,10 +111,19 @@ def sample_trajectories(model: dict, prompts: pd.DataFrame, eraser: EraserOption
     return paths
 
 
+def guidance_of(rows: pd.DataFrame, otherwise: float) -> float | list[float]:
+    # at which the pictures that attacks imitate are drawn: a prompt's own, where its table has one, and else the run's
+    own = rows["guidance"] if "guidance" in rows else pd.Series(float("nan"), rows.index)
+    return otherwise if own.isna().all() else own.fillna(otherwise).astype(float).tolist()
+
+
 def asked_of(prompts: pd.DataFrame) -> str:
     """Fingerprint of the rows that trajectories are sampled of, and attackers know."""
     rows = prompts[(prompts["set"] == "target") | (prompts["split"] == "fit")]
-    return fingerprint(rows[[c for c in ("set", "split", "prompt", "seed") if c in rows]])
+    known = ["set", "split", "prompt", "seed"]
+    if "guidance" in rows and rows["guidance"].notna().any():
+        known.append("guidance")
+    return fingerprint(rows[[c for c in known if c in rows]])
 
 
 def open_bank(model, trajectories: dict, name: str):

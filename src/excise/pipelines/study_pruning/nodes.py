@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from PIL import Image
+from pydantic import BaseModel
 
 from excise.attacks import AttackOptions
 from excise.cache import Cache
@@ -27,6 +28,7 @@ from .trainings import several_trainings
 from .workshop import Settings
 
 logger = logging.getLogger(__name__)
+SHIPPED = "embedded:"  # begins the paths of models that come with the package
 
 
 def run_cells(
@@ -234,6 +236,11 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
     for concept, path in study.never_saw.items():
         if not find_folder(path).is_dir():
             raise UserError(f"{here}.never_saw.{concept} is '{path}', which is no folder: make the model first.")
+        if path.startswith(SHIPPED) and not str(model.path).startswith(SHIPPED):
+            raise UserError(
+                f"{here}.never_saw.{concept} is '{path}', a model that ships, and the model in '{model.path}' is none: "
+                "set it to null, or to a folder of your own."
+            )
     pruning = checked(PruneOptions, laid_over(prune, over.prune), f"prune with {here}.instead.prune over it")
     refuse_no_control(
         pruning, (v.removesuffix(ALONE) for how in study.studied.values() for v in (*how.variants, *how.once))
@@ -244,8 +251,10 @@ def settings_of(study, model, erasers, attacks, prune, neurons, seed) -> Setting
     return Settings(model, study.prompts, chosen, asked, pruning, neurons, study.draw, *last)
 
 
-def laid_over(below: dict, above: dict) -> dict:
-    """Plain data with other values in some places, at any depth."""
+def laid_over(below: dict | BaseModel, above: dict) -> dict:
+    """Plain data with other values in some places, at any depth; below may be checked options, as Kedro hands them out
+    where another pipeline of the command reads them."""
+    below = below.model_dump() if isinstance(below, BaseModel) else below
     inner = {
         k: laid_over(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)
     }
