@@ -341,10 +341,18 @@ def test_a_difference_has_an_interval_over_prompts_and_one_over_trainings():
     told = [c.strip() for c in line.strip("|").split("|")]
     gaps = np.array([20, 10, 15]) / N
     low, high = bootstrap((gaps,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    assert told[8] == "50 %"  # 30 points of 60
     assert told[4] == "+30.0 points" and told[6] == f"{100 * low:+.1f} to {100 * high:+.1f}"
     one = [r for r in rows if r["seed"] == 0]
     [line] = [x for x in results_page(one, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
     assert line.split("|")[7].strip() == "–"  # one training says nothing of others
+    # where a prompt was dropped, both figures are of those that are left: 15 and 5 of 45
+    few = [r | {"verdicts": "h" * (20 if r["variant"] == "unpruned" else 10) + "." * (N - 20)} for r in one]
+    few = [r | {"verdicts": r["verdicts"].ljust(N, ".")} for r in few]
+    few[1]["verdicts"] = "d" * 5 + few[1]["verdicts"][5:]
+    [line] = [x for x in results_page(few, "c", 9, "tiny", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
+    told = [c.strip() for c in line.strip("|").split("|")]
+    assert told[4] == f"{100 * 10 / 45:+.1f} points" and told[8] == "67 %"
     mixed = [r | {"stale": r["variant"] == "learned"} for r in rows]  # of two versions: nothing is subtracted
     [line] = [x for x in results_page(mixed, "c", 9, "t", []).splitlines() if x.startswith("| UnlearnDiffAtk | AC |")]
     assert [c.strip() for c in line.strip("|").split("|")][2:] == ["P-AC†", "0, 1, 2", "–", "–", "–", "–", "–"]

@@ -295,7 +295,11 @@ def _difference(first: pd.DataFrame, second: pd.DataFrame, attack: str, verdicts
         return f"{line} | – | – | – | – | – |"
     a, b = (verdict_matrix(t[t["seed"].isin(shared)].sort_values("seed"), verdicts) for t in (first, second))
     gap, low, high = paired_interval(a, b)
-    relative = f"{100 * (1 - np.nanmean(b) / np.nanmean(a)):.0f} %" if low * high > 0 and np.nanmean(a) > 0 else "–"
+    relative = "–"
+    if low * high > 0:
+        paired = np.where(np.isnan(b), np.nan, a)  # of the prompts that the gap is of
+        rate = np.mean([np.nanmean(told) for told in paired.T if not np.isnan(told).all()])
+        relative = f"{100 * gap / rate:.0f} %" if rate > 0 else "–"
     p_values = ", ".join(spell_p(mcnemar_p(x, y)) for x, y in zip(a, b, strict=True))
     difference = f"{100 * gap:+.1f} points | {100 * low:+.1f} to {100 * high:+.1f} | {_over_trainings(a - b)}"
     return f"{line} | {difference} | {p_values} | {relative} |"
