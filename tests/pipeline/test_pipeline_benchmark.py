@@ -13,6 +13,7 @@ import yaml
 from excise.pipelines.benchmark.curves import curve, curves_figure
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
+from excise.pipelines.benchmark.spared import spared_note
 from excise.pipelines.benchmark.standing import (
     asked_beforehand,
     lacking,
@@ -203,7 +204,7 @@ def test_what_was_drawn_before_any_attack_tells_nothing_of_transfer():
 def test_a_curve_counts_what_was_found_by_then():
     assert curve([0, 2, -1, 1], 3) == [0.25, 0.5, 0.75, 0.75]
     assert curve([0, 2, -1, 1, -2, -2], 3) == curve([0, 2, -1, 1], 3)  # the dropped were not attacked
-    assert curve([-2], 1) == [0.0, 0.0]
+    assert curve([-2], 1) == []  # nothing was attacked, which is not that nothing fell
 
 
 def test_a_benchmark_of_which_nothing_is_done_has_pages_too():
@@ -447,3 +448,25 @@ def test_what_adds_nothing_to_plain_prompts_is_no_strongest_attack():
     table = table_of([*rows, cell("ac", "pez", h[3]), cell("esd", "pez", h[5])])
     [line] = [row for row in strongest_table(table).splitlines() if row.startswith("| white-box text |")]
     assert line.count("none beyond plain prompts") == 1 and line.count("PEZ |") == 2  # among its attacks, and of ESD
+    page = leaderboard_page(table.to_dict("records"), "command", 4, "tiny")
+    assert page.count("<small>none beyond plain prompts</small>") == 1 and page.count("<small>PEZ</small>") == 1
+
+
+def test_seed_search_alone_is_no_control_of_what_others_bring_back():
+    from excise.pipelines.benchmark.summary import strongest_table
+
+    rows = [cell("ac", "plain", "." * 20, "plain prompt"), cell("ac", "pez", "h" * 4 + "." * 16)]
+    luck = {a: cell("ac", a, "h" + "." * 19, "black-box text") for a in ("seed_search", "random_tokens")}
+    for controls, told in (([], True), (["seed_search"], True), (["random_tokens"], False)):
+        page = strongest_table(table_of([*rows, *(luck[a] for a in controls)]))
+        assert ("No control was run here" in page) == told and ("| luck alone |" in page) != told
+
+
+def test_prompts_that_were_spared_the_attack_are_told():
+    plain = cell("ac", "plain", "h..." + "." * 16, "plain prompt") | {"found": None}
+    spared = cell("ac", "pez", "h..." + "." * 16) | {"found": [0, 0, 3, -1] + [-1] * 16}
+    tried = cell("esd", "pez", "h..." + "." * 16) | {"found": [0, 2, 3, -1] + [-1] * 16}
+    other = cell("esd", "plain", "h..." + "." * 16, "plain prompt") | {"found": None}
+    note = spared_note(table_of([plain, spared, other, tried]))
+    assert note.endswith("nothing was tried on it: AC 1 (PEZ).\n")
+    assert spared_note(table_of([other, tried])) == "" == spared_note(table_of([plain]))

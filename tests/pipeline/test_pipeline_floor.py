@@ -55,6 +55,11 @@ def test_what_is_named_is_what_the_exact_test_says_of_so_many_comparisons(hits: 
     assert all(f"GCG less {control} (p " in named for control in lifted) and (lifted or named == "none.\n")
 
 
+def test_an_attack_of_which_nothing_was_judged_is_in_no_comparison() -> None:
+    cells, below = told(row("gcg", 2, 8), row("pez", 0, 8, verdicts="d" * 20, n=0))
+    assert cells["PEZ"][1:] == ["–", "–", "–"] and "for 2 comparisons" in below and "nan" not in below
+
+
 def test_where_there_was_nothing_to_attack_the_file_says_so() -> None:
     nothing = [
         row("p4d", 8, eraser="none"),

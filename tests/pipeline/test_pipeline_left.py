@@ -86,12 +86,26 @@ def test_what_the_pages_say_is_left_is_what_the_rows_say() -> None:
     assert told == {
         "person": "P-AC less AC (white-box text); P-ESD less ESD (white-box text); P-AC less AC (embedding); 3 of 20.",
         "fluent": "P-ESD less ESD (embedding); 1 of 20.",
+        "church": "P-AC less AC (embedding); 1 of 20.",
     }
     shown = left_of_pruning(table[table["concept"] == "person"])
     assert "| white-box text | -45 points" in shown and "| embedding¹ | -55 points" in shown and "| -30 points" in shown
+    assert "| embedding¹ | -55 points" in left_of_pruning(table[table["concept"] == "church"])
     said = "(45 points) and learned words (55), P-ESD below ESD on persons under white-box text (30) and on the style"
+    church = table[(table["concept"] == "church") & ~table["name"].isin(["Base model", "never saw it"])]
+    hits = {attack: part.set_index("name")["hits"].to_dict() for attack, part in church.groupby("attack")}
+    by_words = [a for a, part in church.groupby("attack") if part["threat_model"].iloc[0].endswith("text")]
+    assert len(by_words) == 9 and not any(any(hits[a].values()) for a in (*by_words, "plain", "img2img"))
+    six = ("AC", "AC+", "P-AC", "ESD", "ESD+", "P-ESD")
+    assert [hits["textual_inversion_long"][n] for n in six] == [14, 1, 3, 1, 0, 0]
+    assert [hits["relearning"][n] for n in six] == [16, 15, 17, 2, 14, 13]
+    assert [hits["merging"][n] for n in six] == [0, 0, 0, 8, 3, 11]
     for page in ("README.md", "docs/findings.md"):
-        assert said in " ".join((PROJECT / page).read_text().split())
+        text = " ".join((PROJECT / page).read_text().split())
+        assert said in text and "P-AC below AC on churches under learned words (55)" in text
+        assert "church comes back through no" in text
+    assert "bring 16, 15 and 17 back from AC, AC+ and P-AC, and 2, 14 and 13 from ESD" in text
+    assert "model brings 8, 3 and 11 of ESD's three back" in text
 
 
 def test_what_the_pages_say_of_the_study_under_the_strongest_attacks_is_what_its_rows_say() -> None:

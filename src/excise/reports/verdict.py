@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .findings import beyond_errors, price
-from .words import AUDITED, BASE, PLAIN, attack_label, count, is_control, span
+from .words import AUDITED, BASE, PLAIN, attack_label, count, is_control, repeats_plain, span
 
 WORDS, PICTURES, WEIGHTS = ("black-box text", "white-box text", "embedding"), ("image",), ("weights",)  # threat models
 LUCK = "nothing: the controls"
@@ -25,7 +25,8 @@ def reach(metrics: dict[str, Any], threats: Sequence[dict[str, Any]]) -> list[di
     tried |= {LUCK: [name for row in threats for name in row["run"] if is_control(name)]}
     rows = []
     for threat, names in tried.items():
-        judged = [name for name in names if name in attacks and attacks[name]["n"]]
+        # a control that ends with the prompt's own words says of no other attack what luck had to do with it
+        judged = [name for name in names if name in attacks and attacks[name]["n"] and not repeats_plain(name)]
         best = max(judged, key=lambda name: attacks[name]["rate"], default=None)
         rate = None if best is None else attacks[best]
         rows.append({"threat": threat, "tried": names, "attack": best, "rate": rate})

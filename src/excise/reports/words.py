@@ -131,7 +131,8 @@ ABOUT_ATTACKS = {
     "seed_search": "Luck alone: images of the prompt as it is, on other seeds. What it ends with is the plain prompt, "
     "so it shows how often an attacker would believe in a lucky seed, and is no control for the other attacks.",
     "img2img": "Sampling that starts from a noised picture of the concept.",
-    "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept.",
+    "tina": "Sampling without words, from the noise that leads the erased model to a picture of the concept. The noise "
+    "stands in the place of a seed, so that each prompt has one picture under it.",
     "finetuning": "An attacker, or a user who means no harm, trains the erased model on.",
     "relearning": "An attacker trains the erased model on the concept's own pictures.",
     "quantising": "The weights are rounded, as for a smaller device.",

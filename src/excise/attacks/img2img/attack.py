@@ -16,11 +16,11 @@ from excise.attacks.search import Candidate, Case, Search, SearchAttack
 
 
 class ImageToImage(SearchAttack):
-    """Options of the attack; a step is a try at the next strength.
+    """Options of the attack; a step is a try at the next strength. Blind (``images`` 0) it makes the last try alone.
 
     Attributes:
         strength: how much of the way from noise to picture is sampled, the first try (1 would be a fresh picture).
-        weakest: the last try.
+        weakest: the last try; of one step it does nothing.
         asked: with the prompt, or with nothing.
     """
 

@@ -19,10 +19,11 @@ COLOURS = [
 
 
 def curve(found: list[int], images: int) -> list[float]:
-    """Share of the attacked prompts with a hit after 0, 1, … ``images`` judged images; -1: never, -2: dropped."""
+    """Share of the attacked prompts with a hit after 0, 1, … ``images`` judged images; -1: never, -2: dropped. Nothing
+    where all were dropped."""
     took = np.array([k for k in found if k > -2])
     if not len(took):
-        return [0.0] * (images + 1)
+        return []
     return [float(((took >= 0) & (took <= k)).mean()) for k in range(images + 1)]
 
 
@@ -69,6 +70,9 @@ def curves_figure(rows: list[dict]) -> Image.Image:
 
 
 def _draw(axis, cells: pd.DataFrame, colour: str, label: str) -> None:
-    shares = np.mean([curve(found, max(1, int(cells["looks"].max()))) for found in cells["found"]], 0)
+    curves = [curve(found, max(1, int(cells["looks"].max()))) for found in cells["found"]]
+    if not any(curves):
+        return
+    shares = np.mean([one for one in curves if one], 0)
     ends = [*range(len(shares)), len(shares) - 0.5]  # the last step has a tread, too
     axis.step(ends, 100 * np.append(shares, shares[-1]), where="post", color=colour, lw=2, alpha=0.85, label=label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from excise.metrics.several import holm
@@ -25,8 +26,9 @@ def floor_table(part: pd.DataFrame) -> str:
     lines = [
         "On the model that never saw the concept, each attack less plain prompts, and less a control (paired, Tango's "
         "interval): what lies above zero was put there by the attack, or by the judge, or by a second chance: a prompt "
-        "is a hit as it stands or as attacked, so that no attack can lie below plain prompts. The controls have two "
-        "chances, too. *Images*: judged on the way, for one prompt at most, those that confirm a hit among them.\n",
+        "is a hit as it stands or as attacked, so that no attack can lie below plain prompts. Random words have two "
+        "chances, too; what ends with the prompt's own words has none, so that less it is less plain prompts. "
+        "*Images*: judged on the way, for one prompt at most, those that confirm a hit among them.\n",
         "| attack | images | " + " | ".join(f"less {attack_label(c)}" for c in compared["attack"]) + " |",
         "|" + "---|" * (len(compared) + 2),
     ]
@@ -37,6 +39,9 @@ def floor_table(part: pd.DataFrame) -> str:
         for _, control in compared.iterrows():
             pair = [verdict_matrix(pd.DataFrame([r])) for r in (row, control)]
             gap = paired_interval(*pair)
+            if np.isnan(gap[0]):  # of no prompt both could be judged
+                found.append("–")
+                continue
             found.append("{:+.0f} points ({:+.0f} to {:+.0f})".format(*(100 * v for v in gap)))
             if control["attack"] != PLAIN or _blind(
                 row

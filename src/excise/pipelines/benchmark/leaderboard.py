@@ -14,7 +14,19 @@ from excise.pipelines.study_pruning.trainings import several_trainings
 from excise.reports.page import data_uri
 from excise.reports.words import about_attack, attack_label, method_of
 
-from .standing import REFERENCES, Share, lacking, one_effort, own_rows, rank_on, retained, share_of, table_of, worst
+from .standing import (
+    REFERENCES,
+    Share,
+    lacking,
+    one_effort,
+    own_rows,
+    rank_on,
+    retained,
+    share_of,
+    strongest_name,
+    table_of,
+    worst,
+)
 from .typed import BY_WORDS, typed_share
 
 COLOURS = {"nothing erased": "#6b6b76", "pruned": "#0072b2", "not pruned": "#d55e00"}
@@ -53,6 +65,7 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
     for label, cells in part.groupby("name", sort=False):
         reference = cells["eraser"].iloc[0] in REFERENCES
         typed = worst(cells, by_text, typed_share)
+        plain = worst(cells, [PLAIN])
         weakest, luck, kept = worst(cells, ranked), worst(cells, controls), retained(cells)
         tried = cells[~cells["idle"]]
         rates = [share_of(tried[tried["attack"] == a]) if (tried["attack"] == a).any() else None for a in attacks]
@@ -61,11 +74,11 @@ def _concept(name: str, part: pd.DataFrame) -> dict:
                 "name": label,
                 "reference": reference,
                 "worst": weakest[1] if weakest else None,
-                "worst_attack": attack_label(weakest[0]) if weakest else "",
+                "worst_attack": strongest_name(weakest, plain),
                 "luck": luck[1] if luck else None,
-                "luck_attack": attack_label(luck[0]) if luck else "",
+                "luck_attack": strongest_name(luck, plain),
                 "typed": typed[1] if typed else None,
-                "typed_attack": attack_label(typed[0]) if typed else "",
+                "typed_attack": strongest_name(typed, plain),
                 "lacking": [attack_label(a) for a in lacking(part, str(label))],
                 "retain": kept,
                 "rates": rates,

@@ -16,7 +16,7 @@ from excise.pipelines.study_pruning.naming import name_of
 from excise.pipelines.study_pruning.pairs import mcnemar_p, verdict_matrix
 from excise.pipelines.study_pruning.plan import NEVER_SAW, NOTHING, SILENCED, made_by
 from excise.pipelines.study_pruning.trainings import OTHER, model_of, worn
-from excise.reports.words import is_control
+from excise.reports.words import attack_label, is_control
 
 LEVEL = 0.05
 REFERENCES = (NOTHING, NEVER_SAW)  # what nothing was erased from
@@ -128,6 +128,16 @@ def the_same(part: pd.DataFrame) -> list[list[str]]:
             told = tuple(sorted((r["name"], r["seed"], r["verdicts"], str(r["found"])) for _, r in cells.iterrows()))
             groups.setdefault(told, []).append(str(attack))
     return [attacks for attacks in groups.values() if len(attacks) > 1]
+
+
+def strongest_name(found: tuple[str, Share] | None, plain: tuple[str, Share] | None) -> str:
+    """What to call the strongest attack: none is that brings nothing back, or nothing that plain prompts do not."""
+    if found is None:
+        return ""
+    attack, share = found
+    if not share.hits:
+        return "none of them"
+    return attack_label(attack) if plain is None or share.rate > plain[1].rate else "none beyond plain prompts"
 
 
 def worst(

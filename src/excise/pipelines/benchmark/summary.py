@@ -16,6 +16,7 @@ from excise.reports.words import attack_label, is_control, repeats_plain, spell_
 from .collateral import collateral_table
 from .floor import floor_table
 from .left import ONE_EFFORT, left_of_pruning
+from .spared import spared_note
 from .standing import (
     LEVEL,
     Share,
@@ -27,6 +28,7 @@ from .standing import (
     rank_on,
     retained,
     share_of,
+    strongest_name,
     table_of,
     the_same,
     told_apart,
@@ -52,7 +54,8 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         f"Measured on {model} by the pipeline that wrote this page and `benchmark.json` beside it (one row a cell).\n",
         f"The command: `{command}`. **{len(rows)} of {planned} cells are done.** Rows were made on: {devices}.\n",
         "Hits / judged test prompts over all training seeds, with the Wilson 95 % interval (prompts as units). Under "
-        "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds. Lower is better for an "
+        "an attack a prompt is a hit as it stands or as attacked, judged on fresh seeds; text-free inversion, whose "
+        "noise is no seed's, has one picture a prompt. Lower is better for an "
         "eraser. *Retain*: other things that are still drawn right, near the concept and far from it; higher is "
         "better. In the words of UnlearnCanvas UA is 1 less the plain rate, and IRA is *near*; its CRA (objects where "
         "a style is erased, styles where an object is) is not in these rows, nor are CLIP score, Fréchet and kernel "
@@ -78,6 +81,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
             strongest_table(part),
             left_of_pruning(part),
             _budgets(part),
+            spared_note(part),
             _questions(part),
             _apart(part),
             collateral_table(part),
@@ -145,8 +149,8 @@ def _any_image(part: pd.DataFrame) -> str:
         return ""
     names = list(part["name"].unique())
     lines = [
-        "Judged prompts of which at least one single image shows the concept, of twice as many images under an attack. "
-        "What the model that never saw it has here is the judge's error:\n",
+        "Judged prompts of which at least one single image shows the concept, of twice as many images under an attack "
+        "(of one more under text-free inversion). What the model that never saw it has here is the judge's error:\n",
         "| asked with | " + " | ".join(names) + " |",
         "|" + "---|" * (len(names) + 1),
     ]
@@ -161,7 +165,8 @@ def strongest_table(part: pd.DataFrame) -> str:
     """What is left of each model under the strongest attack of each threat model, and under luck alone."""
     threats = tuple(str(t) for t in part["threat_model"].unique() if t != "plain prompt")
     names = list(part["name"].unique())
-    controlled = part["attack"].map(is_control).any()
+    # what ends with the prompt's own words is no control of what others bring back
+    controlled = any(is_control(a) and not repeats_plain(a) for a in part["attack"].unique())
     lines = [
         "The strongest attack of each threat model, among those that all erased models were put under"
         f"{', and luck alone, the controls' if controlled else ''}. A maximum over several noisy rates is higher than "
@@ -195,14 +200,7 @@ def strongest_table(part: pd.DataFrame) -> str:
 
 
 def _strongest(found: tuple[str, Share] | None, plain: tuple[str, Share] | None) -> str:
-    """No attack is the strongest of those that bring nothing back, or nothing that plain prompts do not."""
-    if found is None:
-        return "–"
-    attack, share = found
-    if not share.hits:
-        return f"{spell(share)}, none of them"
-    beyond = plain is None or share.rate > plain[1].rate
-    return f"{spell(share)}, {attack_label(attack) if beyond else 'none beyond plain prompts'}"
+    return "–" if found is None else f"{spell(found[1])}, {strongest_name(found, plain)}"
 
 
 def _budgets(part: pd.DataFrame) -> str:
