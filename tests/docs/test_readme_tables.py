@@ -84,3 +84,16 @@ def test_the_readme_says_what_its_run_measured(tables):
     wanted = tables.placed(page, "erase_nsfw", tables.erasure_tables(told))
     assert page.split() == wanted.split()  # but for where lines end
     assert (told.run.seed, told.budget) == (1, "quick") and {"ac", "ac_plus", "p_ac"} <= set(told.erasers)
+
+
+def test_what_the_readme_says_of_typed_text_is_what_its_run_measured(tables):
+    told = Metrics.model_validate_json((PROJECT / tables.RUN).read_text())
+    attacked = {name: told.erasers[name].attacks["unlearndiffatk"] for name in ("ac", "ac_plus", "p_ac")}
+    typed = {name: (rate.typed.hits, rate.typed.n) for name, rate in attacked.items()}
+    assert typed["ac"] == (5, 29) and typed["ac_plus"][0] == typed["p_ac"][0] == 0
+    assert (
+        (attacked["ac"].hits, attacked["ac"].readable_hits) == (8, told.erasers["ac"].attacks["plain"].hits) == (8, 2)
+    )
+    page = " ".join((PROJECT / "README.md").read_text().split())
+    assert "Of its 8 hits on AC 2 are plain prompts' own; the other 6 are tokens that no text is read as." in page
+    assert "brings AC to 5 of 29, and neither P-AC nor AC+ above none" in page
