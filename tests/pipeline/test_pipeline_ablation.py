@@ -80,6 +80,8 @@ def test_what_there_was_no_time_for_is_missing_and_the_rest_is_told():
 def test_a_variation_may_have_concepts_trainings_and_an_eraser_of_its_own():
     """And what it does not name is as in all other rows."""
     erasers, prune = {"esd": {"steps": 9, "lr": 0.25}}, {"retain_weight": 3.0}
+    alone = options(variations={"half": {"seeds": 5, "concepts": "church"}})  # one may stand alone
+    assert [(r.concept, r.seed) for r in rows_of(alone, erasers, prune, 4) if r.name == "half"] == [("church", 5)]
     more = {"half": {"seeds": [5, 6], "concepts": ["church"], "eraser": {"steps": 7}, "retain_weight": 8.0}}
     ablation = options(variations={"few": {"rate": 0.01, "gates": "top_k"}} | more)
     rows = rows_of(ablation, erasers, prune, 4)

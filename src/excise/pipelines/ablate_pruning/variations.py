@@ -76,6 +76,12 @@ class Said(BaseModel):
     seeds: list[int] | None = Field(None, min_length=1)
     concepts: list[str] | None = Field(None, min_length=1)
 
+    @field_validator("concepts", "seeds", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: object) -> object:
+        """One may stand alone."""
+        return [given] if isinstance(given, (str, int)) else given
+
 
 @dataclass(frozen=True)
 class Row:
@@ -119,8 +125,9 @@ def rows_of(ablation: AblationOptions, erasers: dict, prune: dict, seed: int) ->
 
 def concepts_of(ablation: AblationOptions) -> list[str]:
     """All concepts that a row is of."""
-    own = (name for changes in ablation.variations.values() for name in changes.get("concepts") or ())
-    return list(dict.fromkeys([*ablation.concepts, *own]))
+    told = (changes.get("concepts") or [] for changes in ablation.variations.values())
+    own = [[names] if isinstance(names, str) else names for names in told]
+    return list(dict.fromkeys([*ablation.concepts, *(name for names in own for name in names)]))
 
 
 def masks_of(ablation: AblationOptions, erasers: dict, prune: dict) -> Iterator[tuple[str, PruneOptions]]:
