@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from excise.pipelines.benchmark.curves import curve, curves_figure
+from excise.pipelines.benchmark.curves import curve, curves_figure, panels_of, silent_note
 from excise.pipelines.benchmark.leaderboard import leaderboard_page, pareto
 from excise.pipelines.benchmark.nodes import BenchmarkOptions
 from excise.pipelines.benchmark.spared import spared_note
@@ -205,6 +205,15 @@ def test_a_curve_counts_what_was_found_by_then():
     assert curve([0, 2, -1, 1], 3) == [0.25, 0.5, 0.75, 0.75]
     assert curve([0, 2, -1, 1, -2, -2], 3) == curve([0, 2, -1, 1], 3)  # the dropped were not attacked
     assert curve([-2], 1) == []  # nothing was attacked, which is not that nothing fell
+
+
+def test_models_on_which_no_hit_was_seen_are_named_and_have_no_panel():
+    rows = [cell(e, "pez", "." * 20) | {"looks": 6, "found": found} for e, found in (("ac", [-1]), ("esd", [-1, 2]))]
+    panels, silent = panels_of(table_of(rows))
+    assert [key for key, _ in panels] == [("c", "ESD")] and silent == [("c", "AC")]
+    assert silent_note(table_of(rows)).endswith("have no panel: of `c` AC.\n") and silent_note(table_of(rows[1:])) == ""
+    alone, both = curves_figure(rows[1:]), curves_figure(rows)
+    assert alone.size == both.size and np.asarray(curves_figure(rows[:1])).std() > 0
 
 
 def test_a_benchmark_of_which_nothing_is_done_has_pages_too():

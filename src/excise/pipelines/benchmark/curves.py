@@ -27,26 +27,45 @@ def curve(found: list[int], images: int) -> list[float]:
     return [float(((took >= 0) & (took <= k)).mean()) for k in range(images + 1)]
 
 
+Panel = tuple[tuple[str, str], pd.DataFrame]  # (concept, model), its rows
+
+
+def panels_of(table: pd.DataFrame) -> tuple[list[Panel], list[tuple[str, str]]]:
+    """Models on which some attack saw a hit, and (concept, model) of those on which none of them ever did; concept by
+    concept, in the table's order."""
+    judged = table[(table["looks"].fillna(0) > 0) & ~table["idle"]] if "looks" in table else table[:0]
+    panels, silent = [], []
+    for _, part in judged.groupby("concept", sort=False):
+        for key, cells in part.groupby(["concept", "name"], sort=False):
+            seen = any(k >= 0 for found in cells["found"] for k in found)
+            panels += [(key, cells)] if seen else []
+            silent += [] if seen else [key]
+    return panels, silent
+
+
+def silent_note(table: pd.DataFrame) -> str:
+    """Of whom the figure has no panel; nothing where it has all."""
+    told: dict[str, list[str]] = {}
+    for concept, name in panels_of(table)[1]:
+        told.setdefault(concept, []).append(name)
+    listed = "; ".join(f"of `{concept}` {', '.join(names)}" for concept, names in told.items())
+    return f"Models on which none of these attacks saw a hit have no panel: {listed}.\n" if told else ""
+
+
 def curves_figure(rows: list[dict]) -> Image.Image:
     """A panel a concept and model, a line an attack; hits as the attacker sees them, not yet confirmed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     table = table_of(rows)
-    judged = table[(table["looks"].fillna(0) > 0) & ~table["idle"]] if "looks" in table else table[:0]
-    # concept by concept, in the table's order
-    panels = [
-        one
-        for _, part in judged.groupby("concept", sort=False)
-        for one in part.groupby(["concept", "name"], sort=False)
-    ]
+    panels, _ = panels_of(table)
     columns = min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    attacks = list(judged["attack"].unique())
-    most = int(judged["looks"].max()) if panels else 1
+    attacks = list(dict.fromkeys(a for _, part in panels for a in part["attack"]))
+    most = max((int(part["looks"].max()) for _, part in panels), default=1)
     for axis, ((concept, name), part) in zip(axes, panels, strict=False):
         for attack, cells in part.groupby("attack", sort=False):
             _draw(axis, cells, COLOURS[attacks.index(attack) % len(COLOURS)], attack_label(str(attack)))
@@ -64,7 +83,7 @@ def curves_figure(rows: list[dict]) -> Image.Image:
         handles = {h.get_label(): h for axis in axes[: len(panels)] for h in axis.get_lines()}
         legend_below(figure, handles.values(), list(handles))
     else:
-        axes[0].text(0.5, 0.5, "no attack judged images on its way", ha="center", va="center")
+        axes[0].text(0.5, 0.5, "no attack saw a hit among images judged on its way", ha="center", va="center")
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
 

@@ -14,6 +14,7 @@ from excise.pipelines.study_pruning.unjudged import unjudged_note
 from excise.reports.words import attack_label, is_control, repeats_plain, spell_p
 
 from .collateral import collateral_table
+from .curves import silent_note
 from .floor import floor_table
 from .left import ONE_EFFORT, left_of_pruning
 from .spared import spared_note
@@ -66,6 +67,7 @@ def summary_page(rows: list[dict], command: str, planned: int, model: str) -> st
         "Prompts of which an attacker saw a hit, after so many judged images (at 0: as the prompt stands). These are "
         "not yet confirmed on the fresh seeds that the tables count:\n",
         "![Hits on the way against judged images](images/benchmark_curves.png)\n",
+        silent_note(table),
         "What more gradient steps bring back, of attacks of which one effort serves all prompts and which were run "
         "with several numbers of them (hits on fresh seeds; bars: Wilson intervals, which speak of this one effort; "
         "what else differs between the lengths of an attack the budgets at the end say):\n"
