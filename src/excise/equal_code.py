@@ -59,7 +59,7 @@ EQUAL: Pairs = (
     (  # excise.erasers.registry: refuses more
         """    location: str
     maskable: bool
-    grouped: bool
+    grouped: bool = True
 
 
 """,

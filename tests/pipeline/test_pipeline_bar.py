@@ -17,6 +17,7 @@ from excise.pipelines.study_pruning.tables import own_rows, results_page
 from excise.pipelines.study_pruning.woken import woken_table
 
 N = 50
+STUDIED = ("plain", "unlearndiffatk", "textual_inversion")
 ROOT = Path(__file__).parents[2]
 
 
@@ -169,6 +170,26 @@ def test_findings_count_pairs_as_the_table_does():
     told = (ROOT / "docs/findings.md").read_text().partition("### What do the neurons do?")[2].partition("###")[0]
     counts = re.findall(r"\b\d+ (?:pairs )?of \d+", told.partition("- Over all pairs")[2].partition("([pair by")[0])
     assert len(counts) == 6 and all(f" {count.replace(' pairs', '')} |" in table for count in counts)
+
+
+def test_findings_say_of_solved_erasers_and_of_typed_text_what_the_rows_say():
+    rows = json.loads((ROOT / "docs/results.json").read_text())
+    by = {(r["concept"], r["eraser"], r["variant"], r["seed"], r["attack"]): r for r in rows}
+    findings = (ROOT / "docs/findings.md").read_text()
+    for concept, eraser in ((c, e) for c in ("person", "fluent", "church") for e in ("uce", "rece")):
+        cells = [[by[concept, eraser, v, 1, a] for v in ("unpruned", "plus", "learned")] for a in STUDIED]
+        counts = [", ".join(str(r["hits"]) for r in three) for three in cells]
+        kept = ", ".join(str(r["retain_near"] + r["retain_far"]) for r in cells[0])
+        x, which = eraser.upper(), {"person": "", "fluent": ": style", "church": ": church"}[concept]
+        assert f"| {x}, {x}+, P-{x}{which} | {' | '.join(counts)} | {kept} |" in findings
+    typed = [r for r in rows if r.get("typed_hits") is not None]
+    plain = sum(by[r["concept"], r["eraser"], r["variant"], r["seed"], "plain"]["hits"] for r in typed)
+    added = [sum(r[k] for r in typed) - plain for k in ("typed_hits", "hits", "readable_hits")]
+    assert (len(typed), added) == (20, [75, 194, 4])
+    for page in (findings, (ROOT / "README.md").read_text()):
+        text = " ".join(page.split())
+        assert "twenty rows of other erasers where" in text and "lower bound would have said 4" in text
+        assert "added 75 hits" in text and "tokens added 194" in text
 
 
 def test_rows_of_two_versions_make_no_pair():

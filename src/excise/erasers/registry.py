@@ -42,7 +42,7 @@ class Registered(NamedTuple):
 
     location: str
     maskable: bool
-    grouped: bool
+    grouped: bool = True
 
 
 ERASERS: dict[str, Registered] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 
 from excise.attacks import AttackOptions
@@ -15,7 +17,13 @@ PROMPTS = PromptOptions(fit=10, tune=2, test=5, retain_fit=8, retain_test=6)
 DRAW = DrawOptions(steps=4, per_prompt=3, per_retain_prompt=1)
 PRUNE = PruneOptions(steps=7)
 TEXT = AttackOptions(method="unlearndiffatk", steps=3)
+SCORED = 4 * 2  # evaluations without a backward pass: four pairs for the plain prompt, four for what was found
 SHARED = AttackOptions(method="textual_inversion", steps=3, batch=2)
+
+
+def asked(prompts: int) -> int:
+    """Of TEXT on so many prompts: three gradient steps each, and the scoring."""
+    return ceil((3 + SCORED / 3) * prompts)
 
 
 def eraser(method: str, **options) -> EraserOptions:
@@ -26,15 +34,15 @@ def eraser(method: str, **options) -> EraserOptions:
     ("chosen", "attack", "training"),
     [
         # X, then X+ and P-X; rows double with the retain term; each of four models is attacked on each prompt
-        (eraser("esd"), TEXT, 20 * 8 + 2 * 7 * 8 + 3 * (10 + 4 * 5)),
+        (eraser("esd"), TEXT, 20 * 8 + 2 * 7 * 8 + asked(10) + 4 * asked(5)),
         # new words are shared by all prompts: five attacks of three batches
         (eraser("esd"), SHARED, 20 * 8 + 2 * 7 * 8 + 5 * 3 * 2),
         # solved, not trained; its X+ and P-X are
-        (eraser("uce"), TEXT, 2 * 7 * 8 + 3 * (10 + 4 * 5)),
+        (eraser("uce"), TEXT, 2 * 7 * 8 + asked(10) + 4 * asked(5)),
         # a mask already: two models
-        (eraser("conceptprune"), TEXT, 3 * (10 + 2 * 5)),
+        (eraser("conceptprune"), TEXT, asked(10) + 2 * asked(5)),
         # fifteen of its steps have an attacker of six steps in them
-        (eraser("advunlearn", warmup=5, attack_steps=6), TEXT, 20 * 8 + 15 * 6 * 4 + 3 * (10 + 2 * 5)),
+        (eraser("advunlearn", warmup=5, attack_steps=6), TEXT, 20 * 8 + 15 * 6 * 4 + asked(10) + 2 * asked(5)),
     ],
 )
 def test_training_is_counted_by_what_a_method_does(chosen, attack, training):
@@ -71,7 +79,7 @@ def test_a_study_counts_the_training_beside_a_mask_that_nobody_learned():
         settings = Settings(None, PROMPTS, {"esd": eraser("esd")}, {}, prune, None, DRAW, *last)
         return sum_work(_work(settings, [Cell("person", "esd", v, "plain", 1) for v in variants])).training
 
-    x, one = 20 * 8 + 3 * 10, 7 * 8  # X with the attack on it; X+, P-X or what stays under another mask
+    x, one = 20 * 8 + asked(10), 7 * 8  # X with the attack on it; X+, P-X or what stays under another mask
     assert training("unpruned") == x
     assert training("learned") == training("unpruned", "learned") == x + one
     assert training("random") == training("scored") == x + 2 * one  # and the learned mask, which it is held against

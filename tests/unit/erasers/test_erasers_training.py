@@ -66,9 +66,9 @@ def test_each_prompt_may_have_a_guidance_of_its_own(model, tmp_path):
     bank = build_bank(model, TARGETS, seeds, 4, scales, tmp_path / "own.safetensors", "own", batch=2)
     for row, (prompt, seed, scale) in enumerate(zip(TARGETS, seeds, scales, strict=True)):
         alone = model.sample(model.encode([prompt]), [seed], 4, scale).final[0]
-        torch.testing.assert_close(bank.final[row], alone, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(bank.final[row], alone, rtol=1e-2, atol=1e-3)
     other = build_bank(model, TARGETS, seeds, 4, 3.0, tmp_path / "one.safetensors", "one")
-    assert [torch.allclose(a, b, atol=1e-3) for a, b in zip(bank.final, other.final, strict=True)] == [
+    assert [torch.allclose(a, b, rtol=1e-2, atol=1e-3) for a, b in zip(bank.final, other.final, strict=True)] == [
         False,
         True,
         False,
